@@ -1,0 +1,73 @@
+# DeML. `make train` trains MNIST on three workers and shows the result; `make test` checks everything.
+# Every target installs what it needs when it is missing (Debian packages, private Python environments).
+
+SHELL := /bin/sh
+BUILD := .build/release
+STATIC := .build-static/release
+SWIFT_PACKAGES := zlib1g-dev libsqlite3-dev
+TEST_PYTHON := .venv-test
+# More options for `make train`, for example TRAIN_OPTIONS="--output runs/mine --seed 1".
+TRAIN_OPTIONS :=
+TEST_REQUIREMENTS := numpy==2.4.6 safetensors==0.8.0 torch==2.13.0
+
+.PHONY: help build worker image train train-golem test lint test-unit test-system bench format clean
+
+help:
+	@echo "make train   train MNIST on three workers, compare with one place, write runs/mnist-mlp/report.html"
+	@echo "make train-golem  the same on three rented machines of a Golem Network on this computer"
+	@echo "make test    everything: format, unit tests, whole-system tests"
+	@echo "make build   deml and deml-worker in $(BUILD)"
+	@echo "make worker  the static deml-worker in $(STATIC)"
+	@echo "make image   provider-image/deml-worker.gvmi, what providers on Golem run"
+	@echo "make bench   side by side with PyTorch, in one run"
+	@echo "make format  format the sources in place"
+	@echo "make clean   remove builds and private environments (keeps runs/)"
+
+.PHONY: swift-is-here
+swift-is-here:
+	@command -v swift >/dev/null 2>&1 || { \
+	    echo "DeML needs Swift 6.1 or newer: https://www.swift.org/install/linux" >&2; exit 69; }
+	@tools/need-packages $(SWIFT_PACKAGES)
+
+build: swift-is-here
+	swift build -c release --product deml-worker
+	swift build -c release --product deml
+
+worker: swift-is-here
+	provider-image/static-worker
+
+image: swift-is-here
+	provider-image/build
+
+train: build
+	$(BUILD)/deml train examples/mnist-mlp.yaml $(TRAIN_OPTIONS)
+
+# A Golem Network on loopback, the image, three rented machines; then the same training here, byte for byte.
+train-golem: build image
+	DEML=$$PWD/$(BUILD)/deml DEML_WORKER_STATIC=$$PWD/$(STATIC)/deml-worker Tests/system/run golem_train
+
+test: lint test-unit test-system
+
+lint: swift-is-here
+	swift format lint --strict --recursive --parallel Package.swift Sources requestor Tests
+
+# One configuration for programs and tests, so that each module is compiled once.
+test-unit: swift-is-here
+	swift build -c release --build-tests
+	swift test -c release --skip-build --skip '^GolemTests\.'
+	@# By themselves: their fake providers bill by the clock, which must not wait for arithmetic of others.
+	swift test -c release --skip-build --filter '^GolemTests\.'
+
+test-system: build worker
+	python=$$(tools/python-environment $(TEST_PYTHON) $(TEST_REQUIREMENTS)) && \
+	DEML=$$PWD/$(BUILD)/deml DEML_WORKER=$$PWD/$(BUILD)/deml-worker DEML_WORKER_STATIC=$$PWD/$(STATIC)/deml-worker \
+	DEML_TEST_PYTHON=$$PWD/$$python Tests/system/run
+
+bench: build
+	DEML=$$PWD/$(BUILD)/deml DEML_WORKER=$$PWD/$(BUILD)/deml-worker Benchmarks/run
+
+format: swift-is-here
+	swift format --in-place --recursive --parallel Package.swift Sources requestor Tests
+
+clean:
+	rm -rf .build .build-* .venv-* provider-image/*.gvmi provider-image/*.gvmi.json

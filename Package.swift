@@ -1,0 +1,152 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+let strict: [SwiftSetting] = [.swiftLanguageMode(.v6)]
+
+let package = Package(
+    name: "DeML",
+    products: [
+        .executable(name: "deml-worker", targets: ["deml-worker"]),
+        .executable(name: "deml", targets: ["deml"]),
+        .library(name: "Golem", targets: ["Golem"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.0.0"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.0.0"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
+        .package(url: "https://github.com/groue/GRDB.swift", exact: "7.10.0"),
+    ],
+    targets: [
+        // What a provider runs, and what both sides share. No network, no Golem.
+        .systemLibrary(name: "CZlib", path: "Sources/CZlib", providers: [.apt(["zlib1g-dev"])]),
+        .target(
+            name: "CKernels", path: "Sources/CKernels",
+            // Kernels are optimised in debug builds too: at -O0 intrinsics are a hundred times slower. Contraction is
+            // off because which multiply-adds are fused is part of the result (see Sources/CKernels/README.md).
+            cSettings: [.unsafeFlags(["-O3", "-ffp-contract=off", "-Wall", "-Wextra"])]),
+        .target(
+            name: "Tensors",
+            dependencies: ["CZlib", .product(name: "Crypto", package: "swift-crypto")],
+            path: "Sources/Tensors", swiftSettings: strict),
+        .target(
+            name: "NeuralNetwork", dependencies: ["CKernels", "Tensors"], path: "Sources/NeuralNetwork",
+            swiftSettings: strict),
+        .target(
+            name: "Worker", dependencies: ["CKernels", "NeuralNetwork", "Tensors"], path: "Sources/Worker",
+            swiftSettings: strict),
+        .executableTarget(
+            name: "deml-worker",
+            dependencies: ["Worker", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+            path: "Sources/deml-worker", swiftSettings: strict,
+            linkerSettings: [
+                // One static executable, because the provider's image holds no libc. It links with
+                // --static-swift-stdlib (as the image does) and without; without, Swift forgets to name the three
+                // libraries to the linker.
+                // lld folds identical code, which keeps the image small.
+                .unsafeFlags(
+                    ["-static-executable", "-use-ld=lld", "-Xlinker", "--icf=all"],
+                    .when(platforms: [.linux], configuration: .release)),
+                .linkedLibrary("_FoundationCShims", .when(platforms: [.linux], configuration: .release)),
+                .linkedLibrary("_FoundationCollections", .when(platforms: [.linux], configuration: .release)),
+                .linkedLibrary("swiftSynchronization", .when(platforms: [.linux], configuration: .release)),
+            ]),
+
+        // What runs at home.
+        .target(
+            name: "Datasets", dependencies: ["Tensors", "NeuralNetwork"], path: "requestor/Datasets",
+            exclude: ["mnist"], swiftSettings: strict),
+        .target(
+            name: "CProcess", path: "requestor/CProcess", cSettings: [.unsafeFlags(["-Wall", "-Wextra"])]),
+        .target(
+            name: "Federation",
+            dependencies: ["CProcess", "Worker", "Datasets", "NeuralNetwork", "Tensors"],
+            path: "requestor/Federation", swiftSettings: strict),
+        .target(name: "Reports", path: "requestor/Reports", swiftSettings: strict),
+        .target(
+            name: "CommandLineSupport", dependencies: ["Reports"], path: "requestor/CommandLineSupport",
+            swiftSettings: strict),
+        .target(
+            name: "Golem",
+            dependencies: [
+                .product(name: "AsyncHTTPClient", package: "async-http-client"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOWebSocket", package: "swift-nio"),
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            path: "requestor/Golem", swiftSettings: strict),
+        .target(
+            name: "GolemFleet",
+            dependencies: [
+                "Golem", "Federation", "Worker", "NeuralNetwork", "Tensors",
+                // What is remembered of providers is asked by id and faded by time, by several runs at once: SQLite.
+                .product(name: "GRDB", package: "GRDB.swift"),
+                .product(name: "AsyncHTTPClient", package: "async-http-client"),
+            ],
+            path: "requestor/GolemFleet", exclude: ["README.md"], swiftSettings: strict),
+        .executableTarget(
+            name: "deml",
+            dependencies: [
+                "GolemFleet", "CommandLineSupport", "Reports", "Federation", "Datasets", "Worker", "NeuralNetwork",
+                "Tensors",
+                .product(name: "Yams", package: "Yams"),
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            path: "requestor/deml", swiftSettings: strict),
+
+        // Damaged files for every reader: a program, because a crash must not end the tests.
+        .executableTarget(
+            name: "deml-fuzz",
+            dependencies: [
+                "Datasets", "Worker", "NeuralNetwork", "Tensors",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            path: "Tests/Fuzz", swiftSettings: strict),
+
+        // Tests: one target a module.
+        .testTarget(name: "CKernelsTests", dependencies: ["CKernels"], swiftSettings: strict),
+        .testTarget(
+            name: "TensorsTests", dependencies: ["Tensors"], exclude: ["Fixtures"], swiftSettings: strict),
+        .testTarget(
+            name: "NeuralNetworkTests",
+            dependencies: [
+                "CAllocationCounter", "CKernels", "NeuralNetwork", "Tensors", .product(name: "Yams", package: "Yams"),
+            ],
+            swiftSettings: strict),
+        .target(name: "CAllocationCounter", path: "Tests/CAllocationCounter"),
+        .testTarget(name: "WorkerTests", dependencies: ["Worker", "NeuralNetwork", "Tensors"], swiftSettings: strict),
+        .testTarget(
+            name: "DatasetsTests",
+            dependencies: ["Datasets", "Tensors", .product(name: "Crypto", package: "swift-crypto")],
+            exclude: ["Fixtures"], swiftSettings: strict),
+        .testTarget(name: "ReportsTests", dependencies: ["Reports"], swiftSettings: strict),
+        .testTarget(
+            name: "CommandLineTests",
+            dependencies: [
+                "deml", "CommandLineSupport", "Reports",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            exclude: ["Golden"], swiftSettings: strict),
+        .testTarget(
+            name: "FederationTests", dependencies: ["Federation", "Datasets", "Worker", "NeuralNetwork", "Tensors"],
+            exclude: ["Reference"], swiftSettings: strict),
+        .testTarget(
+            name: "GolemFleetTests",
+            dependencies: ["GolemFleet", "Golem", "Federation", "Worker", "NeuralNetwork", "Tensors"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "GolemTests",
+            dependencies: [
+                "Golem",
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOWebSocket", package: "swift-nio"),
+            ],
+            swiftSettings: strict),
+    ]
+)

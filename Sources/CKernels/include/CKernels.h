@@ -1,0 +1,229 @@
+/// Kernels for training small networks on CPUs, with the same bits on every instruction set and thread count.
+///
+/// How to use them:
+/// * A `deml_pool` is the execution context: worker threads, their scratch memory, and the instruction set. Every call
+///   takes one, runs on all its threads, and returns when the work is done. A pool serves one caller at a time; use one
+///   pool a trainer. Kernels never allocate in steady state: scratch belongs to the pool and only grows.
+/// * The caller owns every array passed in. Arrays are dense (no padding, no alignment wanted; 64 bytes is fastest).
+/// * Activations are row-major: features [batch][features]; images [batch][height][width][channels] (NHWC).
+///   `deml_nchw_to_nhwc` and back restore torch's order where it shows (input, flatten).
+/// * Parameters are kept input-major while training, so that neither forward nor gradient packs or transposes them:
+///   linear [in][out], conv2d [kh][kw][in][out]. `deml_*_weights_import/export` convert from and to torch's order.
+///   Optimisers act element by element, so their state has the same order as the parameter.
+/// * "sink": a weight gradient is either written (`gradient`) or consumed at once by the optimiser (`optimizer`), in
+///   which case it never exists in memory. Then ask for the input's gradient first: it needs the old weights.
+/// * Shapes are the caller's responsibility (checked in Swift); sizes are counts of elements, not bytes.
+/// The order of every sum is part of the contract: see README.md beside this folder.
+#ifndef DEML_CKERNELS_H
+#define DEML_CKERNELS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/// Version of the numeric contract: raised when the bytes of a result change.
+int deml_kernels_version(void);
+
+// MARK: Instruction sets and threads (dispatch.c, pool.c)
+
+typedef enum { DEML_PORTABLE = 0, DEML_AVX2 = 1, DEML_AVX512 = 2, DEML_NEON = 3, DEML_ISA_COUNT = 4 } deml_isa;
+
+/// "portable", "avx2", "avx512" or "neon".
+const char *deml_isa_name(deml_isa isa);
+/// Whether this machine can run it.
+bool deml_isa_available(deml_isa isa);
+/// The one named by the environment variable DEML_ISA if it is available, else the fastest available.
+deml_isa deml_isa_default(void);
+
+typedef struct deml_pool deml_pool;
+/// A pool of `threads` (the caller's included, at least 1). NULL if threads or memory cannot be had or `isa` is not
+/// available.
+deml_pool *deml_pool_create(long threads, deml_isa isa);
+void deml_pool_destroy(deml_pool *pool);
+long deml_pool_threads(const deml_pool *pool);
+deml_isa deml_pool_isa(const deml_pool *pool);
+/// Bytes of scratch memory all threads of the pool hold now.
+long deml_pool_scratch_bytes(const deml_pool *pool);
+
+// MARK: Layout and input (layout.c)
+
+/// to[column][row] = from[row][column].
+void deml_transpose(deml_pool *pool, long rows, long columns, const float *from, float *to);
+/// torch's Linear.weight [out][in] to ours [in][out], and back.
+void deml_linear_weights_import(deml_pool *pool, long in, long out, const float *torch, float *ours);
+void deml_linear_weights_export(deml_pool *pool, long in, long out, const float *ours, float *torch);
+/// torch's Conv2d.weight [out][in][kh][kw] to ours [kh][kw][in][out], and back.
+void deml_conv2d_weights_import(deml_pool *pool, long in, long out, long kh, long kw, const float *torch, float *ours);
+void deml_conv2d_weights_export(deml_pool *pool, long in, long out, long kh, long kw, const float *ours, float *torch);
+/// [batch][channels][pixels] to [batch][pixels][channels], and back (also for parameters shaped like an image).
+void deml_nchw_to_nhwc(deml_pool *pool, long batch, long channels, long pixels, const float *from, float *to);
+void deml_nhwc_to_nchw(deml_pool *pool, long batch, long channels, long pixels, const float *from, float *to);
+
+/// A batch gathered from a data set and normalised in one pass:
+/// to[b][p][c] = fma(from[indices[b]][c][p], scale[c], shift[c]), with
+/// scale = 1/(divide_by·std), shift = -mean/std. Features without channels: channels = 1, pixels = features.
+/// `indices` may be NULL: rows 0 ..< batch.
+void deml_gather_u8(deml_pool *pool, long batch, long channels, long pixels, const uint8_t *from,
+                    const int64_t *indices, const float *scale, const float *shift, float *to);
+void deml_gather_f32(deml_pool *pool, long batch, long channels, long pixels, const float *from,
+                     const int64_t *indices, const float *scale, const float *shift, float *to);
+
+// MARK: Optimisers (optimizer.c)
+
+typedef enum { DEML_SGD = 0, DEML_ADAM = 1, DEML_ADAMW = 2 } deml_optimizer_kind;
+
+/// Settings with torch's meaning. `step` counts from 1 (Adam's bias correction).
+typedef struct {
+    deml_optimizer_kind kind;
+    float learning_rate, momentum, weight_decay, beta1, beta2, epsilon;
+    bool nesterov;
+    int64_t step;
+} deml_optimizer;
+
+/// Where a parameter's gradient goes. `gradient` (may be NULL): it is written there. `optimizer` (may be NULL): `value`
+/// is updated. state1: momentum or Adam's m; state2: Adam's v; both start as zeros; NULL where the kind needs none.
+typedef struct {
+    float *gradient;
+    const deml_optimizer *optimizer;
+    float *value, *state1, *state2;
+} deml_sink;
+
+/// One optimiser step over a parameter of `count` elements whose gradient is in `gradient`.
+void deml_optimizer_step(deml_pool *pool, const deml_optimizer *optimizer, long count, const float *gradient,
+                         float *value, float *state1, float *state2);
+
+// MARK: Matrix products and linear layers (gemm.c, linear.c)
+
+/// C[m][n] = sum over k of A(m,k)·B[k][n] (+ C if `accumulate`); A is a[m][k], or a[k][m] if `a_transposed`.
+/// lda, ldb, ldc: distance of rows in elements.
+void deml_gemm(deml_pool *pool, long m, long n, long k, const float *a, long lda, bool a_transposed, const float *b,
+               long ldb, float *c, long ldc, bool accumulate);
+
+typedef enum {
+    DEML_IDENTITY = 0, DEML_RELU, DEML_LEAKY_RELU, DEML_GELU, DEML_TANH, DEML_SIGMOID
+} deml_activation;
+
+/// y[batch][out] = f(x[batch][in] · weights[in][out] + bias[out]); f: DEML_IDENTITY or DEML_RELU; bias may be NULL.
+void deml_linear_forward(deml_pool *pool, long batch, long in, long out, const float *x, const float *weights,
+                         const float *bias, deml_activation activation, float *y);
+/// dx[batch][in] = dy[batch][out] · weightsᵀ.
+void deml_linear_input_gradient(deml_pool *pool, long batch, long in, long out, const float *dy, const float *weights,
+                                float *dx);
+/// dweights[in][out] = x[batch][in]ᵀ · dy[batch][out]; dbias[out] = sum of dy over the batch (`bias` may be NULL).
+void deml_linear_weight_gradient(deml_pool *pool, long batch, long in, long out, const float *x, const float *dy,
+                                 const deml_sink *weights, const deml_sink *bias);
+
+// MARK: Convolution (conv2d.c), pooling (pooling.c); images NHWC
+
+typedef struct {
+    long batch, height, width, in_channels, out_channels;
+    long kernel_height, kernel_width, stride_height, stride_width, padding_height, padding_width;
+} deml_conv2d;
+
+/// (size + 2·padding - kernel) / stride + 1.
+long deml_window_output(long size, long kernel, long stride, long padding);
+/// y[b][oh][ow][out] = f(bias + sum over (kh,kw,in) of x padded · weights[kh][kw][in][out]); f: DEML_IDENTITY or DEML_RELU.
+void deml_conv2d_forward(deml_pool *pool, const deml_conv2d *shape, const float *x, const float *weights,
+                         const float *bias, deml_activation activation, float *y);
+/// dx[b][h][w][in] from dy[b][oh][ow][out].
+void deml_conv2d_input_gradient(deml_pool *pool, const deml_conv2d *shape, const float *dy, const float *weights,
+                                float *dx);
+/// dweights[kh][kw][in][out] and dbias[out] (`bias` may be NULL) from x[b][h][w][in] and dy[b][oh][ow][out].
+void deml_conv2d_weight_gradient(deml_pool *pool, const deml_conv2d *shape, const float *x, const float *dy,
+                                 const deml_sink *weights, const deml_sink *bias);
+
+/// A window over x[batch][height][width][channels]; y[batch][oh][ow][channels].
+typedef struct {
+    long batch, height, width, channels;
+    long kernel_height, kernel_width, stride_height, stride_width, padding_height, padding_width;
+} deml_pool2d;
+
+/// y = largest of the window (the first of equals); `position` (as y): which element of the window it was.
+/// At most 65,536 elements a window.
+void deml_max_pool2d_forward(deml_pool *pool, const deml_pool2d *shape, const float *x, float *y, uint16_t *position);
+void deml_max_pool2d_backward(deml_pool *pool, const deml_pool2d *shape, const float *dy, const uint16_t *position,
+                              float *dx);
+/// y = mean of the window, padding counted as zeros (torch's count_include_pad). Global average pool: kernel = size.
+void deml_avg_pool2d_forward(deml_pool *pool, const deml_pool2d *shape, const float *x, float *y);
+void deml_avg_pool2d_backward(deml_pool *pool, const deml_pool2d *shape, const float *dy, float *dx);
+
+// MARK: Elementwise (elementwise.c); input and output may be the same array
+
+/// y[i] = f(x[i]); `slope`: leaky_relu's. gelu is the exact one (erf), torch's default.
+void deml_activation_forward(deml_pool *pool, deml_activation activation, float slope, long count, const float *x,
+                             float *y);
+/// dx[i] = dy[i]·f'(x[i]). leaky_relu and gelu read the forward *input* x (y may be NULL); relu, tanh and sigmoid read
+/// the *output* y (x may be NULL).
+void deml_activation_backward(deml_pool *pool, deml_activation activation, float slope, long count, const float *x,
+                              const float *y, const float *dy, float *dx);
+/// y[i] += x[i] (residual connections).
+void deml_add(deml_pool *pool, long count, const float *x, float *y);
+/// y[i] = fma(a, x[i], y[i]).
+void deml_axpy(deml_pool *pool, long count, float a, const float *x, float *y);
+/// sum[i] = fma(weight, x[i], sum[i]) in double precision (averaging of models, clients in order).
+void deml_weighted_add(deml_pool *pool, long count, double weight, const float *x, double *sum);
+/// difference[i] = a[i] - b[i].
+void deml_subtract(deml_pool *pool, long count, const float *a, const float *b, float *difference);
+/// Whether every element is finite.
+bool deml_all_finite(deml_pool *pool, long count, const float *x);
+
+/// exp, log, tanh, erf of each element, at most 2 ulp from the exact value.
+typedef enum { DEML_FUNCTION_EXP = 0, DEML_FUNCTION_LOG, DEML_FUNCTION_TANH, DEML_FUNCTION_ERF } deml_function;
+void deml_function_values(deml_pool *pool, deml_function function, long count, const float *x, float *y);
+
+// MARK: Randomness (random.c)
+
+/// A position in the random numbers of a training run: Philox4x32-10 with key = seed (low, high word) and counter =
+/// {block, step, epoch, purpose << 24 | layer}. Independent of threads and of what was drawn before.
+typedef struct {
+    uint64_t seed;
+    uint32_t purpose, epoch, step, layer;
+} deml_random;
+
+/// The four words of block `block`.
+void deml_philox(const deml_random *random, uint32_t block, uint32_t words[4]);
+/// Dropout: y[i] = x[i]/(1-p) with probability 1-p, else 0. Element i is dropped if its word < p·2³²; it has word
+/// (i/16)%4 of block (i/64)·16 + i%16. Backward is the same function: dx = dropout(dy).
+void deml_dropout(deml_pool *pool, const deml_random *random, float p, long count, const float *x, float *y);
+
+// MARK: Normalisation (norm.c)
+
+/// y[r][i] = (x[r][i] - mean_r)·rstd_r·gamma[i] + beta[i], over rows of `size` elements. gamma and beta may be NULL.
+/// mean[rows] and rstd[rows] are written for the backward pass.
+void deml_layer_norm_forward(deml_pool *pool, long rows, long size, float epsilon, const float *x, const float *gamma,
+                             const float *beta, float *y, float *mean, float *rstd);
+void deml_layer_norm_backward(deml_pool *pool, long rows, long size, const float *x, const float *dy,
+                              const float *gamma, const float *mean, const float *rstd, float *dx,
+                              const deml_sink *gamma_sink, const deml_sink *beta_sink);
+/// x[batch][pixels][channels], statistics over (pixels, channels of the group); gamma[channels], beta[channels];
+/// mean and rstd [batch][groups].
+void deml_group_norm_forward(deml_pool *pool, long batch, long pixels, long channels, long groups, float epsilon,
+                             const float *x, const float *gamma, const float *beta, float *y, float *mean,
+                             float *rstd);
+void deml_group_norm_backward(deml_pool *pool, long batch, long pixels, long channels, long groups, const float *x,
+                              const float *dy, const float *gamma, const float *mean, const float *rstd, float *dx,
+                              const deml_sink *gamma_sink, const deml_sink *beta_sink);
+
+// MARK: Softmax and losses (loss.c)
+
+/// y[r][c] = exp(x[r][c] - max) / sum.
+void deml_softmax_forward(deml_pool *pool, long rows, long classes, const float *x, float *y);
+/// dx = y·(dy - sum of dy·y).
+void deml_softmax_backward(deml_pool *pool, long rows, long classes, const float *y, const float *dy, float *dx);
+/// Cross entropy of logits x[rows][classes] against labels[rows], torch's label smoothing. losses[rows] (not yet
+/// averaged), correct[rows] = 1 if the first largest logit is the label's. dx (may be NULL; may be x): gradient of the
+/// mean over rows.
+void deml_cross_entropy(deml_pool *pool, long rows, long classes, const float *x, const int32_t *labels,
+                        float label_smoothing, float *losses, uint8_t *correct, float *dx);
+/// Mean squared error of x[rows][outputs]: losses[rows] = mean over outputs; dx (may be NULL): gradient of the mean
+/// over everything.
+void deml_mean_squared_error(deml_pool *pool, long rows, long outputs, const float *x, const float *target,
+                             float *losses, float *dx);
+
+// MARK: Measurement (dispatch.c)
+
+/// Runs `iterations` rounds of independent multiply-adds in registers on the calling thread; the number of
+/// floating-point operations done (2 a lane). FMA peak = result / seconds.
+double deml_fma_peak_operations(deml_pool *pool, long iterations);
+
+#endif

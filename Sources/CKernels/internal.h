@@ -1,0 +1,150 @@
+// What the C files of this target share: the table of inner loops, the arguments they take, and the thread pool.
+#ifndef DEML_INTERNAL_H
+#define DEML_INTERNAL_H
+
+#include <math.h>
+#include <string.h>
+
+#include "CKernels.h"
+
+/// One thread of a pool, as a kernel sees it.
+typedef struct {
+    const struct deml_kernels *kernels;
+    char *scratch;  // this thread's own, 64-byte aligned; as large as `deml_run` was told
+    long scratch_bytes;
+} deml_worker;
+
+/// Does elements begin ..< end of a call whose arguments are in a struct of its own (below).
+typedef void deml_body(const void *arguments, long begin, long end, deml_worker *worker);
+#define DEML_BODY(name) \
+    static void name(const void *arguments, long begin, long end, __attribute__((unused)) deml_worker *worker)
+
+/// Runs `body` over 0 ..< count, divided between the pool's threads at multiples of `unit`. `operations`: a rough count
+/// for one element, so that small calls stay on one thread. Returns when all is done.
+void deml_run(deml_pool *pool, deml_body *body, const void *arguments, long count, long unit, double operations,
+              long scratch_bytes);
+const struct deml_kernels *deml_pool_kernels(const deml_pool *pool);
+/// Memory of the pool that lives until the next call of this function, for what one body hands to the next.
+float *deml_pool_shared(deml_pool *pool, long bytes);
+
+static inline long deml_min(long a, long b) { return a < b ? a : b; }
+static inline long deml_max(long a, long b) { return a > b ? a : b; }
+static inline long deml_ceil_div(long a, long b) { return (a + b - 1) / b; }
+
+// MARK: Tiles of a matrix product (kernels/tile.h; driven by gemm.c)
+
+enum { DEML_MAX_TILE_ROWS = 12, DEML_MAX_TILE_VECTORS = 4 };
+
+/// c[r][j] = init[r][j] + sum over s < segments, t < run of a[r][s·segment + t·step] · b[s·run + t][j],
+/// one chain of fused multiply-adds a c, in the order of (s, t). init NULL: zeros; stride 0: a bias; = c: goes on.
+typedef struct {
+    const float *a[DEML_MAX_TILE_ROWS];
+    long segments, run, segment, step;
+    const float *b;
+    long b_stride;
+    const float *init;
+    long init_stride;
+    float *c;
+    long c_stride;
+    bool relu;
+} deml_tile;
+
+// MARK: Arguments of the bodies
+
+typedef struct { deml_activation kind; float slope; const float *x, *y, *dy; float *to; } deml_activation_arguments;
+typedef struct { float a; const float *x, *y; float *to; } deml_vector_arguments;
+typedef struct { double weight; const float *x; double *sum; } deml_weighted_add_arguments;
+typedef struct { deml_function function; const float *x; float *y; } deml_function_arguments;
+typedef struct { deml_random random; uint32_t threshold; float scale; const float *x; float *y; } deml_dropout_arguments;
+
+/// An optimiser with what is derived from its step.
+typedef struct {
+    deml_optimizer o;
+    float one_minus_beta1, one_minus_beta2, step_size, rsqrt_correction2, decay_factor;
+} deml_update;
+deml_update deml_update_prepare(const deml_optimizer *optimizer);
+typedef struct { deml_update update; const float *gradient; float *value, *state1, *state2; } deml_update_arguments;
+
+typedef struct {
+    long channels, pixels;
+    const void *from;
+    const int64_t *indices;
+    const float *scale, *shift;
+    float *to;
+} deml_gather_arguments;
+
+typedef struct { deml_pool2d s; long oh, ow; const float *in; uint16_t *position; float *out; } deml_pool2d_arguments;
+
+typedef struct {
+    long rows, size, pixels, groups;
+    float epsilon;
+    const float *x, *dy, *gamma, *beta;
+    float *out, *mean, *rstd;
+    const deml_sink *gamma_sink, *beta_sink;
+    float *sums;
+} deml_norm_arguments;
+
+typedef struct {
+    long rows, classes;
+    const float *x, *y, *target;
+    const int32_t *labels;
+    float smoothing;
+    float *losses, *to;
+    uint8_t *correct;
+} deml_loss_arguments;
+
+/// The inner loops compiled for one instruction set: kernels/*.h, included once by each kernels_*.c.
+typedef struct deml_kernels {
+    deml_isa isa;
+    long lanes, max_vectors;
+    long max_rows[DEML_MAX_TILE_VECTORS + 1];  // of a tile, by its number of vectors
+    void (*tile)(long rows, long vectors, const deml_tile *tile);
+    /// sums[j] (+)= x[0][j] + x[1][j] + …, one chain a column; count columns, rows `stride` apart.
+    void (*column_sums)(long rows, long count, long stride, const float *x, float *sums, bool accumulate);
+    void (*normalize_u8)(long count, const uint8_t *x, float scale, float shift, float *y);
+    void (*normalize_f32)(long count, const float *x, float scale, float shift, float *y);
+    void (*update)(const deml_update *u, long count, const float *g, float *value, float *state1, float *state2);
+    double (*fma_peak)(long iterations);
+    deml_body *activation_forward, *activation_backward, *add, *axpy, *subtract, *weighted_add, *function, *dropout;
+    deml_body *max_pool_forward, *max_pool_backward, *avg_pool_forward, *avg_pool_backward;
+    deml_body *layer_norm_forward, *layer_norm_backward, *layer_norm_parameters;
+    deml_body *group_norm_forward, *group_norm_backward;
+    deml_body *softmax_forward, *softmax_backward, *cross_entropy, *mean_squared_error;
+} deml_kernels;
+
+extern const deml_kernels deml_kernels_portable;
+#if defined(__x86_64__)
+extern const deml_kernels deml_kernels_avx2, deml_kernels_avx512;
+#elif defined(__aarch64__)
+extern const deml_kernels deml_kernels_neon;
+#endif
+
+// MARK: Matrix products on one thread (gemm.c)
+
+/// C[m][n] = init + A·B as in deml_tile; row m of A starts at a + (m / group)·group_stride + (m % group)·row_stride.
+typedef struct {
+    const float *a;
+    long group, group_stride, row_stride;
+    long segments, run, segment, step;
+    const float *b;
+    long b_stride;
+    const float *init;
+    long init_stride;
+    float *c;
+    long c_stride;
+    bool relu;
+} deml_product;
+/// Rows begin ..< end, columns 0 ..< columns (c, b and init point at the first column; c and init at row 0).
+/// `scratch`: deml_product_scratch bytes.
+void deml_product_rows(const deml_kernels *kernels, const deml_product *p, long begin, long end, long columns,
+                       char *scratch);
+long deml_product_scratch(const deml_kernels *kernels, long segments, long run);
+
+/// Gives a finished gradient to a sink: elements at `offset` of the parameter.
+void deml_sink_put(const deml_kernels *kernels, const deml_sink *sink, const deml_update *update, long offset,
+                   long count, const float *gradient);
+/// The bias's gradient, column sums of dy[rows][count], into its sink. `scratch`: count floats.
+void deml_bias_gradient(const deml_kernels *kernels, long rows, long count, const float *dy, const deml_sink *sink,
+                        float *scratch);
+
+#endif

@@ -1,0 +1,159 @@
+// Activations, sums of arrays, normalised input, optimiser updates, dropout: one pass each.
+
+#define EACH(i, n) for (long i = begin, n = end - i; i < end; i += LANES, n = end - i)
+
+INLINE vf activate(const deml_activation kind, float slope, vf x) {
+    switch (kind) {
+    case DEML_RELU: return choose(x > 0, x, (vf)0);
+    case DEML_LEAKY_RELU: return choose(x > 0, x, x * slope);
+    case DEML_GELU: return gelu(x);
+    case DEML_TANH: return hyperbolic_tangent(x);
+    case DEML_SIGMOID: return sigmoid(x);
+    default: return x;
+    }
+}
+
+DEML_BODY(activation_forward) {
+    const deml_activation_arguments *a = arguments;
+#define FORWARD(kind_) case kind_: \
+        EACH(i, n) store_some(a->to + i, activate(kind_, a->slope, load_some(a->x + i, n)), n); return;
+    switch (a->kind) {
+        FORWARD(DEML_IDENTITY) FORWARD(DEML_RELU) FORWARD(DEML_LEAKY_RELU)
+        FORWARD(DEML_GELU) FORWARD(DEML_TANH) FORWARD(DEML_SIGMOID)
+    }
+}
+
+/// dy·f'; `v` is x or y, whichever the derivative is written in.
+INLINE vf activate_backward(const deml_activation kind, float slope, vf v, vf dy) {
+    switch (kind) {
+    case DEML_RELU: return choose(v > 0, dy, (vf)0);
+    case DEML_LEAKY_RELU: return choose(v > 0, dy, dy * slope);
+    case DEML_GELU: return dy * gelu_derivative(v);
+    case DEML_TANH: return dy * fma_(-v, v, (vf)1);
+    case DEML_SIGMOID: return dy * (v * (1 - v));
+    default: return dy;
+    }
+}
+
+DEML_BODY(activation_backward) {
+    const deml_activation_arguments *a = arguments;
+#define BACKWARD(kind_, from) case kind_: \
+        EACH(i, n) store_some(a->to + i, activate_backward(kind_, a->slope, load_some(a->from + i, n), \
+                                                           load_some(a->dy + i, n)), n); return;
+    switch (a->kind) {
+        BACKWARD(DEML_IDENTITY, dy) BACKWARD(DEML_RELU, y) BACKWARD(DEML_LEAKY_RELU, x)
+        BACKWARD(DEML_GELU, x) BACKWARD(DEML_TANH, y) BACKWARD(DEML_SIGMOID, y)
+    }
+}
+
+DEML_BODY(add) {
+    const deml_vector_arguments *a = arguments;
+    EACH(i, n) store_some(a->to + i, load_some(a->y + i, n) + load_some(a->x + i, n), n);
+}
+
+DEML_BODY(axpy) {
+    const deml_vector_arguments *a = arguments;
+    EACH(i, n) store_some(a->to + i, fma_((vf)a->a, load_some(a->x + i, n), load_some(a->y + i, n)), n);
+}
+
+DEML_BODY(subtract) {
+    const deml_vector_arguments *a = arguments;
+    EACH(i, n) store_some(a->to + i, load_some(a->x + i, n) - load_some(a->y + i, n), n);
+}
+
+DEML_BODY(weighted_add) {
+    const deml_weighted_add_arguments *a = arguments;
+    for (long i = begin; i < end; i++) a->sum[i] = __builtin_fma(a->weight, (double)a->x[i], a->sum[i]);
+}
+
+DEML_BODY(function) {
+    const deml_function_arguments *a = arguments;
+    EACH(i, n) {
+        const vf x = load_some(a->x + i, n);
+        const vf y = a->function == DEML_FUNCTION_EXP ? exponential(x)
+                     : a->function == DEML_FUNCTION_LOG ? logarithm(x)
+                     : a->function == DEML_FUNCTION_TANH ? hyperbolic_tangent(x) : error_function(x);
+        store_some(a->y + i, y, n);
+    }
+}
+
+static void normalize_u8(long count, const uint8_t *x, float scale, float shift, float *y) {
+    for (long i = 0; i < count; i += LANES) {
+        vb bytes = 0;
+        if (count - i >= LANES) memcpy(&bytes, x + i, sizeof(uint8_t) * LANES);
+        else memcpy(&bytes, x + i, (size_t)(count - i));
+        store_some(y + i, fma_(__builtin_convertvector(bytes, vf), (vf)scale, (vf)shift), count - i);
+    }
+}
+
+static void normalize_f32(long count, const float *x, float scale, float shift, float *y) {
+    for (long i = 0; i < count; i += LANES)
+        store_some(y + i, fma_(load_some(x + i, count - i), (vf)scale, (vf)shift), count - i);
+}
+
+/// SGD (Sutskever et al. 2013 for momentum and Nesterov), Adam (Kingma and Ba, arXiv:1412.6980), AdamW (Loshchilov and
+/// Hutter, arXiv:1711.05101), in the forms and with the order of operations of torch.optim.
+static void update(const deml_update *u, long count, const float *g, float *value, float *state1, float *state2) {
+    const deml_optimizer *o = &u->o;
+    const bool decay = o->weight_decay != 0, couple = decay && o->kind != DEML_ADAMW, momentum = o->momentum != 0;
+    if (o->kind == DEML_SGD) {
+        for (long i = 0; i < count; i += LANES) {
+            const long n = count - i;
+            vf p = load_some(value + i, n), d = load_some(g + i, n);
+            if (couple) d = fma_((vf)o->weight_decay, p, d);
+            if (momentum) {
+                const vf buffer = fma_((vf)o->momentum, load_some(state1 + i, n), d);
+                store_some(state1 + i, buffer, n);
+                d = o->nesterov ? fma_((vf)o->momentum, buffer, d) : buffer;
+            }
+            store_some(value + i, fma_((vf)-o->learning_rate, d, p), n);
+        }
+        return;
+    }
+    for (long i = 0; i < count; i += LANES) {
+        const long n = count - i;
+        vf p = load_some(value + i, n), d = load_some(g + i, n);
+        if (couple) d = fma_((vf)o->weight_decay, p, d);
+        else if (decay) p = p * u->decay_factor;
+        vf m = load_some(state1 + i, n), v = load_some(state2 + i, n);
+        m = fma_((vf)u->one_minus_beta1, d - m, m);
+        v = fma_(d * u->one_minus_beta2, d, v * o->beta2);
+        store_some(state1 + i, m, n);
+        store_some(state2 + i, v, n);
+        const vf denominator = fma_(square_root(v), (vf)u->rsqrt_correction2, (vf)o->epsilon);
+        store_some(value + i, fma_((vf)-u->step_size, m / denominator, p), n);
+    }
+}
+
+/// Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC11), LANES consecutive blocks.
+INLINE void philox(const deml_random *r, uint32_t block, vu words[4]) {
+    vu c0, c1 = r->step, c2 = r->epoch, c3 = (r->purpose << 24) | r->layer;
+    for (int i = 0; i < LANES; i++) c0[i] = block + (uint32_t)i;
+    uint32_t k0 = (uint32_t)r->seed, k1 = (uint32_t)(r->seed >> 32);
+    for (int round = 0; round < 10; round++) {
+        const vul p0 = __builtin_convertvector(c0, vul) * 0xD2511F53u, p1 = __builtin_convertvector(c2, vul) * 0xCD9E8D57u;
+        c0 = __builtin_convertvector(p1 >> 32, vu) ^ c1 ^ k0;
+        c2 = __builtin_convertvector(p0 >> 32, vu) ^ c3 ^ k1;
+        c1 = __builtin_convertvector(p1, vu);
+        c3 = __builtin_convertvector(p0, vu);
+        k0 += 0x9E3779B9u;
+        k1 += 0xBB67AE85u;
+    }
+    words[0] = c0, words[1] = c1, words[2] = c2, words[3] = c3;
+}
+
+/// begin is a multiple of 64 (the division's unit).
+DEML_BODY(dropout) {
+    const deml_dropout_arguments *a = arguments;
+    for (long i = begin; i < end; i += 64)
+        for (long lane = 0; lane < 16; lane += LANES) {
+            vu words[4];
+            philox(&a->random, (uint32_t)(i / 4 + lane), words);
+            for (long w = 0; w < 4; w++) {
+                const long at = i + w * 16 + lane, n = end - at;
+                if (n <= 0) break;
+                const vf kept = load_some(a->x + at, n) * a->scale;
+                store_some(a->y + at, choose((vi)(words[w] >= a->threshold), kept, (vf)0), n);
+            }
+        }
+}

@@ -1,0 +1,24 @@
+// Everything in kernels/ compiled for one instruction set, as a table. The including file sets ISA, TABLE, LANES and
+// TILE_ROWS_1 … TILE_ROWS_4, TILE_VECTORS.
+#include "simd.h"
+#include "math.h"
+#include "tile.h"
+#include "elementwise.h"
+#include "rows.h"
+
+const deml_kernels TABLE = {
+    .isa = ISA, .lanes = LANES, .max_vectors = TILE_VECTORS,
+    .max_rows = {0, TILE_ROWS_1, TILE_ROWS_2, TILE_ROWS_3, TILE_ROWS_4},
+    .tile = tile, .column_sums = column_sums, .normalize_u8 = normalize_u8, .normalize_f32 = normalize_f32,
+    .update = update, .fma_peak = fma_peak,
+    .activation_forward = activation_forward, .activation_backward = activation_backward,
+    .add = add, .axpy = axpy, .subtract = subtract, .weighted_add = weighted_add, .function = function,
+    .dropout = dropout,
+    .max_pool_forward = max_pool_forward, .max_pool_backward = max_pool_backward,
+    .avg_pool_forward = avg_pool_forward, .avg_pool_backward = avg_pool_backward,
+    .layer_norm_forward = layer_norm_forward, .layer_norm_backward = layer_norm_backward,
+    .layer_norm_parameters = layer_norm_parameters,
+    .group_norm_forward = group_norm_forward, .group_norm_backward = group_norm_backward,
+    .softmax_forward = softmax_forward, .softmax_backward = softmax_backward,
+    .cross_entropy = cross_entropy, .mean_squared_error = mean_squared_error,
+};

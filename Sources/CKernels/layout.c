@@ -1,0 +1,111 @@
+// Orders of arrays: torch's and ours; batches gathered from a data set.
+#include "internal.h"
+
+typedef struct { long rows, columns, matrix; const float *from; float *to; } transpose_arguments;
+
+/// to[column][row] = from[row][column], in blocks that fit the first cache.
+static void transpose_block(long rows, long columns, const float *from, float *to, long begin, long end) {
+    enum { BLOCK = 16 };
+    for (long i = begin; i < end; i += BLOCK)
+        for (long j = 0; j < columns; j += BLOCK)
+            for (long r = i; r < deml_min(i + BLOCK, end); r++)
+                for (long c = j; c < deml_min(j + BLOCK, columns); c++) to[c * rows + r] = from[r * columns + c];
+}
+
+/// Elements: rows of one matrix.
+DEML_BODY(transpose_rows) {
+    const transpose_arguments *a = arguments;
+    transpose_block(a->rows, a->columns, a->from, a->to, begin, end);
+}
+
+/// Elements: matrices.
+DEML_BODY(transpose_matrices) {
+    const transpose_arguments *a = arguments;
+    for (long b = begin; b < end; b++) {
+        const long offset = b * a->rows * a->columns;
+        transpose_block(a->rows, a->columns, a->from + offset, a->to + offset, 0, a->rows);
+    }
+}
+
+void deml_transpose(deml_pool *pool, long rows, long columns, const float *from, float *to) {
+    const transpose_arguments a = {rows, columns, 0, from, to};
+    deml_run(pool, transpose_rows, &a, rows, 16, (double)columns, 0);
+}
+
+static void transpose_each(deml_pool *pool, long count, long rows, long columns, const float *from, float *to) {
+    const transpose_arguments a = {rows, columns, 0, from, to};
+    deml_run(pool, transpose_matrices, &a, count, 1, (double)rows * (double)columns, 0);
+}
+
+void deml_linear_weights_import(deml_pool *pool, long in, long out, const float *torch, float *ours) {
+    deml_transpose(pool, out, in, torch, ours);
+}
+void deml_linear_weights_export(deml_pool *pool, long in, long out, const float *ours, float *torch) {
+    deml_transpose(pool, in, out, ours, torch);
+}
+
+// [out][in][pixels] <-> [pixels][in][out], once per training: no need to be quick.
+void deml_conv2d_weights_import(deml_pool *pool, long in, long out, long kh, long kw, const float *torch, float *ours) {
+    (void)pool;
+    for (long o = 0; o < out; o++)
+        for (long i = 0; i < in; i++)
+            for (long k = 0; k < kh * kw; k++) ours[(k * in + i) * out + o] = torch[(o * in + i) * kh * kw + k];
+}
+void deml_conv2d_weights_export(deml_pool *pool, long in, long out, long kh, long kw, const float *ours, float *torch) {
+    (void)pool;
+    for (long o = 0; o < out; o++)
+        for (long i = 0; i < in; i++)
+            for (long k = 0; k < kh * kw; k++) torch[(o * in + i) * kh * kw + k] = ours[(k * in + i) * out + o];
+}
+
+void deml_nchw_to_nhwc(deml_pool *pool, long batch, long channels, long pixels, const float *from, float *to) {
+    transpose_each(pool, batch, channels, pixels, from, to);
+}
+void deml_nhwc_to_nchw(deml_pool *pool, long batch, long channels, long pixels, const float *from, float *to) {
+    transpose_each(pool, batch, pixels, channels, from, to);
+}
+
+/// Asks for a row that will be read soon: shuffled rows are far apart, and nothing else could know which is next.
+static void prefetch(const char *row, long bytes) {
+    for (long i = 0; i < deml_min(bytes, 4096); i += 64) __builtin_prefetch(row + i);
+}
+
+/// Elements: examples. More than one channel: planes are normalised in scratch, then interleaved.
+static void gather(const deml_gather_arguments *a, bool bytes, long begin, long end, deml_worker *worker) {
+    const long size = a->channels * a->pixels;
+    for (long b = begin; b < end; b++) {
+        const long from = (a->indices ? (long)a->indices[b] : b) * size;
+        if (a->indices && b + 2 < end) {
+            const long element = bytes ? 1 : (long)sizeof(float);
+            prefetch((const char *)a->from + a->indices[b + 2] * size * element, size * element);
+        }
+        float *to = a->channels == 1 ? a->to + b * size : (float *)worker->scratch;
+        for (long c = 0; c < a->channels; c++) {
+            const long plane = from + c * a->pixels;
+            if (bytes)
+                worker->kernels->normalize_u8(a->pixels, (const uint8_t *)a->from + plane, a->scale[c], a->shift[c],
+                                              to + c * a->pixels);
+            else
+                worker->kernels->normalize_f32(a->pixels, (const float *)a->from + plane, a->scale[c], a->shift[c],
+                                               to + c * a->pixels);
+        }
+        if (a->channels > 1) transpose_block(a->channels, a->pixels, to, a->to + b * size, 0, a->channels);
+    }
+}
+DEML_BODY(gather_u8) { gather(arguments, true, begin, end, worker); }
+DEML_BODY(gather_f32) { gather(arguments, false, begin, end, worker); }
+
+static void run_gather(deml_pool *pool, deml_body *body, long batch, const deml_gather_arguments *a) {
+    const long size = a->channels * a->pixels;
+    deml_run(pool, body, a, batch, 1, (double)size, a->channels == 1 ? 0 : size * (long)sizeof(float));
+}
+void deml_gather_u8(deml_pool *pool, long batch, long channels, long pixels, const uint8_t *from,
+                    const int64_t *indices, const float *scale, const float *shift, float *to) {
+    const deml_gather_arguments a = {channels, pixels, from, indices, scale, shift, to};
+    run_gather(pool, gather_u8, batch, &a);
+}
+void deml_gather_f32(deml_pool *pool, long batch, long channels, long pixels, const float *from,
+                     const int64_t *indices, const float *scale, const float *shift, float *to) {
+    const deml_gather_arguments a = {channels, pixels, from, indices, scale, shift, to};
+    run_gather(pool, gather_f32, batch, &a);
+}

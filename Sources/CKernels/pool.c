@@ -1,0 +1,234 @@
+// The thread pool: fixed division of outputs, helpers that spin briefly between calls and then park. A part whose helper
+// has not begun when the caller is done with its own is done by the caller: with more threads than processors, or under a
+// CPU quota, a call costs what it costs on the threads that run.
+#define _GNU_SOURCE  // CPU_COUNT
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "internal.h"
+
+enum {
+    SCRATCH_ALIGNMENT = 64,
+    SPINS = 2000,         // some tens of microseconds: longer than the gaps between kernels of a training step
+    YIELDS = 20,          // then let others run before sleeping
+};
+/// Work too small to be worth waking another thread, in rough operations (about 3 µs).
+static const double operations_per_thread = 50e3;
+
+typedef struct {
+    struct deml_pool *pool;
+    pthread_t thread;
+    long index;
+    deml_worker worker;
+    _Alignas(64) atomic_uint_fast64_t claimed;  // the last call of which this thread's part was begun, by whomever
+} pool_thread;
+
+struct deml_pool {
+    const deml_kernels *kernels;
+    long threads;
+    long spins;
+    pool_thread *members;  // 0 is the caller
+    deml_worker shared;    // only its scratch
+
+    // The call in progress. Written before `ticket`, stable until `pending` is 0.
+    deml_body *body;
+    const void *arguments;
+    long count, unit, parts;
+
+    /// Number of the call, shifted, and how many threads take part: a thread that does not take part must not look at
+    /// the call, which may be over by then.
+    _Alignas(64) atomic_uint_fast64_t ticket;
+    _Alignas(64) atomic_long pending;  // parts that are not done yet, without the caller's
+    atomic_bool sleeping;              // a helper is parked, or about to be, since the last wake-up
+    atomic_bool waiting;               // the caller is parked or about to be
+    atomic_bool stop;
+    pthread_mutex_t mutex;
+    pthread_cond_t work, done;
+};
+
+static inline void spin_pause(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+/// Part `index` of the call: an equal share of the units.
+static void run_part(deml_pool *pool, long index) {
+    const long units = deml_ceil_div(pool->count, pool->unit);
+    const long begin = units * index / pool->parts * pool->unit;
+    const long end = deml_min(units * (index + 1) / pool->parts * pool->unit, pool->count);
+    if (begin < end) pool->body(pool->arguments, begin, end, &pool->members[index].worker);
+}
+
+/// Whether part `index` of the call is the caller of this function's to do.
+static bool claim(deml_pool *pool, long index, uint_fast64_t ticket) {
+    uint_fast64_t before = atomic_load(&pool->members[index].claimed);
+    return before < ticket && atomic_compare_exchange_strong(&pool->members[index].claimed, &before, ticket);
+}
+
+static uint_fast64_t wait_for_ticket(deml_pool *pool, uint_fast64_t last) {
+    for (long i = 0; i < pool->spins + YIELDS; i++) {
+        const uint_fast64_t ticket = atomic_load_explicit(&pool->ticket, memory_order_acquire);
+        if (ticket != last) return ticket;
+        if (i < pool->spins) spin_pause();
+        else sched_yield();
+    }
+    pthread_mutex_lock(&pool->mutex);
+    uint_fast64_t ticket;
+    for (;;) {
+        atomic_store(&pool->sleeping, true);
+        if ((ticket = atomic_load(&pool->ticket)) != last) break;
+        pthread_cond_wait(&pool->work, &pool->mutex);
+    }
+    pthread_mutex_unlock(&pool->mutex);
+    return ticket;
+}
+
+static void *helper(void *argument) {
+    pool_thread *self = argument;
+    deml_pool *pool = self->pool;
+    uint_fast64_t ticket = 0;
+    for (;;) {
+        ticket = wait_for_ticket(pool, ticket);
+        if (atomic_load(&pool->stop)) return NULL;
+        if (self->index >= (long)(ticket & 0xffff) || !claim(pool, self->index, ticket)) continue;
+        run_part(pool, self->index);
+        if (atomic_fetch_sub(&pool->pending, 1) == 1 && atomic_load(&pool->waiting)) {
+            pthread_mutex_lock(&pool->mutex);
+            pthread_cond_signal(&pool->done);
+            pthread_mutex_unlock(&pool->mutex);
+        }
+    }
+}
+
+static uint_fast64_t publish(deml_pool *pool, long parts) {
+    const uint_fast64_t next = (atomic_load(&pool->ticket) >> 16) + 1, ticket = next << 16 | (uint_fast64_t)parts;
+    atomic_store(&pool->ticket, ticket);
+    if (atomic_load(&pool->sleeping) && atomic_exchange(&pool->sleeping, false)) {
+        pthread_mutex_lock(&pool->mutex);
+        pthread_cond_broadcast(&pool->work);
+        pthread_mutex_unlock(&pool->mutex);
+    }
+    return ticket;
+}
+
+static void wait_until_done(deml_pool *pool) {
+    for (long i = 0; i < pool->spins + YIELDS; i++) {
+        if (atomic_load_explicit(&pool->pending, memory_order_acquire) == 0) return;
+        if (i < pool->spins) spin_pause();
+        else sched_yield();
+    }
+    pthread_mutex_lock(&pool->mutex);
+    atomic_store(&pool->waiting, true);
+    while (atomic_load(&pool->pending) != 0) pthread_cond_wait(&pool->done, &pool->mutex);
+    atomic_store(&pool->waiting, false);
+    pthread_mutex_unlock(&pool->mutex);
+}
+
+static void reserve_scratch(deml_worker *worker, long bytes) {
+    if (worker->scratch_bytes >= bytes) return;
+    free(worker->scratch);
+    const size_t rounded = ((size_t)bytes + SCRATCH_ALIGNMENT - 1) / SCRATCH_ALIGNMENT * SCRATCH_ALIGNMENT;
+    worker->scratch = aligned_alloc(SCRATCH_ALIGNMENT, rounded);
+    if (!worker->scratch) abort();  // no way to go on, and Linux overcommits: does not happen for these sizes
+    worker->scratch_bytes = (long)rounded;
+}
+
+void deml_run(deml_pool *pool, deml_body *body, const void *arguments, long count, long unit, double operations,
+              long scratch_bytes) {
+    if (count <= 0) return;
+    long parts = deml_min(pool->threads, deml_ceil_div(count, unit));
+    if (parts > 1) parts = deml_max(1, deml_min(parts, (long)((double)count * operations / operations_per_thread)));
+    for (long i = 0; i < parts; i++) reserve_scratch(&pool->members[i].worker, scratch_bytes);
+    if (parts == 1) return body(arguments, 0, count, &pool->members[0].worker);
+    pool->body = body, pool->arguments = arguments;
+    pool->count = count, pool->unit = unit, pool->parts = parts;
+    atomic_store(&pool->pending, parts - 1);
+    const uint_fast64_t ticket = publish(pool, parts);
+    run_part(pool, 0);
+    for (long i = 1; i < parts; i++) {
+        if (!claim(pool, i, ticket)) continue;
+        run_part(pool, i);
+        atomic_fetch_sub(&pool->pending, 1);
+    }
+    wait_until_done(pool);
+}
+
+float *deml_pool_shared(deml_pool *pool, long bytes) {
+    reserve_scratch(&pool->shared, bytes);
+    return (float *)pool->shared.scratch;
+}
+
+/// Processors this process may use now.
+static long usable_processors(void) {
+#if defined(__linux__)
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
+#endif
+    return sysconf(_SC_NPROCESSORS_ONLN);
+}
+
+deml_pool *deml_pool_create(long threads, deml_isa isa) {
+    const deml_kernels *kernels = NULL;
+    if (deml_isa_available(isa)) {
+        switch (isa) {
+#if defined(__x86_64__)
+        case DEML_AVX2: kernels = &deml_kernels_avx2; break;
+        case DEML_AVX512: kernels = &deml_kernels_avx512; break;
+#elif defined(__aarch64__)
+        case DEML_NEON: kernels = &deml_kernels_neon; break;
+#endif
+        default: kernels = &deml_kernels_portable;
+        }
+    }
+    if (!kernels || threads < 1 || threads > 4096) return NULL;
+    deml_pool *pool = aligned_alloc(64, (sizeof *pool + 63) / 64 * 64);
+    if (!pool) return NULL;
+    memset(pool, 0, sizeof *pool);
+    pool->members = aligned_alloc(64, (size_t)threads * sizeof *pool->members);
+    if (pool->members) memset(pool->members, 0, (size_t)threads * sizeof *pool->members);
+    pthread_mutex_init(&pool->mutex, NULL);
+    pthread_cond_init(&pool->work, NULL);
+    pthread_cond_init(&pool->done, NULL);
+    pool->kernels = kernels;
+    // With fewer processors than threads a spinning thread only keeps the one it waits for from running.
+    pool->spins = threads <= usable_processors() ? SPINS : 0;
+    pool->threads = 1;
+    for (long i = 0; pool->members && i < threads; i++) {
+        pool_thread *member = &pool->members[i];
+        member->pool = pool, member->index = i, member->worker.kernels = kernels;
+        if (i > 0 && pthread_create(&member->thread, NULL, helper, member) != 0) break;
+        pool->threads = i + 1;
+    }
+    if (pool->members && pool->threads == threads) return pool;
+    deml_pool_destroy(pool);
+    return NULL;
+}
+
+void deml_pool_destroy(deml_pool *pool) {
+    if (!pool) return;
+    atomic_store(&pool->stop, true);
+    publish(pool, 0);
+    for (long i = 1; i < pool->threads && pool->members; i++) pthread_join(pool->members[i].thread, NULL);
+    for (long i = 0; i < pool->threads && pool->members; i++) free(pool->members[i].worker.scratch);
+    free(pool->members);
+    free(pool->shared.scratch);
+    pthread_mutex_destroy(&pool->mutex);
+    pthread_cond_destroy(&pool->work);
+    pthread_cond_destroy(&pool->done);
+    free(pool);
+}
+
+long deml_pool_threads(const deml_pool *pool) { return pool->threads; }
+deml_isa deml_pool_isa(const deml_pool *pool) { return pool->kernels->isa; }
+const deml_kernels *deml_pool_kernels(const deml_pool *pool) { return pool->kernels; }
+long deml_pool_scratch_bytes(const deml_pool *pool) {
+    long bytes = pool->shared.scratch_bytes;
+    for (long i = 0; i < pool->threads; i++) bytes += pool->members[i].worker.scratch_bytes;
+    return bytes;
+}

@@ -1,0 +1,169 @@
+import Tensors
+
+#if canImport(FoundationEssentials)
+    import FoundationEssentials
+#else
+    import Foundation
+#endif
+
+/// What a model is: its input, its layers and its loss. The same keys in JSON and YAML:
+///
+///     input: {shape: [1, 28, 28], divide_by: 255}
+///     layers:
+///       - {type: flatten}
+///       - {type: linear, out_features: 10}
+///     loss: cross_entropy
+///
+/// A description that exists is valid: every shape fits, all sizes are bounded. Mistakes are ``DeMLError``s with the
+/// layer's number as place; a decoder may wrap them, see ``Tensors/DeMLError/init(decoding:of:)``.
+public struct ModelDescription: Sendable, Equatable {
+    /// The examples as they are stored, and how they are normalised.
+    public struct Input: Sendable, Equatable {
+        /// One example: [features] or [channels, height, width].
+        public var shape: [Int]
+        /// x is divided by this first.
+        public var divideBy: Double
+        /// Subtracted then; nothing, one value, or one for each entry of the first dimension (the channel).
+        public var mean: [Double]
+        /// Divides then; as many values as `mean` permits.
+        public var standardDeviation: [Double]
+
+        public init(shape: [Int], divideBy: Double = 1, mean: [Double] = [], standardDeviation: [Double] = []) {
+            self.shape = shape
+            self.divideBy = divideBy
+            self.mean = mean
+            self.standardDeviation = standardDeviation
+        }
+    }
+
+    public enum Loss: String, Sendable, Codable, CaseIterable {
+        /// Softmax and negative log-likelihood of the class, averaged over examples.
+        case crossEntropy = "cross_entropy"
+        /// Squared difference, averaged over examples and outputs.
+        case meanSquaredError = "mse"
+    }
+
+    public let input: Input
+    /// Counted from 0, as nn.Sequential counts.
+    public let layers: [Layer]
+    public let loss: Loss
+    /// The layers with the shapes and parameters that follow.
+    package let resolved: [ResolvedLayer]
+    /// Every parameter, in the order of torch's `state_dict()`.
+    public let parameters: [ParameterDescription]
+
+    public init(input: Input, layers: [Layer], loss: Loss) throws(DeMLError) {
+        try Self.check(input)
+        guard !layers.isEmpty else { throw DeMLError(.missing, "the model has no layers") }
+        guard layers.count <= Self.maximumLayers else {
+            throw DeMLError(.tooLarge, "the model has \(layers.count) layers, more than \(Self.maximumLayers)")
+        }
+        self.input = input
+        self.layers = layers
+        self.loss = loss
+        var sizes = ModelSize()
+        resolved = try resolve(layers, input: input.shape, prefix: "", isOutermost: true, &sizes)
+        parameters = resolved.flatMap(\.parameters)
+        let output = resolved[resolved.count - 1].output
+        if loss == .crossEntropy, output.count != 1 || output[0] < 2 {
+            throw DeMLError(
+                .shape,
+                "cross_entropy needs an output of shape [classes], 2 or more, but the last layer gives \(output)",
+                place: "layer \(layers.count - 1)")
+        }
+        if loss != .crossEntropy, layers.last == .softmax {
+            throw DeMLError(
+                .mismatch, "softmax is for models whose loss is cross_entropy", place: "layer \(layers.count - 1)")
+        }
+    }
+
+    public var inputShape: [Int] { input.shape }
+    /// The shape of one prediction.
+    public var outputShape: [Int] { resolved[resolved.count - 1].output }
+    /// Numbers in all parameters together.
+    public var parameterCount: Int { parameters.reduce(0) { $0 + $1.count } }
+
+    static let maximumLayers = 1000
+
+    private static func check(_ input: Input) throws(DeMLError) {
+        let place = "input"
+        guard (1...4).contains(input.shape.count), input.shape.allSatisfy({ $0 > 0 }),
+            let count = elementCount(of: input.shape), count <= ModelSize.maximumActivations
+        else {
+            throw DeMLError(
+                .shape, "the input shape \(input.shape) is not one to four positive sizes of a reasonable product",
+                place: place)
+        }
+        guard input.divideBy.isFinite, input.divideBy != 0 else {
+            throw DeMLError(.outOfRange, "divide_by \(input.divideBy) is not a number to divide by", place: place)
+        }
+        for (name, values) in [("mean", input.mean), ("std", input.standardDeviation)] {
+            guard values.count <= 1 || values.count == input.shape[0] else {
+                throw DeMLError(
+                    .shape, "\(name) has \(values.count) values for the input shape \(input.shape)", place: place,
+                    hint: "one value, or one for each of the \(input.shape[0]) channels")
+            }
+            guard values.allSatisfy(\.isFinite), name == "mean" || values.allSatisfy({ $0 > 0 }) else {
+                throw DeMLError(.outOfRange, "\(name) \(values) has a value out of range", place: place)
+            }
+        }
+    }
+}
+
+// MARK: - JSON and YAML
+
+extension ModelDescription: Codable {
+    public init(from decoder: any Decoder) throws {
+        let keys = try StrictContainer(decoder, "the model", keys: ["input", "layers", "loss"])
+        let lossName = try keys.required("loss", String.self)
+        guard let loss = Loss(rawValue: lossName) else {
+            let known = Loss.allCases.map(\.rawValue).joined(separator: ", ")
+            throw DeMLError(
+                .outOfRange, "the loss \(lossName.quotedForMessage) is unknown", place: "loss", hint: "known: \(known)")
+        }
+        try self.init(
+            input: try keys.required("input", Input.self), layers: try keys.required("layers", [Layer].self),
+            loss: loss)
+    }
+
+    public func encode(to encoder: any Encoder) throws {
+        var container = encoder.container(keyedBy: TextKey.self)
+        try container.encode(input, forKey: TextKey("input"))
+        try container.encode(layers, forKey: TextKey("layers"))
+        try container.encode(loss, forKey: TextKey("loss"))
+    }
+
+    /// Reads the JSON text of a description. Throws a ``Tensors/DeMLError`` that names the layer.
+    public init(json: String) throws(DeMLError) {
+        guard json.utf8.count <= 1 << 20 else {
+            throw DeMLError(.tooLarge, "the model description has \(json.utf8.count) bytes, more than 1 MiB")
+        }
+        do {
+            self = try JSONDecoder().decode(ModelDescription.self, from: Data(json.utf8))
+        } catch {
+            throw DeMLError(decoding: error, of: "the model description")
+        }
+    }
+
+    /// The one JSON text of this description: sorted keys, no white space, defaults left out.
+    public var canonicalJSON: String { NeuralNetwork.canonicalJSON(self) }
+}
+
+extension ModelDescription.Input: Codable {
+    public init(from decoder: any Decoder) throws {
+        let keys = try StrictContainer(decoder, "the input", keys: ["shape", "divide_by", "mean", "std"])
+        self.init(
+            shape: try keys.required("shape", NumberList<Int>.self).values,
+            divideBy: try keys.optional("divide_by", Double.self) ?? 1,
+            mean: try keys.optional("mean", NumberList<Double>.self)?.values ?? [],
+            standardDeviation: try keys.optional("std", NumberList<Double>.self)?.values ?? [])
+    }
+
+    public func encode(to encoder: any Encoder) throws {
+        var container = encoder.container(keyedBy: TextKey.self)
+        try container.encode(shape, forKey: TextKey("shape"))
+        if divideBy != 1 { try container.encode(divideBy, forKey: TextKey("divide_by")) }
+        if !mean.isEmpty { try container.encode(mean, forKey: TextKey("mean")) }
+        if !standardDeviation.isEmpty { try container.encode(standardDeviation, forKey: TextKey("std")) }
+    }
+}

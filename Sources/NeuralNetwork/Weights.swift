@@ -1,0 +1,129 @@
+import Tensors
+
+/// A model and the numbers in all its parameters: what a weights file holds.
+public struct Weights: Sendable, Equatable {
+    public let model: ModelDescription
+    /// The round of federated training these weights come from; 0 before any.
+    public var round: Int
+    /// Every parameter, one after the other in the order of `model.parameters`, each in torch's layout. Assigning
+    /// another number of them is a programmer's mistake.
+    public var parameters: [Float] {
+        didSet { precondition(parameters.count == model.parameterCount, "the number of parameters must not change") }
+    }
+
+    /// The key of the model description in a weights file's metadata.
+    public static let modelKey = "deml.model"
+    /// The key of the round.
+    public static let roundKey = "deml.round"
+
+    init(unchecked model: ModelDescription, round: Int, _ parameters: [Float]) {
+        self.model = model
+        self.round = round
+        self.parameters = parameters
+    }
+
+    /// Throws `shape` where the numbers are not those of the model.
+    public init(model: ModelDescription, parameters: [Float], round: Int = 0) throws(DeMLError) {
+        guard parameters.count == model.parameterCount else {
+            throw DeMLError(
+                .shape, "the model has \(model.parameterCount) parameters, but there are \(parameters.count)")
+        }
+        self.init(unchecked: model, round: round, parameters)
+    }
+
+    /// Reads a weights file, which says itself what model it is of.
+    ///
+    /// Throws `missing` without a description or a tensor; `shape` and `dtype` where a tensor does not fit, `notFinite`
+    /// for a NaN or an infinity, with the tensor as place; `mismatch` for a tensor that the model does not have.
+    public init(_ file: Safetensors) throws(DeMLError) {
+        guard let json = file.metadata[Self.modelKey] else {
+            throw DeMLError(
+                .missing, "the file has no \(Self.modelKey) in its metadata", hint: "is it a weights file of DeML?")
+        }
+        try self.init(file, model: try ModelDescription(json: json))
+    }
+
+    /// Reads the tensors of `model` from a file without a description, such as a `state_dict()` that torch saved.
+    public init(_ file: Safetensors, model: ModelDescription) throws(DeMLError) {
+        let parameters = try Self.collect(file, model)
+        var round = 0
+        if let text = file.metadata[Self.roundKey] {
+            guard let number = Int(text), number >= 0 else {
+                throw DeMLError(.malformed, "\(Self.roundKey) is \(text.quotedForMessage), not a number of rounds")
+            }
+            round = number
+        }
+        self.init(unchecked: model, round: round, parameters)
+    }
+
+    /// The parameters of `model` out of any file with its tensors (weights or delta), checked, in one array.
+    public static func collect(_ file: Safetensors, _ model: ModelDescription) throws(DeMLError) -> [Float] {
+        let tensors = Dictionary(file.tensors.map { ($0.name, $0.tensor) }, uniquingKeysWith: { first, _ in first })
+        for parameter in model.parameters {
+            guard let tensor = tensors[parameter.name] else {
+                throw DeMLError(.missing, "the model needs the tensor '\(parameter.name)', which is not in the file")
+            }
+            let place = "tensor '\(parameter.name)'"
+            guard tensor.shape == parameter.shape else {
+                throw DeMLError(
+                    .shape, "the model needs the shape \(parameter.shape), but it is \(tensor.shape)", place: place)
+            }
+            guard tensor.dtype.isFloatingPoint else {
+                throw DeMLError(
+                    .dtype, "weights are F32, F16, BF16 or F64, but it is \(tensor.dtype.rawValue)", place: place)
+            }
+        }
+        if tensors.count > model.parameters.count {
+            let known = Set(model.parameters.map(\.name))
+            let unknown = tensors.keys.filter { !known.contains($0) }.min() ?? ""
+            throw DeMLError(.mismatch, "the model has no tensor \(unknown.quotedForMessage)")
+        }
+        var parameters: [Float] = []
+        parameters.reserveCapacity(model.parameterCount)
+        for parameter in model.parameters {
+            guard let tensor = tensors[parameter.name] else { continue }
+            let start = parameters.count
+            do throws(DeMLError) {
+                if tensor.dtype == .f32 {
+                    try tensor.withUnsafeFloats { (values) throws(DeMLError) in parameters.append(contentsOf: values) }
+                } else {
+                    parameters.append(contentsOf: try tensor.floats())
+                }
+            } catch {
+                throw error.at("tensor '\(parameter.name)'")
+            }
+            // After the conversion, because a large F64 is an infinity in single precision.
+            if let index = parameters[start...].firstIndex(where: { !$0.isFinite }) {
+                throw DeMLError(
+                    .notFinite, "element \(index - start) is \(parameters[index])", place: "tensor '\(parameter.name)'")
+            }
+        }
+        return parameters
+    }
+
+    /// The weights file: every parameter as F32, with the model's description and the round in the metadata.
+    public func safetensors(round: Int? = nil) -> Safetensors {
+        Safetensors(
+            tensors: Self.tensors(parameters, model),
+            metadata: [Self.modelKey: model.canonicalJSON, Self.roundKey: String(round ?? self.round)])
+    }
+
+    /// Numbers of all parameters (weights, or a delta) as named tensors.
+    public static func tensors(_ parameters: [Float], _ model: ModelDescription) -> [(name: String, tensor: Tensor)] {
+        precondition(parameters.count == model.parameterCount, "not the parameters of this model")
+        var start = 0
+        return model.parameters.map { parameter in
+            defer { start += parameter.count }
+            return (
+                parameter.name,
+                Tensor(shape: parameter.shape, floats: Array(parameters[start..<start + parameter.count]))
+            )
+        }
+    }
+
+    /// `self - base`, number by number: what training changed. The models must be the same.
+    public func difference(from base: Weights) -> [Float] {
+        precondition(parameters.count == base.parameters.count, "weights of different models")
+        return zip(parameters, base.parameters).map { $0 - $1 }
+    }
+}

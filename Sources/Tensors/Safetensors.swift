@@ -1,0 +1,202 @@
+/// A safetensors file: named tensors and text metadata. The one container of weights, shards, deltas and predictions.
+/// Format: https://github.com/huggingface/safetensors.
+public struct Safetensors: Sendable, Equatable {
+    /// In the order of the file's header, or as given.
+    public var tensors: [(name: String, tensor: Tensor)]
+    public var metadata: [String: String]
+
+    public init(tensors: [(name: String, tensor: Tensor)] = [], metadata: [String: String] = [:]) {
+        self.tensors = tensors
+        self.metadata = metadata
+    }
+
+    /// The tensor of the name. Setting replaces it, adds it at the end, or (nil) removes it.
+    public subscript(name: String) -> Tensor? {
+        get { tensors.first { $0.name == name }?.tensor }
+        set {
+            let index = tensors.firstIndex { $0.name == name }
+            switch (index, newValue) {
+            case (let index?, let tensor?): tensors[index].tensor = tensor
+            case (let index?, nil): tensors.remove(at: index)
+            case (nil, let tensor?): tensors.append((name, tensor))
+            case (nil, nil): break
+            }
+        }
+    }
+
+    public static func == (left: Safetensors, right: Safetensors) -> Bool {
+        left.metadata == right.metadata && left.tensors.elementsEqual(right.tensors, by: ==)
+    }
+
+    // MARK: - Reading
+
+    /// Reads an uncompressed file. The tensors are slices of `bytes`.
+    /// Throws `truncated`, `malformed`, `tooLarge` (header) or `dtype`, with the tensor as place.
+    public init(decoding bytes: [UInt8], maximumHeaderBytes: Int = 100_000_000) throws(DeMLError) {
+        let length = try SafetensorsHeader.length(bytes.prefix(8), maximum: maximumHeaderBytes)
+        guard length <= bytes.count - 8 else {
+            throw DeMLError(
+                .truncated, "the header length \(length) is beyond the end of the file of \(bytes.count) bytes")
+        }
+        let header = try bytes[8..<8 + length].withBytes { (json: UnsafeRawBufferPointer) throws(DeMLError) in
+            try SafetensorsHeader(parsing: json)
+        }
+        let present = bytes.count - 8 - length
+        guard present >= header.dataBytes else {
+            throw DeMLError(.truncated, "the tensors need \(header.dataBytes) bytes, but the file has \(present)")
+        }
+        guard present == header.dataBytes else {
+            throw DeMLError(.malformed, "\(present - header.dataBytes) bytes follow the last tensor")
+        }
+        self.init(header, bytes, dataStart: 8 + length)
+    }
+
+    private init(_ header: SafetensorsHeader, _ bytes: [UInt8], dataStart: Int) {
+        tensors = header.entries.map { entry in
+            let slice = bytes[dataStart + entry.range.lowerBound..<dataStart + entry.range.upperBound]
+            return (entry.name, Tensor(unchecked: entry.dtype, entry.shape, slice))
+        }
+        metadata = header.metadata
+    }
+
+    /// Reads the bytes of a file as stored, gzip or not (recognised by content). A gzip stream is expanded into one
+    /// buffer of exactly the size that the header promises, at most `maximumBytes`.
+    public init(
+        storedBytes bytes: [UInt8], maximumBytes: Int = 4 << 30, maximumHeaderBytes: Int = 100_000_000
+    ) throws(DeMLError) {
+        guard Gzip.isGzip(bytes) else {
+            guard bytes.count <= maximumBytes else {
+                throw DeMLError(.tooLarge, "the file has \(bytes.count) bytes, more than the limit of \(maximumBytes)")
+            }
+            try self.init(decoding: bytes, maximumHeaderBytes: maximumHeaderBytes)
+            return
+        }
+        var reader = try GzipReader(bytes[...])
+        let prefix = try makeBytes(capacity: 8) { (room) throws(DeMLError) in try reader.read(into: room) }
+        let length = try SafetensorsHeader.length(prefix, maximum: min(maximumHeaderBytes, maximumBytes))
+        guard length / Gzip.maximumExpansion <= bytes.count else {
+            throw DeMLError(.truncated, "the header length \(length) is beyond the end of the file")
+        }
+        let json = try makeBytes(capacity: length) { (room) throws(DeMLError) in try reader.read(into: room) }
+        guard json.count == length else {
+            throw DeMLError(.truncated, "the header length \(length) is beyond the end of the file")
+        }
+        let header = try json[...].withBytes { (json: UnsafeRawBufferPointer) throws(DeMLError) in
+            try SafetensorsHeader(parsing: json)
+        }
+        guard header.dataBytes <= maximumBytes - length - 8 else {
+            throw DeMLError(
+                .tooLarge, "the tensors need \(header.dataBytes) bytes, more than the limit of \(maximumBytes)")
+        }
+        guard header.dataBytes / Gzip.maximumExpansion <= bytes.count else {
+            throw DeMLError(
+                .truncated,
+                "the tensors need \(header.dataBytes) bytes, more than \(bytes.count) compressed bytes can give")
+        }
+        let data = try makeBytes(capacity: header.dataBytes) { (room) throws(DeMLError) in try reader.read(into: room) }
+        guard data.count == header.dataBytes else {
+            throw DeMLError(.truncated, "the tensors need \(header.dataBytes) bytes, but the file has \(data.count)")
+        }
+        guard try reader.isAtEnd() else {
+            throw DeMLError(
+                .tooLarge, "the gzip stream expands beyond the \(8 + length + data.count) bytes it promises")
+        }
+        self.init(header, data, dataStart: 0)
+    }
+
+    /// Reads a file; gzip is recognised by content. Errors have the path as place.
+    public init(contentsOf path: String, maximumBytes: Int = 4 << 30) throws(DeMLError) {
+        let bytes = try Files.read(path, maximumBytes: maximumBytes)
+        do throws(DeMLError) {
+            try self.init(storedBytes: bytes, maximumBytes: maximumBytes)
+        } catch {
+            throw error.within(path)
+        }
+    }
+
+    /// Reads a file and gives the SHA-256 of its bytes as stored.
+    public static func load(
+        _ path: String, maximumBytes: Int = 4 << 30
+    ) throws(DeMLError) -> (file: Safetensors, sha256: String) {
+        let bytes = try Files.read(path, maximumBytes: maximumBytes)
+        do throws(DeMLError) {
+            return (try Safetensors(storedBytes: bytes, maximumBytes: maximumBytes), sha256Hex(bytes))
+        } catch {
+            throw error.within(path)
+        }
+    }
+
+    /// SHA-256 of a file's bytes as stored (gzip included), as it stands in options, reports and metadata.
+    public static func digestOfContents(of path: String, maximumBytes: Int = 4 << 30) throws(DeMLError) -> String {
+        sha256Hex(try Files.read(path, maximumBytes: maximumBytes))
+    }
+
+    // MARK: - Writing
+
+    /// The file's bytes. They depend on names, tensors and metadata alone, not on their order: tensors are laid out by
+    /// alignment, then by name, as the reference implementation does, and the header is padded with spaces to a
+    /// multiple of 8, so that every tensor is aligned in the file. Two tensors of one name are a programmer's mistake.
+    public func encoded() -> [UInt8] {
+        let sorted = tensors.sorted {
+            $0.tensor.dtype == $1.tensor.dtype
+                ? $0.name.utf8.lexicographicallyPrecedes($1.name.utf8) : $0.tensor.dtype.rank > $1.tensor.dtype.rank
+        }
+        precondition(Set(sorted.map(\.name)).count == sorted.count, "two tensors of one name")
+        var members: [String] = []
+        if !metadata.isEmpty {
+            let pairs = metadata.sorted { $0.key.utf8.lexicographicallyPrecedes($1.key.utf8) }
+                .map { "\(Self.quoted($0.key)):\(Self.quoted($0.value))" }
+            members.append("\"__metadata__\":{\(pairs.joined(separator: ","))}")
+        }
+        var position = 0
+        for (name, tensor) in sorted {
+            let end = position + tensor.bytes.count
+            let shape = tensor.shape.map(String.init).joined(separator: ",")
+            members.append(
+                "\(Self.quoted(name)):{\"dtype\":\"\(tensor.dtype.rawValue)\",\"shape\":[\(shape)],"
+                    + "\"data_offsets\":[\(position),\(end)]}")
+            position = end
+        }
+        var header = Array("{\(members.joined(separator: ","))}".utf8)
+        header += repeatElement(UInt8(ascii: " "), count: (8 - header.count % 8) % 8)
+
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(8 + header.count + position)
+        withUnsafeBytes(of: UInt64(header.count).littleEndian) { bytes.append(contentsOf: $0) }
+        bytes += header
+        for (_, tensor) in sorted {
+            bytes += tensor.bytes
+        }
+        return bytes
+    }
+
+    /// Writes the file, gzip-compressed where the name ends in `.gz`: to a temporary file beside it, which takes its
+    /// name when it is complete. Returns the SHA-256 of the bytes as stored.
+    @discardableResult
+    public func write(to path: String) throws(DeMLError) -> String {
+        let bytes = path.hasSuffix(".gz") ? try Gzip.compress(encoded()) : encoded()
+        try Files.writeAtomically(bytes, to: path)
+        return sha256Hex(bytes)
+    }
+
+    /// A JSON string as serde_json writes it.
+    private static func quoted(_ text: String) -> String {
+        var quoted = "\""
+        for scalar in text.unicodeScalars {
+            switch scalar {
+            case "\"": quoted += "\\\""
+            case "\\": quoted += "\\\\"
+            case "\n": quoted += "\\n"
+            case "\r": quoted += "\\r"
+            case "\t": quoted += "\\t"
+            case "\u{8}": quoted += "\\b"
+            case "\u{c}": quoted += "\\f"
+            case _ where scalar.value < 0x20:
+                let hex = String(scalar.value, radix: 16)
+                quoted += "\\u" + String(repeating: "0", count: 4 - hex.count) + hex
+            default: quoted.unicodeScalars.append(scalar)
+            }
+        }
+        return quoted + "\""
+    }
+}

@@ -1,0 +1,176 @@
+import ArgumentParser
+import NeuralNetwork
+import Tensors
+import Worker
+
+/// What most commands take.
+struct MachineOptions: ParsableArguments {
+    @Option(help: "Threads to use; the result does not depend on them. (default: as many as there are processors)")
+    var threads: Int?
+
+    @Option(help: ArgumentHelp("Instruction set to use, for tests.", visibility: .hidden))
+    var isa: InstructionSet?
+
+    var threadCount: Int { threads ?? availableProcessors() }
+
+    func validate() throws {
+        if let threads, !(1...1024).contains(threads) {
+            throw ValidationError("--threads \(threads) is not between 1 and 1024")
+        }
+        if let isa, !isa.isAvailable {
+            throw ValidationError("--isa \(isa.rawValue): this machine has no such instructions")
+        }
+    }
+}
+
+extension InstructionSet: ExpressibleByArgument {}
+
+struct Train: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Train on a shard and write the delta: local minus received weights.")
+
+    @Option(help: "Weights file; it says itself what model it is of.")
+    var weights: String
+    @Option(help: "Shard file with tensors x and y.")
+    var shard: String
+    @Option(help: "Where the delta goes; compressed when the name ends in .gz.")
+    var delta: String
+    @Option(help: "Where the report goes, JSON.")
+    var report: String
+
+    @Option(help: "Passes over the shard.")
+    var epochs = 1
+    @Option(help: "Examples a step.")
+    var batchSize = 64
+    @Option(help: "sgd, adam or adamw.")
+    var optimizer = "sgd"
+    @Option(help: "Step size.")
+    var learningRate = 0.01
+    @Option(help: "Momentum of sgd. (default: 0)")
+    var momentum: Double?
+    @Flag(help: "Nesterov's momentum.")
+    var nesterov = false
+    @Option(name: .customLong("beta1"), help: "Decay of adam's first moment. (default: 0.9)")
+    var firstBeta: Double?
+    @Option(name: .customLong("beta2"), help: "Decay of adam's second moment. (default: 0.999)")
+    var secondBeta: Double?
+    @Option(help: "Adam's epsilon. (default: 1e-08)")
+    var epsilon: Double?
+    @Option(help: "Weight decay. (default: 0; adamw: 0.01)")
+    var weightDecay: Double?
+    @Option(help: "Label smoothing of cross_entropy.")
+    var labelSmoothing = 0.0
+    @Option(help: "Seed of shuffling and dropout.")
+    var seed: UInt64 = 0
+    @Flag(name: .customLong("no-shuffle"), help: "Take the examples in order, so that another program can follow.")
+    var keepsOrder = false
+    @Option(help: "Stop after the batch in which this time ends, and deliver what was done.")
+    var maxSeconds: Double?
+    @OptionGroup var machine: MachineOptions
+
+    func validate() throws {
+        if let maxSeconds, !(maxSeconds > 0) {
+            throw ValidationError("--max-seconds \(maxSeconds) is not above 0")
+        }
+        do {
+            _ = try options()
+        } catch {
+            throw ValidationError(error.summary)
+        }
+    }
+
+    func run() throws {
+        let task = TrainTask(
+            weightsPath: weights, shardPath: shard, deltaPath: delta, reportPath: report, options: try options(),
+            threads: machine.threadCount, maxSeconds: maxSeconds, instructionSet: machine.isa)
+        try task.runAsCommand()
+    }
+
+    private func options() throws(DeMLError) -> TrainingOptions {
+        let isAdam = firstBeta != nil || secondBeta != nil
+        let options = TrainingOptions(
+            epochs: epochs, batchSize: batchSize,
+            optimizer: try OptimizerDescription(
+                type: optimizer, learningRate: learningRate, momentum: momentum, nesterov: nesterov ? true : nil,
+                betas: isAdam ? (firstBeta ?? 0.9, secondBeta ?? 0.999) : nil, epsilon: epsilon,
+                weightDecay: weightDecay),
+            seed: seed, shuffle: !keepsOrder, labelSmoothing: labelSmoothing)
+        try options.validate()
+        return options
+    }
+}
+
+struct Evaluate: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Loss and accuracy of a model on a shard.")
+
+    @Option(help: "Weights file.")
+    var weights: String
+    @Option(help: "Shard file with tensors x and y.")
+    var shard: String
+    @Option(help: "Where the report goes, JSON.")
+    var report: String
+    @OptionGroup var machine: MachineOptions
+
+    func run() throws {
+        let task = EvaluateTask(
+            weightsPath: weights, shardPath: shard, reportPath: report, threads: machine.threadCount,
+            instructionSet: machine.isa)
+        try task.runAsCommand()
+    }
+}
+
+struct Predict: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "What a model says to the inputs of a shard.")
+
+    @Option(help: "Weights file.")
+    var weights: String
+    @Option(help: "Shard file with a tensor x.")
+    var shard: String
+    @Option(help: "Where the predictions go; compressed when the name ends in .gz.")
+    var predictions: String
+    @Option(help: "Where the report goes, JSON.")
+    var report: String
+    @OptionGroup var machine: MachineOptions
+
+    func run() throws {
+        let task = PredictTask(
+            weightsPath: weights, shardPath: shard, predictionsPath: predictions, reportPath: report,
+            threads: machine.threadCount, instructionSet: machine.isa)
+        try task.runAsCommand()
+    }
+}
+
+struct Inspect: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "What is in a weights, shard or delta file.")
+
+    @Argument(help: "A safetensors file, compressed or not.")
+    var file: String
+    @Flag(help: "Tell every tensor, however many there are.")
+    var all = false
+    @Flag(help: "As JSON, complete.")
+    var json = false
+
+    func run() throws {
+        let inspection = try Inspection(contentsOf: file)
+        say(json ? try jsonText(inspection) : inspection.text(isComplete: all))
+    }
+}
+
+struct BenchmarkCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "benchmark", abstract: "How fast this machine is, as JSON.")
+
+    @Option(help: "Seconds for each measurement.")
+    var seconds = 0.3
+    @OptionGroup var machine: MachineOptions
+
+    func validate() throws {
+        guard seconds > 0, seconds <= 60 else { throw ValidationError("--seconds \(seconds) is not between 0 and 60") }
+    }
+
+    func run() throws {
+        let benchmark = try Benchmark(
+            threads: machine.threadCount, instructionSet: machine.isa, secondsEach: seconds)
+        say(try jsonText(benchmark))
+    }
+}

@@ -1,0 +1,199 @@
+import CommandLineSupport
+import Reports
+import Testing
+
+@Suite struct RenderingTests {
+    @Test func boardShowsEveryStage() {
+        var board = ProgressBoard(round: 2, rounds: 3, clients: [0, 1, 2, 7], epochs: 5)
+        board.update(client: 0) {
+            $0.worker = "worker 1"
+            $0.stage = .training
+            $0.epoch = 3
+            $0.loss = 0.0831
+            $0.samplesPerSecond = 41_200
+        }
+        board.update(client: 1) {
+            $0.worker = "worker 2"
+            $0.stage = .done
+            $0.loss = 0.0778
+            $0.samplesPerSecond = 45_500
+        }
+        board.update(client: 2) {
+            $0.worker = "worker 3"
+            $0.stage = .failed("killed by signal 9")
+        }
+        #expect(
+            board.lines(seconds: 1.3, paint: Paint(false), width: 90) == [
+                "round 2/3  ━━━━━━━━━━━━──────────────────  1 of 4 in  1.30 s",
+                "  ▸ worker 1  shard 0  epoch 4/5  ━━━━━━────  loss 0.0831   41,200 samples/s",
+                "  ✓ worker 2  shard 1  epoch 5/5  ━━━━━━━━━━  loss 0.0778   45,500 samples/s",
+                "  ✗ worker 3  shard 2  failed: killed by signal 9",
+                "  ·           shard 7  waiting",
+            ])
+    }
+
+    @Test func boardNeverPassesTheWidth() {
+        var board = ProgressBoard(round: 12, rounds: 100, clients: Array(0..<40), epochs: 20)
+        for client in 0..<40 {
+            board.update(client: client) {
+                $0.worker = "a provider with a long name \u{1B}[2J \(client)"
+                $0.stage =
+                    client % 3 == 0 ? .training : client % 3 == 1 ? .done : .failed("a\nlong message that goes on")
+                $0.loss = 1.5
+                $0.samplesPerSecond = 1234
+            }
+        }
+        board.note = "averaging"
+        for width in [40, 60, 80, 200] {
+            for colour in [false, true] {
+                let lines = board.lines(seconds: 100, paint: Paint(colour), width: width)
+                #expect(lines.count == ProgressBoard.mostRows + 2)
+                #expect(lines.allSatisfy { TextWidth.of($0) <= width }, "width \(width)")
+                #expect(lines.allSatisfy { !$0.contains("\n") && !$0.contains("\u{1B}[2J") })
+            }
+        }
+    }
+
+    @Test func boardNeverPassesTheHeight() {
+        let board = ProgressBoard(round: 1, rounds: 1, clients: Array(0..<30))
+        for height in 3...20 {
+            let lines = board.lines(seconds: 0, paint: Paint(false), width: 80, height: height)
+            #expect(lines.count <= height)
+            #expect(lines.count == min(height, ProgressBoard.mostRows + 2))
+        }
+    }
+
+    @Test func boardShowsThoseAtWorkFirst() {
+        var board = ProgressBoard(round: 1, rounds: 1, clients: Array(0..<30))
+        for client in 0..<28 { board.update(client: client) { $0.stage = .done } }
+        board.update(client: 29) { $0.stage = .training }
+        let lines = board.lines(seconds: 0, paint: Paint(false), width: 100)
+        #expect(lines.contains { $0.contains("shard 29") })
+        #expect(lines.contains { $0.contains("shard 28") })
+        #expect(lines.last == "  … 18 more")
+    }
+
+    @Test func roundLine() {
+        let round = RunReport.Round(
+            number: 2, accuracy: 0.9655, loss: 0.113, seconds: 2.1, bytesUp: 1_220_000, bytesDown: 1_140_000,
+            clients: 3,
+            failures: 1)
+        #expect(
+            RunText.round(round, of: 12, paint: Paint(false))
+                == "round  2/12   accuracy 96.55 %   loss 0.1130   3 clients    2.10 s   ↑ 1.22 MB  ↓ 1.14 MB   1 failed"
+        )
+    }
+
+    @Test func roundLineOfRegressionHasNoAccuracy() {
+        let round = RunReport.Round(number: 1, accuracy: .nan, loss: 0.5, seconds: 1, clients: 1)
+        let line = RunText.round(round, of: 1, paint: Paint(false))
+        #expect(line == "round 1/1   loss 0.5000   1 client    1.00 s")
+    }
+
+    @Test func comparisonTable() {
+        let places = [
+            RunReport.Place(
+                name: "federated, 3 workers", accuracy: 0.9761, loss: 0.0782, seconds: 6.3, bytes: 7_080_000),
+            RunReport.Place(name: "one place", accuracy: 0.9801, loss: 0.0698, seconds: 15.1),
+        ]
+        #expect(
+            RunText.comparison(places, paint: Paint(false), width: 80) == [
+                "                        accuracy    loss    time    bytes",
+                "  ───────────────────────────────────────────────────────",
+                "  federated, 3 workers   97.61 %  0.0782  6.30 s  7.08 MB",
+                "  one place              98.01 %  0.0698  15.1 s        –",
+            ])
+    }
+
+    @Test func slowestWorkersAreShownWhenThereAreMany() {
+        let workers = (0..<30).map { RunReport.Worker(name: "w\($0)", tasks: 1, examples: 10, seconds: Double($0)) }
+        let lines = RunText.workers(workers, most: 5, paint: Paint(false), width: 100)
+        #expect(lines.count == 2 + 5 + 1)
+        #expect(lines[2].hasPrefix("  w29"))
+        #expect(lines.last == "  … and 25 faster ones")
+    }
+
+    @Test func labelsOfShards() {
+        #expect(
+            RunText.labelDistribution(
+                [[1200, 0], [3, 44]], classes: ["cat", "dog"], paint: Paint(false), width: 80) == [
+                    "  shard  examples    cat  dog",
+                    "  ───────────────────────────",
+                    "  0         1,200  1,200    ·",
+                    "  1            47      3   44",
+                ])
+    }
+
+    @Test func tableCutsOnlyNames() {
+        let table = TextTable(
+            [.init("name", toRight: false), .init("value")],
+            rows: [["a very long name of a provider indeed", "123456"]])
+        for line in table.lines(width: 30) { #expect(TextWidth.of(line) <= 30) }
+        #expect(table.lines(width: 30).last?.hasSuffix("123456") == true)
+    }
+}
+
+@Suite struct LearningCurveTests {
+    @Test func fewRoundsAreWideBars() {
+        let curve = LearningCurve(
+            title: "Test accuracy",
+            points: [.init(round: 1, value: 0.9431), .init(round: 2, value: 0.9655), .init(round: 3, value: 0.9761)],
+            level: ("one place", 0.9801))
+        #expect(
+            curve.lines(width: 80) == [
+                "  Test accuracy   ╌╌ one place",
+                "  99.0 % ┤",
+                "         ┤╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌",
+                "         ┤                    ▆▆▆▆▆▆▆▆▆",
+                "  96.5 % ┤          ▁▁▁▁▁▁▁▁▁ █████████",
+                "         ┤          █████████ █████████",
+                "         ┤          █████████ █████████",
+                "         ┤          █████████ █████████",
+                "  94.0 % ┤▄▄▄▄▄▄▄▄▄ █████████ █████████",
+                "         └──────────────────────────────",
+                "          round 1                      3",
+            ])
+    }
+
+    @Test func everyLengthFits() {
+        for count in [1, 2, 5, 23, 72, 73, 1000] {
+            for width in [40, 80, 200] {
+                let points = (1...count).map { LearningCurve.Point(round: $0, value: 1 - 0.9 / Double($0)) }
+                let lines = LearningCurve(title: "a", points: points).lines(width: width)
+                #expect(lines.count == 11, "\(count) rounds")
+                #expect(lines.allSatisfy { TextWidth.of($0) <= width }, "\(count) rounds in \(width) columns")
+                #expect(lines.last?.hasSuffix("\(count)") == true, "\(count) rounds in \(width): \(lines.last ?? "")")
+            }
+        }
+    }
+
+    @Test func whatIsNotFiniteIsLeftOut() {
+        let points = [LearningCurve.Point(round: 1, value: .nan), .init(round: 2, value: 0.5)]
+        #expect(LearningCurve(title: "a", points: points, level: ("b", .infinity)).lines().count == 11)
+        #expect(LearningCurve(title: "a", points: [.init(round: 1, value: .nan)]).lines().isEmpty)
+    }
+}
+
+@Suite struct ImageArtTests {
+    @Test func greyWithoutColour() {
+        let lines = ImageArt.lines(pixels: [0, 1, 0, 1, 1, 0.5], height: 3, width: 2, paint: Paint(false))
+        #expect(lines == [" █", "▒░"])
+    }
+
+    @Test func halfBlocksWithColour() {
+        let lines = ImageArt.lines(pixels: [0, 1], height: 2, width: 1, paint: Paint(true))
+        #expect(lines == ["\u{1B}[38;5;232;48;5;255m▀\u{1B}[0m"])
+    }
+
+    @Test func besideFillsShorterBlocks() {
+        #expect(ImageArt.beside([["aa", "aa"], ["b"]]) == ["aa  b", "aa"])
+    }
+
+    @Test func bars() {
+        #expect(ImageArt.bar(0.5, width: 4) == "██  ")
+        #expect(ImageArt.bar(0.53, width: 4) == "██▏ ")
+        #expect(ImageArt.bar(2, width: 2) == "██")
+        #expect(ImageArt.bar(.nan, width: 2) == "  ")
+        #expect(ImageArt.progress(0.5, width: 4, paint: Paint(false)) == "━━──")
+    }
+}

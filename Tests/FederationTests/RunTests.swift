@@ -1,0 +1,356 @@
+import Federation
+import Foundation
+import NeuralNetwork
+import Synchronization
+import Tensors
+import Testing
+import Worker
+
+@Suite("A run with the simulated fleet")
+struct RunTests {
+    private func run(
+        _ folder: String, resume: Bool = false, threads: Int = 2, log: EventLog = EventLog(),
+        _ change: (inout RunConfiguration) -> Void = { _ in }
+    ) async throws -> Summary {
+        let plan = try TinyProblem.plan(folder, change)
+        let fleet = SimulatedFleet(shards: plan.clientExamples, threads: threads)
+        return try await Run(plan, fleet: fleet, resume: resume) { log.add($0) }.run()
+    }
+
+    @Test("learns, and leaves everything a run folder holds")
+    func learns() async throws {
+        let scratch = try ScratchFolder()
+        let log = EventLog()
+        let summary = try await run(scratch.path, log: log) {
+            $0.rounds = 6
+            $0.comparison = true
+        }
+        let folder = RunFolder(path: scratch.path)
+        #expect(try #require(summary.accuracy) > 0.9)
+        #expect(summary.rounds == 6 && summary.failures == 0 && summary.costGLM == 0)
+        #expect(summary.modelSHA256 == (try Safetensors.digestOfContents(of: folder.model)))
+        #expect(summary.confusion?.joined().reduce(0, +) == 150)
+        #expect(summary.labelCounts?.count == 4 && summary.labelCounts?.joined().reduce(0, +) == 240)
+        #expect(summary.workers.reduce(0) { $0 + $1.tasks } == 24)
+        #expect(summary.workers.reduce(0) { $0 + $1.examples } == 6 * 2 * 240)
+        #expect(try folder.readSummary() == summary)
+        #expect(try folder.readConfiguration().rounds == 6)
+        let metrics = try folder.readMetrics()
+        #expect(metrics.map(\.round) == Array(0...6))
+        #expect(metrics.last?.accuracy == summary.accuracy && metrics.last?.answers == 4)
+        let best = try #require(metrics.max { ($0.accuracy ?? 0, -$0.loss) < ($1.accuracy ?? 0, -$1.loss) })
+        #expect(summary.bestAccuracy == best.accuracy)
+        #expect(try Safetensors.digestOfContents(of: folder.best) == metrics[summary.bestRound].weightsSHA256)
+        let comparison = try #require(summary.comparison)
+        #expect(comparison.onePlace?.passes == 12 && comparison.onePlace?.examples == 240)
+        #expect(comparison.oneShard?.examples == 60 && comparison.oneShard?.curve.count == 12)
+        #expect(try #require(comparison.onePlace?.accuracy) > 0.9)
+        let record = try JSONDecoder().decode(
+            WorkerRecord.self, from: Data(contentsOf: URL(filePath: folder.workerRecord(round: 2, client: 3))))
+        #expect(record.client == 3 && record.report.status == .ok && record.report.examples == 60)
+        #expect(!Files.exists(folder.work))
+
+        #expect(log.names.first == "run_started" && log.names.last == "run_finished")
+        #expect(log.names.filter { $0 == "round_finished" }.count == 6)
+        #expect(log.names.filter { $0 == "attempt_succeeded" }.count == 24)
+        #expect(try folder.readEvents().map(\.kind) == log.events)
+        // The model is read by itself.
+        #expect(try Weights(Safetensors(contentsOf: folder.model)).round == 6)
+    }
+
+    @Test("the same settings give the same bytes, with any number of threads")
+    func reproducible() async throws {
+        let folders = try (0..<3).map { _ in try ScratchFolder() }
+        var digests: Set<String> = []
+        for (index, scratch) in folders.enumerated() {
+            digests.insert(try await run(scratch.path, threads: index + 1).modelSHA256)
+        }
+        #expect(digests.count == 1)
+        let other = try ScratchFolder()
+        #expect(!digests.contains(try await run(other.path) { $0.seed = 6 }.modelSHA256))
+    }
+
+    @Test("a run that is stopped after any round and resumed gives the bytes of an undisturbed one", arguments: 0...3)
+    func resume(stopAfter: Int) async throws {
+        let settings: @Sendable (inout RunConfiguration) -> Void = {
+            $0.rounds = 4
+            $0.fraction = 0.5
+            $0.serverMomentum = 0.9
+            $0.serverNesterov = true
+            $0.learningRateDecay = 0.9
+        }
+        let undisturbed = try ScratchFolder()
+        let expected = try await run(undisturbed.path, settings)
+
+        let scratch = try ScratchFolder()
+        let plan = try TinyProblem.plan(scratch.path, settings)
+        // Stops in the middle of a round: when one of its clients has begun.
+        let fleet = TroubledFleet(fleet: SimulatedFleet(shards: plan.clientExamples, threads: 1)) { assignment in
+            if assignment.round > stopAfter { withUnsafeCurrentTask { $0?.cancel() } }
+            if assignment.round > stopAfter { throw Stop() }
+        }
+        await #expect(throws: (any Error).self) { try await Run(plan, fleet: fleet).run() }
+        let resumed = try await run(scratch.path, resume: true, settings)
+        #expect(resumed.modelSHA256 == expected.modelSHA256)
+        #expect(resumed.accuracy == expected.accuracy && resumed.bestRound == expected.bestRound)
+        #expect(try RunFolder(path: scratch.path).readMetrics().map(\.round) == Array(0...4))
+    }
+
+    struct Stop: Error {}
+
+    @Test("cancellation ends a run with its last finished round saved")
+    func cancellation() async throws {
+        let scratch = try ScratchFolder()
+        let plan = try TinyProblem.plan(scratch.path) { $0.rounds = 1000 }
+        let (reached, signal) = AsyncStream.makeStream(of: Void.self)
+        let log = EventLog()
+        let running = Task {
+            try await Run(plan, fleet: SimulatedFleet(shards: plan.clientExamples)) { event in
+                log.add(event)
+                if case .roundFinished(let metrics) = event.kind, metrics.round == 3 { signal.finish() }
+            }.run()
+        }
+        for await _ in reached {}
+        running.cancel()
+        let error = await #expect(throws: RunInterrupted.self) { try await running.value }
+        let finished = try #require(error?.finishedRounds)
+        #expect(finished >= 3)
+        #expect(log.names.last == "run_interrupted")
+        let folder = RunFolder(path: scratch.path)
+        #expect(try folder.readMetrics().last?.round == finished)
+        #expect(try Weights(Safetensors(contentsOf: folder.model)).round == finished)
+        #expect(try Files.names(in: folder.rounds).allSatisfy { !$0.contains("partial") })
+    }
+
+    @Test("a folder with a run is refused, unless it is resumed with the same settings")
+    func occupiedFolder() async throws {
+        let scratch = try ScratchFolder()
+        let first = try await run(scratch.path)
+        let occupied = await #expect(throws: DeMLError.self) { try await run(scratch.path) }
+        #expect(occupied?.code == .usage && occupied?.message.contains("already holds a run") == true)
+        let changed = await #expect(throws: DeMLError.self) {
+            try await run(scratch.path, resume: true) {
+                $0.learningRate = 0.2
+                $0.batchSize = 8
+            }
+        }
+        #expect(changed?.message.contains("batch_size: was 16, now 8; learning_rate: was 0.1, now 0.2") == true)
+        // A finished run that is resumed says how it ended.
+        #expect(try await run(scratch.path, resume: true).modelSHA256 == first.modelSHA256)
+        // It may be given more rounds, and then is what it would have been with them.
+        let more = try await run(scratch.path, resume: true) { $0.rounds = 5 }
+        let fresh = try ScratchFolder()
+        #expect(more.rounds == 5)
+        #expect(more.modelSHA256 == (try await run(fresh.path) { $0.rounds = 5 }).modelSHA256)
+    }
+
+    @Test("two processes cannot work on one run")
+    func locked() async throws {
+        let scratch = try ScratchFolder()
+        let plan = try TinyProblem.plan(scratch.path)
+        let path = plan.folder.lock
+        try Files.createDirectory(scratch.path)
+        let file = open(path, O_RDWR | O_CREAT, 0o666)
+        defer { close(file) }
+        #expect(flock(file, LOCK_EX | LOCK_NB) == 0)
+        let error = await #expect(throws: DeMLError.self) {
+            try await Run(plan, fleet: SimulatedFleet(shards: plan.clientExamples)).run()
+        }
+        #expect(error?.place == path)
+    }
+
+    @Test("a run ends when the wanted accuracy is reached")
+    func targetAccuracy() async throws {
+        let scratch = try ScratchFolder()
+        let summary = try await run(scratch.path) {
+            $0.rounds = 50
+            $0.targetAccuracy = 0.8
+        }
+        #expect(summary.rounds < 50 && (summary.accuracy ?? 0) >= 0.8)
+        let metrics = try RunFolder(path: scratch.path).readMetrics()
+        #expect(metrics.dropLast().allSatisfy { ($0.accuracy ?? 0) < 0.8 })
+    }
+
+    @Test("settings and data that do not fit are refused before anything begins")
+    func refusals() throws {
+        let configuration = try TinyProblem.configuration {
+            $0.workers = 1000
+            $0.rounds = 0
+        }
+        let problems = #expect(throws: ConfigurationError.self) {
+            _ = try RunPlan(configuration: configuration, dataset: TinyProblem.dataset(), folder: RunFolder(path: "/x"))
+        }
+        #expect(problems?.problems.map(\.key) == ["rounds", "workers"])
+        var shape = try TinyProblem.configuration()
+        shape.model = .description(
+            try ModelDescription(
+                json:
+                    #"{"input": {"shape": [9]}, "layers": [{"type": "linear", "out_features": 3}], "loss": "cross_entropy"}"#
+            ))
+        let mismatch = #expect(throws: DeMLError.self) {
+            _ = try RunPlan(configuration: shape, dataset: TinyProblem.dataset(), folder: RunFolder(path: "/x"))
+        }
+        #expect(mismatch?.code == .shape)
+    }
+
+    @Test("rounds train the clients that the seed draws, a different few each round, all of them in time")
+    func sampling() async throws {
+        let scratch = try ScratchFolder()
+        let log = EventLog()
+        _ = try await run(scratch.path, log: log) {
+            $0.workers = 20
+            $0.fraction = 0.2
+            $0.rounds = 30
+            $0.localEpochs = 1
+        }
+        let rounds = log.events.compactMap { if case .roundStarted(let round) = $0 { round.clients } else { nil } }
+        #expect(rounds.count == 30)
+        for clients in rounds {
+            #expect(
+                Set(clients).count == 4 && clients == clients.sorted() && clients.allSatisfy { (0..<20).contains($0) })
+        }
+        #expect(Set(rounds).count > 25)
+        #expect(Set(rounds.joined()) == Set(0..<20))
+    }
+}
+
+@Suite("What may go wrong with workers")
+struct TroubleTests {
+    private func run(
+        _ folder: String, log: EventLog = EventLog(),
+        trouble: @escaping @Sendable (TrainAssignment) async throws -> Void = { _ in },
+        settings: (inout RunConfiguration) -> Void = { _ in },
+        change: @escaping @Sendable (inout WorkerResult) -> Void = { _ in }
+    ) async throws -> Summary {
+        let plan = try TinyProblem.plan(folder, settings)
+        let fleet = TroubledFleet(
+            fleet: SimulatedFleet(shards: plan.clientExamples), trouble: trouble, change: change)
+        return try await Run(plan, fleet: fleet) { log.add($0) }.run()
+    }
+
+    private func undisturbed() async throws -> String {
+        let scratch = try ScratchFolder()
+        return try await run(scratch.path).modelSHA256
+    }
+
+    private func failure(_ message: String, isRetryable: Bool = true) -> WorkerFailure {
+        var failure = WorkerFailure(
+            .lost, provider: Provider(id: "a", name: "provider-a"), stage: "train", message: message,
+            isRetryable: isRetryable)
+        failure.standardErrorTail = "the last words"
+        return failure
+    }
+
+    @Test("a training whose worker fails is given to another, and the model is the same")
+    func retried() async throws {
+        let scratch = try ScratchFolder()
+        let log = EventLog()
+        let summary = try await run(scratch.path, log: log) { assignment in
+            if assignment.client == 2, assignment.attempt <= 2 { throw failure("the machine is gone") }
+        }
+        #expect(summary.modelSHA256 == (try await undisturbed()))
+        #expect(summary.failures == 6)
+        #expect(log.failures.count == 6 && log.failures.allSatisfy { $0.next == .retry && $0.failure == .lost })
+        let first = try #require(log.failures.first)
+        #expect(
+            first.line == "round 1, shard 2: provider-a was lost at train: the machine is gone; given to another worker"
+        )
+        #expect(first.standardErrorTail == "the last words")
+        let record = scratch.path + "/" + (try #require(first.record))
+        let kept = try JSONDecoder().decode(FailureRecord.self, from: Data(contentsOf: URL(filePath: record)))
+        #expect(kept.standardErrorTail == "the last words" && kept.stage == "train" && kept.attempt == 1)
+    }
+
+    @Test("without enough answers the run fails, says why, and goes on where it was when resumed")
+    func tooFew() async throws {
+        let scratch = try ScratchFolder()
+        let log = EventLog()
+        let error = await #expect(throws: DeMLError.self) {
+            try await run(scratch.path, log: log) { assignment in
+                if assignment.client == 1, assignment.round == 2 { throw failure("no power") }
+            }
+        }
+        #expect(error?.code == .workerFailed)
+        #expect(error?.description.contains("no power") == true && error?.message.contains("round 2") == true)
+        #expect(log.names.last == "run_failed")
+        #expect(log.failures.map(\.next) == [.retry, .retry, .leftOut])
+        let plan = try TinyProblem.plan(scratch.path)
+        let resumed = try await Run(plan, fleet: SimulatedFleet(shards: plan.clientExamples), resume: true).run()
+        #expect(resumed.modelSHA256 == (try await undisturbed()))
+    }
+
+    @Test("a round closes with the least number of answers when the others cannot be had")
+    func minimumWorkers() async throws {
+        let scratch = try ScratchFolder()
+        let log = EventLog()
+        let summary = try await run(scratch.path, log: log) { assignment in
+            if assignment.client == 0 { throw failure("every worker says so", isRetryable: false) }
+        } settings: {
+            $0.minWorkers = 3
+        }
+        #expect(summary.failures == 3 && log.failures.allSatisfy { $0.next == .leftOut })
+        let metrics = try RunFolder(path: scratch.path).readMetrics()
+        #expect(metrics.dropFirst().allSatisfy { $0.answers == 3 && $0.clients == 4 && $0.examples == 180 })
+    }
+
+    @Test("deltas with NaN and deltas of another model are not averaged", arguments: ["nan", "count", "norm"])
+    func badUpdates(kind: String) async throws {
+        let scratch = try ScratchFolder()
+        let log = EventLog()
+        let spoil: @Sendable (inout WorkerResult) -> Void = { result in
+            guard result.provider.id == "p1.1" else { return }
+            var values = result.update.values
+            switch kind {
+            case "nan": values[17] = .nan
+            case "count": values.append(0)
+            default: values[0] = 1000
+            }
+            result.update = Update(client: 1, examples: result.update.examples, values: values)
+        }
+        let summary = try await run(scratch.path, log: log, settings: { $0.maxNorm = 500 }, change: spoil)
+        #expect(summary.modelSHA256 == (try await undisturbed()))
+        #expect(log.failures.map(\.failure) == [.badResult, .badResult, .badResult])
+        #expect(log.failures.allSatisfy { $0.stage == "verify" && $0.client == 1 })
+    }
+
+    @Test("a slow worker's training is given to another, whose answer counts")
+    func straggler() async throws {
+        let scratch = try ScratchFolder()
+        let log = EventLog()
+        let stopped = Mutex(0)
+        let summary = try await run(scratch.path, log: log) { assignment in
+            guard assignment.client == 3, assignment.attempt == 1 else { return }
+            do { try await Task.sleep(for: .seconds(600)) } catch {
+                stopped.withLock { $0 += 1 }
+                throw error
+            }
+        } settings: {
+            $0.rounds = 1
+            $0.stragglerFactor = 1.5
+        }
+        #expect(summary.rounds == 1 && summary.failures == 0)
+        #expect(log.names.contains("straggler_found"))
+        #expect(stopped.withLock { $0 } == 1, "the slow one was stopped")
+        let winner = log.events.compactMap {
+            if case .attemptSucceeded(let event) = $0, event.client == 3 { event.attempt } else { nil }
+        }
+        #expect(winner == [2])
+    }
+
+    @Test("an error that is not about one attempt ends the run and everything that is under way")
+    func fatal() async throws {
+        struct NoMoney: Error {}
+        let scratch = try ScratchFolder()
+        let stopped = Mutex(0)
+        await #expect(throws: NoMoney.self) {
+            try await run(scratch.path) { assignment in
+                if assignment.client == 3 { throw NoMoney() }
+                do { try await Task.sleep(for: .seconds(600)) } catch {
+                    stopped.withLock { $0 += 1 }
+                    throw error
+                }
+            }
+        }
+        #expect(stopped.withLock { $0 } == 3)
+    }
+}

@@ -1,0 +1,128 @@
+import Datasets
+import Federation
+import Foundation
+import NeuralNetwork
+import Synchronization
+import Tensors
+import Worker
+
+/// A folder that is there for one test.
+final class ScratchFolder: Sendable {
+    let path: String
+
+    init() throws {
+        path = NSTemporaryDirectory() + "deml-federation-" + UUID().uuidString
+        try Files.createDirectory(path)
+    }
+
+    deinit { try? FileManager.default.removeItem(atPath: path) }
+
+    /// Writes an executable shell script and returns its path.
+    func script(_ name: String, _ body: String) throws -> String {
+        let path = path + "/" + name
+        try Files.writeAtomically(Array("#!/bin/sh\n\(body)\n".utf8), to: path)
+        try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: path)
+        return path
+    }
+}
+
+/// A small problem that a small network learns in a moment: three clouds of points in eight dimensions.
+enum TinyProblem {
+    static let model = """
+        {"input": {"shape": [8]}, "layers": [{"type": "linear", "out_features": 12}, {"type": "relu"},
+         {"type": "dropout", "p": 0.1}, {"type": "linear", "out_features": 3}], "loss": "cross_entropy"}
+        """
+
+    static func part(_ count: Int, _ purpose: String) -> Dataset.Part {
+        var random = SeededGenerator(seed: 11, purpose: purpose)
+        var x: [Float] = []
+        var y: [UInt8] = []
+        for index in 0..<count {
+            let label = index % 3
+            for feature in 0..<8 {
+                x.append(Float((feature % 3 == label ? 1.0 : 0.0) + 0.4 * random.normal()))
+            }
+            y.append(UInt8(label))
+        }
+        return Dataset.Part(x: Tensor(shape: [count, 8], floats: x), y: Tensor(shape: [count], bytes: y))
+    }
+
+    static func dataset(examples: Int = 240) throws -> Dataset {
+        try Dataset(name: "clouds", train: part(examples, "train"), test: part(150, "test"))
+    }
+
+    /// Settings for runs of a fraction of a second.
+    static func configuration(_ change: (inout RunConfiguration) -> Void = { _ in }) throws -> RunConfiguration {
+        var configuration = RunConfiguration()
+        configuration.data = "clouds"
+        configuration.model = .description(try ModelDescription(json: model))
+        configuration.fleet = .simulated
+        configuration.workers = 4
+        configuration.rounds = 3
+        configuration.localEpochs = 2
+        configuration.batchSize = 16
+        configuration.optimizer = .sgd
+        configuration.learningRate = 0.1
+        configuration.seed = 5
+        configuration.comparison = false
+        change(&configuration)
+        return configuration
+    }
+
+    static func plan(_ folder: String, _ change: (inout RunConfiguration) -> Void = { _ in }) throws -> RunPlan {
+        try RunPlan(
+            configuration: try configuration(change), dataset: try dataset(), folder: RunFolder(path: folder),
+            threads: 1)
+    }
+}
+
+/// Collects the events of a run.
+final class EventLog: Sendable {
+    private let list = Mutex<[RunEvent.Kind]>([])
+
+    func add(_ event: RunEvent) { list.withLock { $0.append(event.kind) } }
+    var events: [RunEvent.Kind] { list.withLock { $0 } }
+    var names: [String] { events.map(\.name) }
+    var failures: [RunEvent.AttemptFailed] {
+        events.compactMap { if case .attemptFailed(let failure) = $0 { failure } else { nil } }
+    }
+}
+
+/// A simulated fleet in which things go wrong as a closure says.
+struct TroubledFleet: Fleet {
+    let fleet: SimulatedFleet
+    let trouble: @Sendable (TrainAssignment) async throws -> Void
+    var change: @Sendable (inout WorkerResult) -> Void = { _ in }
+
+    var name: String { "simulated" }
+    var needsFiles: Bool { false }
+
+    func withWorkers<Value: Sendable>(
+        _ plan: FleetPlan, notice: @escaping @Sendable (FleetNotice) -> Void,
+        perform: @escaping @Sendable () async throws -> Value
+    ) async throws -> Value { try await perform() }
+
+    func train(
+        _ assignment: TrainAssignment, progress: @escaping @Sendable (WorkerProgress) -> Void
+    ) async throws -> WorkerResult {
+        let provider = Provider(id: "p\(assignment.client).\(assignment.attempt)", name: "troubled")
+        progress(.started(provider))
+        do { try await trouble(assignment) } catch is CancellationError {
+            throw WorkerFailure(.cancelled, provider: provider, stage: "train", message: "it was not needed any more")
+        }
+        var result = try await fleet.train(assignment) { if case .started = $0 {} else { progress($0) } }
+        result.provider = provider
+        change(&result)
+        return result
+    }
+}
+
+/// `deml-worker` as this build has made it.
+func builtWorker() throws -> String {
+    let folder = Files.parent(of: CommandLine.arguments[0]) ?? "."
+    for candidate in [folder, folder + "/..", FileManager.default.currentDirectoryPath + "/.build/release"] {
+        let path = candidate + "/deml-worker"
+        if FileManager.default.isExecutableFile(atPath: path) { return path }
+    }
+    throw DeMLError(.notFound, "no deml-worker beside the tests", hint: "swift build -c release --build-tests makes it")
+}

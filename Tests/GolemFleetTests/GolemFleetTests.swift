@@ -1,0 +1,240 @@
+import Federation
+import Foundation
+import Golem
+import GolemFleet
+import NeuralNetwork
+import Synchronization
+import Tensors
+import Testing
+
+/// A small run: three shards, one round's weights.
+struct FakeRun {
+    static let options = TrainingOptions(epochs: 1, batchSize: 2)
+
+    static func weights(_ file: Safetensors) throws -> Weights { try Weights(file) }
+
+    let folder: String
+    let shards: [Shard]
+    let weights: RoundWeights
+
+    init() throws {
+        folder = FileManager.default.temporaryDirectory.path + "/golem-fleet-\(UUID().uuidString)"
+        try Files.createDirectory(folder)
+        let model = try ModelDescription(
+            json: #"{"input":{"shape":[2]},"layers":[{"type":"linear","out_features":2}],"loss":"cross_entropy"}"#)
+        var shards: [Shard] = []
+        for index in 0..<3 {
+            let count = 4 + index
+            let file = Safetensors(
+                tensors: [
+                    ("x", Tensor(shape: [count, 2], floats: [Float](repeating: Float(index), count: 2 * count))),
+                    ("y", Tensor(shape: [count], bytes: [UInt8](repeating: 0, count: count))),
+                ], metadata: [:])
+            let path = folder + "/shard-\(index).safetensors.gz"
+            let sha256 = try file.write(to: path)
+            shards.append(
+                Shard(
+                    index: index, count: count,
+                    file: StoredFile(path: path, sha256: sha256, byteCount: Files.size(of: path)!)))
+        }
+        let initial = Initializer.weights(for: model, seed: 0)
+        let path = folder + "/weights.safetensors"
+        let sha256 = try initial.safetensors(round: 0).write(to: path)
+        self.shards = shards
+        weights = RoundWeights(
+            round: 0, weights: initial, file: StoredFile(path: path, sha256: sha256, byteCount: Files.size(of: path)!))
+    }
+
+    func assignment(_ client: Int, round: Int = 1, attempt: Int = 1, avoiding: Set<String> = []) -> TrainAssignment {
+        TrainAssignment(
+            round: round, attempt: attempt, shard: shards[client], weights: weights, options: Self.options,
+            timeLimit: 20, avoiding: avoiding)
+    }
+
+    /// Runs `body` with a fleet on these providers.
+    func with<Value: Sendable>(
+        _ providers: [(String, FakeMachine.Fault)], memory: ProviderMemory,
+        _ body: @Sendable @escaping (GolemFleet, FakeSource) async throws -> Value
+    ) async throws -> Value {
+        let source = FakeSource(providers, folder: folder)
+        try Files.createDirectory(folder + "/work")
+        let fleet = GolemFleet(settings: GolemSettings(), memory: memory) { _, body in try await body(source) }
+        var configuration = RunConfiguration()
+        configuration.workers = 3
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        return try await fleet.withWorkers(
+            FleetPlan(
+                shards: shards, clientsPerRound: min(3, providers.count), rounds: 2, configuration: configuration,
+                folder: folder + "/work"),
+            notice: { _ in }, perform: { try await body(fleet, source) })
+    }
+}
+
+@Suite(.timeLimit(.minutes(2))) struct GolemFleetTests {
+    private let run: FakeRun
+    private let memory: ProviderMemory
+
+    init() throws {
+        run = try FakeRun()
+        memory = try ProviderMemory()
+    }
+
+    private func train(_ fleet: GolemFleet, round: Int) async throws -> [WorkerResult] {
+        try await withThrowingTaskGroup(of: WorkerResult.self) { group in
+            for client in 0..<3 {
+                group.addTask { [run] in try await fleet.train(run.assignment(client, round: round)) { _ in } }
+            }
+            return try await group.reduce(into: []) { $0.append($1) }
+        }
+    }
+
+    @Test func shardsGoOnceAndWeightsOnceARound() async throws {
+        try await run.with([("a", .none), ("b", .none), ("c", .none)], memory: memory) { fleet, source in
+            for round in 1...3 {
+                let results = try await train(fleet, round: round)
+                #expect(Set(results.map { $0.update.client }) == [0, 1, 2])
+                #expect(results.allSatisfy { $0.update.values.allSatisfy { $0 >= 4 } && $0.costGLM! > 0 })
+            }
+            // A machine that was free again at once may have done two; none got anything twice. The weights did not change.
+            let uploads = source.log.lines.filter { $0.contains("upload") }
+            #expect(Set(uploads).count == uploads.count, "\(uploads)")
+            #expect(Set(uploads.compactMap { $0.split(separator: " ").last }).count == 4)
+            #expect(source.log.count("discard") == 0)
+            #expect(await fleet.expenses()?.costGLM == 0.5)
+        }
+        #expect(try memory.records(at: Date()).reduce(0) { $0 + $1.successes } > 8.9)
+    }
+
+    @Test func progressTellsWhoAndWhat() async throws {
+        let seen = Mutex([WorkerProgress]())
+        try await run.with([("a", .none)], memory: memory) { fleet, _ in
+            _ = try await fleet.train(run.assignment(0)) { progress in seen.withLock { $0.append(progress) } }
+        }
+        let all = seen.withLock { $0 }
+        #expect(all.first == .started(Provider(id: "0xa", name: "a")))
+        #expect(all.contains(.stage("upload")) && all.contains(.stage("train")))
+        #expect(all.contains { if case .epoch(let epoch) = $0 { epoch.loss == 0.5 } else { false } })
+    }
+
+    @Test func damageOnTheWayIsFetchedAgain() async throws {
+        try await run.with([("a", .damages(1))], memory: memory) { fleet, source in
+            let result = try await fleet.train(run.assignment(0)) { _ in }
+            #expect(result.update.values == [Float](repeating: 4, count: 6))
+            #expect(source.log.count("download delta") == 2)
+            #expect(source.log.count("discard") == 0)
+        }
+    }
+
+    @Test func lastingDamageIsBlamed() async throws {
+        try await run.with([("a", .damages(.max)), ("b", .none)], memory: memory) { fleet, source in
+            var failures: [WorkerFailure] = []
+            for _ in 0..<2 {
+                do {
+                    _ = try await fleet.train(run.assignment(0, avoiding: ["0xb"])) { _ in }
+                } catch let failure as WorkerFailure {
+                    failures.append(failure)
+                }
+            }
+            #expect(failures.map(\.kind) == [.badResult, .badResult])
+            #expect(failures.allSatisfy { $0.message.contains("not what the worker made") && $0.stage == "download" })
+            #expect(source.log.count("blame true pay false") == 2, "\(source.log.lines)")
+            // Left after the second failure: only b is there now, avoided or not.
+            let result = try await fleet.train(run.assignment(0)) { _ in }
+            #expect(result.provider.name == "b")
+        }
+        #expect(try memory.record("0xa", at: Date())?.isAskedLast == true)
+    }
+
+    @Test func lostMachineIsReplaced() async throws {
+        try await run.with([("a", .dies), ("b", .none)], memory: memory) { fleet, source in
+            await #expect {
+                _ = try await fleet.train(run.assignment(0, avoiding: ["0xb"])) { _ in }
+            } throws: { error in
+                (error as? WorkerFailure)?.kind == .lost && (error as? WorkerFailure)?.provider?.name == "a"
+            }
+            let result = try await fleet.train(run.assignment(0, attempt: 2, avoiding: ["0xa"])) { _ in }
+            #expect(result.provider.name == "b")
+        }
+    }
+
+    @Test func hangingProgramIsLate() async throws {
+        try memory.succeeded("0xa", name: "a", speed: 1e6, at: Date())
+        var short = run.assignment(0)
+        short.timeLimit = 0.3
+        let assignment = short
+        try await run.with([("a", .hangs)], memory: memory) { fleet, source in
+            await #expect {
+                _ = try await fleet.train(assignment) { _ in }
+            } throws: { error in
+                (error as? WorkerFailure)?.kind == .late
+            }
+            #expect(source.log.count("blame true pay false") == 1)
+        }
+    }
+
+    @Test func cancelledTaskGivesTheMachineUpWithoutBlame() async throws {
+        try await run.with([("a", .hangs)], memory: memory) { fleet, source in
+            let task = Task { try await fleet.train(run.assignment(0)) { _ in } }
+            while source.log.count("run") == 0 { try await Task.sleep(for: .milliseconds(5)) }
+            task.cancel()
+            await #expect {
+                _ = try await task.value
+            } throws: { error in
+                (error as? WorkerFailure)?.kind == .cancelled
+            }
+            #expect(source.log.count("blame false pay true") == 1)
+        }
+        #expect(try memory.record("0xa", at: Date()) == nil)
+    }
+
+    @Test func whatTheWorkerRefusesIsNotTheProvidersFault() async throws {
+        try await run.with([("a", .exits(65, "labels reach 12"))], memory: memory) { fleet, source in
+            await #expect {
+                _ = try await fleet.train(run.assignment(0)) { _ in }
+            } throws: { error in
+                guard let failure = error as? WorkerFailure else { return false }
+                return failure.kind == .worker && failure.stage == "read-shard" && failure.exitCode == 65
+                    && failure.message.contains("labels reach 12")
+                    && failure.standardErrorTail?.contains("labels") == true
+            }
+            #expect(source.log.count("discard") == 0)
+        }
+    }
+
+    @Test func missingProgramIsToldFromAKilledOne() async throws {
+        try await run.with([("a", .exits(9, nil))], memory: memory) { fleet, source in
+            await #expect {
+                _ = try await fleet.train(run.assignment(0)) { _ in }
+            } throws: { error in
+                (error as? WorkerFailure)?.message.contains("no such executable") == true
+            }
+            #expect(source.log.count("blame true") == 1)
+        }
+    }
+
+    @Test func marketWithoutMachinesEndsTheRun() async throws {
+        let fleet = GolemFleet(settings: GolemSettings(), memory: memory) { _, _ in
+            throw GolemError(.noMachine, "nobody offers a machine", hint: "deml offers")
+        }
+        await #expect {
+            try await fleet.withWorkers(
+                FleetPlan(
+                    shards: run.shards, clientsPerRound: 3, rounds: 1, configuration: RunConfiguration(),
+                    folder: run.folder + "/work"),
+                notice: { _ in }, perform: {})
+        } throws: { error in
+            (error as? DeMLError)?.exitCode == 69
+        }
+    }
+
+    @Test func resumedRunGoesOnWithItsLedger() throws {
+        let folder = run.folder + "/r ü"
+        try Files.createDirectory(folder)
+        #expect(try GolemFleet.runName(folder, isNew: false) == nil)
+        let name = try #require(try GolemFleet.runName(folder))
+        #expect(try GolemFleet.runName(folder) == name)
+        #expect(name.allSatisfy { $0.isASCII && $0 != " " && $0 != "/" })
+        try Files.remove(folder + "/golem-run")
+        #expect(try GolemFleet.runName(folder) != name)
+    }
+}

@@ -1,0 +1,352 @@
+import Golem
+import Testing
+
+@Suite("One rental")
+struct RentalTests {
+    private func run(_ events: [RentalStateMachine.Event]) -> (RentalStateMachine, [RentalStateMachine.Action]) {
+        var machine = RentalStateMachine()
+        var actions: [RentalStateMachine.Action] = []
+        for event in events { actions += machine.handle(event) }
+        return (machine, actions)
+    }
+
+    private let toReady: [RentalStateMachine.Event] = [
+        .begin, .countered("ours"), .draft("draft"), .agreementCreated("g"), .answered(.pending), .answered(.approved),
+        .activityCreated("a"), .prepared,
+    ]
+
+    @Test("from proposal to ready, and back")
+    func whole() {
+        let (ready, actions) = run(toReady)
+        #expect(
+            actions == [
+                .startTimer(.draft), .counter, .createAgreement("draft"), .startTimer(.approval),
+                .confirmAgreement("g"),
+                .wait("g"), .createActivity("g"), .prepare("a"), .announceReady("g", "a"),
+            ])
+        #expect(ready.state == .ready("g", "a"))
+        let (closed, rest) = run(
+            toReady + [.close(code: "Success", reason: "done", blame: false), .activityDestroyed, .agreementTerminated])
+        #expect(
+            rest.suffix(4) == [
+                .announceClosing("done"), .destroyActivity("a"),
+                .terminateAgreement("g", code: "Success", reason: "done"),
+                .finish(
+                    .init(reason: "done", blame: false, wasTurnedDown: false, wasReady: true, agreementLeft: nil)),
+            ])
+        #expect(closed.state == .closed)
+    }
+
+    @Test("a provider that is gone leaves an agreement behind, which is noted")
+    func gone() {
+        let (_, actions) = run(toReady + [.lost("dead"), .activityNotDestroyed, .agreementNotTerminated])
+        #expect(
+            actions.last
+                == .finish(
+                    .init(reason: "dead", blame: true, wasTurnedDown: false, wasReady: true, agreementLeft: "g")))
+    }
+
+    @Test("an agreement that the provider ended is not ended again")
+    func endedByProvider() {
+        let (_, actions) = run(toReady + [.agreementEnded("DebitNotesDeadline"), .activityDestroyed])
+        #expect(actions.contains { if case .announceLost = $0 { true } else { false } })
+        #expect(!actions.contains { if case .terminateAgreement = $0 { true } else { false } })
+        #expect(actions.contains { if case .finish = $0 { true } else { false } })
+    }
+
+    @Test("without an answer the agreement is cancelled; if that comes too late, it is terminated")
+    func silence() {
+        let beginning = Array(toReady.prefix(4)) + [.stepExpired(.draft), .stepExpired(.approval)]
+        #expect(run(beginning).1.last == .cancelAgreement("g"))
+        let (_, late) = run(beginning + [.answered(.approved), .agreementNotTerminated])
+        #expect(
+            late.last
+                == .terminateAgreement("g", code: "Cancelled", reason: "the provider did not answer the agreement"))
+    }
+
+    @Test("closing while the agreement is being created waits for it, and cancels it")
+    func closeWhileCreating() {
+        let beginning = Array(toReady.prefix(3)) + [.close(code: "Cancelled", reason: "stop", blame: false)]
+        #expect(run(beginning).1.last == .createAgreement("draft"))
+        #expect(run(beginning + [.agreementCreated("g")]).1.last == .cancelAgreement("g"))
+        #expect(run(beginning + [.agreementNotCreated("no")]).0.state == .closed)
+        #expect(run(Array(toReady.prefix(3)) + [.agreementNotCreated("no")]).0.state == .closed)
+    }
+
+    /// A world that answers actions in any order, with any outcome, and interferes.
+    @Test("whatever happens: it ends, and all that was taken is given back or noted", arguments: 0..<500)
+    func anyOrder(seed: UInt64) throws {
+        var random = Repeatable(seed: seed)
+        var machine = RentalStateMachine()
+        var inbox: [RentalStateMachine.Event] = [.begin]
+        var created: Set<String> = []
+        var approved = false
+        var ended = false
+        var attempts: [String: Int] = [:]
+        var activities: Set<String> = []
+        var destroyed: Set<String> = []
+        var readies = 0
+        var outcome: RentalStateMachine.Outcome?
+
+        func flip(_ yes: RentalStateMachine.Event, _ no: RentalStateMachine.Event) -> RentalStateMachine.Event {
+            Int.random(in: 0...3, using: &random) > 0 ? yes : no
+        }
+
+        for step in 0..<400 {
+            if step > 300, step % 5 == 0 { inbox.append(.close(code: "Success", reason: "end", blame: false)) }
+            if step % 7 == 3 {
+                inbox.append(
+                    [
+                        .lost("x"), .agreementEnded("y"), .close(code: "c", reason: "z", blame: true),
+                        .stepExpired(.draft), .stepExpired(.approval), .proposalRejected("busy", isFinal: false),
+                        .answered(.pending), .prepared, .agreementTerminated, .activityDestroyed, .draft("other"),
+                    ].randomElement(using: &random)!)
+            }
+            guard !inbox.isEmpty else { continue }
+            let event = inbox.remove(at: Int.random(in: inbox.indices, using: &random))
+            if case .agreementEnded = event { ended = true }
+            let actions = machine.handle(event)
+            #expect(outcome == nil || actions.isEmpty, "nothing is done after the end, seed \(seed)")
+            for action in actions {
+                switch action {
+                case .counter:
+                    inbox.append(flip(.countered("ours"), .counterFailed("no")))
+                    inbox.append(.draft("draft"))
+                case .createAgreement:
+                    #expect(created.isEmpty)
+                    if Int.random(in: 0...4, using: &random) > 0 {
+                        created.insert("g")
+                        inbox.append(.agreementCreated("g"))
+                    } else {
+                        inbox.append(.agreementNotCreated("no"))
+                    }
+                case .confirmAgreement, .wait:
+                    let answer: RentalStateMachine.Event =
+                        [
+                            .answered(.approved), .answered(.approved), .answered(.pending), .answered(.refused("no")),
+                            .confirmFailed("no"),
+                        ]
+                        .randomElement(using: &random)!
+                    if answer == .answered(.approved) { approved = true }
+                    inbox.append(answer)
+                case .createActivity:
+                    #expect(approved)
+                    if Int.random(in: 0...4, using: &random) > 0 {
+                        activities.insert("a")
+                        inbox.append(.activityCreated("a"))
+                    } else {
+                        inbox.append(.activityNotCreated("no"))
+                    }
+                case .prepare: inbox.append(flip(.prepared, .notPrepared("no")))
+                case .announceReady: readies += 1
+                case .destroyActivity(let id):
+                    destroyed.insert(id)
+                    inbox.append(flip(.activityDestroyed, .activityNotDestroyed))
+                case .cancelAgreement(let id), .terminateAgreement(let id, _, _):
+                    attempts[id, default: 0] += 1
+                    inbox.append(flip(.agreementTerminated, .agreementNotTerminated))
+                case .finish(let result):
+                    #expect(outcome == nil)
+                    outcome = result
+                default: break
+                }
+            }
+            if case .ready = machine.state { #expect(approved && activities == ["a"]) }
+        }
+        let result = try #require(outcome, "it never ended, seed \(seed)")
+        #expect(readies <= 1 && result.wasReady == (readies == 1))
+        #expect(destroyed.isSubset(of: activities))
+        if case .closed = machine.state, !created.isEmpty {
+            let refused = result.reason.contains("not approve")
+            #expect(attempts["g"] != nil || ended || refused, "an agreement was forgotten, seed \(seed): \(result)")
+        }
+    }
+}
+
+@Suite("The pool")
+struct PoolTests {
+    private func time(_ seconds: Double) -> Timestamp { Timestamp(nanoseconds: Int64(seconds * 1e9)) }
+
+    private func pool(_ target: Int) -> PoolStateMachine { PoolStateMachine(settings: .init(target: target)) }
+
+    private let good = RentalStateMachine.Outcome(
+        reason: "done", blame: false, wasTurnedDown: false, wasReady: true, agreementLeft: nil)
+    private let bad = RentalStateMachine.Outcome(
+        reason: "died", blame: true, wasTurnedDown: false, wasReady: true, agreementLeft: nil)
+    private let busy = RentalStateMachine.Outcome(
+        reason: "busy", blame: false, wasTurnedDown: true, wasReady: false, agreementLeft: nil)
+
+    @Test("offers are gathered for a moment, then the best are taken")
+    func best() {
+        var pool = pool(2)
+        for (index, score) in [5.0, 1, 3].enumerated() {
+            #expect(
+                pool.offerCame("p\(index)", from: "n\(index)", name: "", score: score, objection: nil, at: time(0))
+                    .isEmpty)
+        }
+        #expect(pool.clockTicked(time(1)) == [.startRental(1, "n1", "p1"), .startRental(2, "n2", "p2")])
+        #expect(pool.clockTicked(time(1.1)).isEmpty)
+    }
+
+    @Test("a machine is lent to who waits, and a lost one replaced")
+    func replacing() {
+        var pool = pool(1)
+        _ = pool.offerCame("p", from: "n", name: "", score: 1, objection: nil, at: time(0))
+        _ = pool.clockTicked(time(1))
+        #expect(pool.wanted(7, excluding: [], at: time(1)).isEmpty)
+        #expect(pool.rentalReady(1, expiration: time(9999), at: time(2)) == [.lend(7, 1)])
+        _ = pool.offerCame("q", from: "m", name: "", score: 1, objection: nil, at: time(3))
+        #expect(pool.rentalLost(1, at: time(4)) == [.startRental(2, "m", "q")])
+        #expect(pool.givenBack(1, at: time(5)).isEmpty, "it is being closed already")
+    }
+
+    @Test("a provider that failed twice is left, one that was busy is asked again later")
+    func leaving() {
+        var pool = pool(1)
+        for round in 0..<2 {
+            let now = Double(round) * 100
+            _ = pool.offerCame("p\(round)", from: "n", name: "", score: 1, objection: nil, at: time(now))
+            _ = pool.clockTicked(time(now + 1))
+            let actions = pool.rentalClosed(round + 1, bad, at: time(now + 2))
+            let left = PoolStateMachine.Action.leaveProvider("n", reason: "died")
+            #expect(actions.contains(left) == (round == 1))
+        }
+        #expect(
+            pool.offerCame("p9", from: "n", name: "", score: 1, objection: nil, at: time(500))
+                == [.declineProposal("p9", reason: "died")])
+        _ = pool.offerCame("q1", from: "m", name: "", score: 1, objection: nil, at: time(500))
+        _ = pool.rentalClosed(3, busy, at: time(501))
+        #expect(pool.offerCame("q2", from: "m", name: "", score: 1, objection: nil, at: time(501)).isEmpty)
+        #expect(pool.clockTicked(time(520)) == [.startRental(4, "m", "q2")])
+    }
+
+    @Test("a machine whose agreement is about to end is exchanged")
+    func renewal() {
+        var pool = pool(1)
+        _ = pool.offerCame("p", from: "n", name: "", score: 1, objection: nil, at: time(0))
+        _ = pool.clockTicked(time(1))
+        _ = pool.rentalReady(1, expiration: time(1000), at: time(2))
+        _ = pool.wanted(1, excluding: [], at: time(3))
+        _ = pool.offerCame("q", from: "m", name: "", score: 2, objection: nil, at: time(4))
+        #expect(pool.clockTicked(time(800)).isEmpty)
+        #expect(pool.clockTicked(time(830)) == [.startRental(2, "m", "q")], "its successor is rented while it is lent")
+        #expect(
+            pool.givenBack(1, at: time(831)) == [
+                .closeRental(1, code: "Success", reason: "its agreement is about to end", blame: false)
+            ])
+    }
+
+    @Test("who waits in vain is told why, and when all is over all is refused")
+    func refusing() {
+        var pool = pool(1)
+        _ = pool.wanted(1, excluding: [], at: time(0))
+        _ = pool.offerCame("p", from: "n", name: "", score: nil, objection: "it is too dear", at: time(1))
+        #expect(!pool.clockTicked(time(100)).contains { if case .refuse = $0 { true } else { false } })
+        #expect(
+            pool.clockTicked(time(121)).contains(
+                .refuse(1, .noMachine, "1 provider seen, none usable: 1 × it is too dear")))
+        _ = pool.wanted(2, excluding: [], at: time(122))
+        #expect(pool.stop(.stopped, "over", closeCode: "Success") == [.refuse(2, .stopped, "over")])
+        #expect(pool.wanted(3, excluding: [], at: time(123)) == [.refuse(3, .stopped, "over")])
+    }
+
+    @Test(
+        "whatever happens: no machine is lent twice, no provider rented twice at once, none that was left",
+        arguments: 0..<300)
+    func anyOrder(seed: UInt64) {
+        var random = Repeatable(seed: seed)
+        var pool = pool(Int.random(in: 0...4, using: &random))
+        var now = 0.0
+        var rentals: [RentalID: String] = [:]
+        var lent: Set<RentalID> = []
+        var ready: Set<RentalID> = []
+        var closing: Set<RentalID> = []
+        var waiting: [Int: Set<String>] = [:]
+        var left: Set<String> = []
+        var failures: [String: Int] = [:]
+        var stopped = false
+
+        func perform(_ actions: [PoolStateMachine.Action]) {
+            for action in actions {
+                switch action {
+                case .startRental(let id, let node, _):
+                    #expect(!stopped && !left.contains(node), "seed \(seed)")
+                    #expect(!rentals.contains { $0.value == node && !closing.contains($0.key) }, "seed \(seed)")
+                    rentals[id] = node
+                case .closeRental(let id, _, _, _):
+                    #expect(rentals[id] != nil)
+                    closing.insert(id)
+                case .lend(let ticket, let id):
+                    let excluding = waiting.removeValue(forKey: ticket)
+                    #expect(excluding != nil && excluding?.contains(rentals[id] ?? "") == false)
+                    #expect(
+                        ready.contains(id) && !lent.contains(id) && !closing.contains(id) && !stopped, "seed \(seed)")
+                    lent.insert(id)
+                case .refuse(let ticket, _, _):
+                    #expect(waiting.removeValue(forKey: ticket) != nil || stopped)
+                case .leaveProvider(let node, _):
+                    #expect(failures[node] == 2)
+                    left.insert(node)
+                default: break
+                }
+            }
+        }
+
+        for step in 0..<300 {
+            now += Double.random(in: 0...3, using: &random)
+            let any = rentals.keys.sorted().randomElement(using: &random)
+            switch Int.random(in: 0...11, using: &random) {
+            case 0...2:
+                let node = "n\(Int.random(in: 0..<8, using: &random))"
+                perform(
+                    pool.offerCame(
+                        "p\(step)", from: node, name: "", score: Double(step % 5),
+                        objection: step % 9 == 0 ? "no" : nil, at: time(now)))
+            case 3...4: perform(pool.clockTicked(time(now)))
+            case 5:
+                waiting[step] = step % 4 == 0 ? ["n1", "n2"] : []
+                perform(pool.wanted(step, excluding: waiting[step] ?? [], at: time(now)))
+            case 6...7:
+                guard let any, !closing.contains(any), !ready.contains(any) else { continue }
+                ready.insert(any)
+                perform(pool.rentalApproved(any, at: time(now)))
+                perform(
+                    pool.rentalReady(
+                        any, expiration: time(now + Double.random(in: 0...900, using: &random)), at: time(now)))
+            case 8:
+                guard let any = lent.sorted().randomElement(using: &random) else { continue }
+                lent.remove(any)
+                perform(
+                    step % 2 == 0
+                        ? pool.givenBack(any, at: time(now))
+                        : pool.discarded(any, reason: "r", blame: true, at: time(now)))
+            case 9:
+                guard let any else { continue }
+                closing.insert(any)
+                lent.remove(any)
+                perform(pool.rentalLost(any, at: time(now)))
+            case 10:
+                guard let any = closing.sorted().randomElement(using: &random) else { continue }
+                let outcome = [good, bad, busy].randomElement(using: &random) ?? good
+                if outcome.blame { failures[rentals[any] ?? "", default: 0] += 1 }
+                let node = rentals.removeValue(forKey: any)
+                closing.remove(any)
+                ready.remove(any)
+                lent.remove(any)
+                if outcome.blame, failures[node ?? ""] ?? 0 > 2 { #expect(left.contains(node ?? "")) }
+                perform(pool.rentalClosed(any, outcome, at: time(now)))
+            default:
+                if step > 250 {
+                    let actions = pool.stop(.stopped, "over", closeCode: "Success")
+                    stopped = true
+                    perform(actions)
+                    waiting = [:]
+                } else {
+                    perform(pool.targetChanged(Int.random(in: 0...4, using: &random), at: time(now)))
+                }
+            }
+            #expect(Set(pool.openRentals) == Set(rentals.keys), "seed \(seed)")
+            #expect(pool.readyCount <= ready.count)
+        }
+    }
+}

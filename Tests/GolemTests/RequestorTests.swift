@@ -1,0 +1,194 @@
+import Foundation
+import Golem
+import Synchronization
+import Testing
+
+/// Whole rentals against a network in this process.
+@Suite("A whole rental")
+struct RequestorTests {
+    private static let package = try? TaskPackage(url: "http://image", sha3: String(repeating: "ab", count: 28))
+
+    private func run<Result: Sendable>(
+        providers: Int, faults: FakeNetwork.Faults = .init(), machines: Int = 1, budget: Amount = 1,
+        folder: String? = nil,
+        prepare: (FakeNetwork) async throws -> Void = { _ in },
+        change: (inout RentalPlan) -> Void = { _ in },
+        _ body: @Sendable @escaping (MachinePool) async throws -> Result
+    ) async throws -> (Swift.Result<Result, any Error>, [Expense], FakeNetwork) {
+        let network = FakeNetwork(providers: providers, faults: faults)
+        try await prepare(network)
+        let own = NSTemporaryDirectory() + "golem-requestor-\(UInt64.random(in: 0 ... .max))"
+        defer { try? FileManager.default.removeItem(atPath: own) }
+        var plan = RentalPlan(
+            machines: machines, image: try #require(Self.package), budget: budget,
+            priceLimits: PriceLimits(perHour: 100),
+            ledgerFolder: folder ?? own, runName: "run")
+        plan.patience = .seconds(10)
+        plan.invoiceLimit = .seconds(5)
+        plan.tolerance = BillTolerance(relative: 0.02, seconds: 0.05)
+        change(&plan)
+        var outcome: Swift.Result<Result, any Error> = .failure(CancellationError())
+        var expenses: [Expense] = []
+        let finished = plan
+        try await ScriptedServer.with(network.script) { client, _ in
+            let requestor = Requestor(client: client, plan: finished)
+            do {
+                outcome = .success(try await requestor.run(body))
+            } catch {
+                outcome = .failure(error)
+            }
+            expenses = await requestor.expenses()
+        }
+        #expect(await network.leftovers == [], "something was left behind")
+        return (outcome, expenses, network)
+    }
+
+    private static let work: @Sendable (MachinePool) async throws -> String = { pool in
+        let machine = try await pool.next()
+        let results = try await machine.runChecked([.run("/bin/true"), .run("/bin/true")], limit: .seconds(10))
+        await pool.giveBack(machine)
+        return results.compactMap(\.stdout).joined(separator: " ")
+    }
+
+    @Test("rent, run, pay; repeated events, 408 storms, padded decimals and a forgotten demand do no harm")
+    func odd() async throws {
+        var faults = FakeNetwork.Faults()
+        faults.repeatsEvents = true
+        faults.slowApprovals = 3
+        faults.forgetsDemandAfter = 2
+        let (outcome, expenses, network) = try await run(providers: 2, faults: faults, machines: 2, Self.work)
+        #expect(try outcome.get() == "fine fine")
+        #expect(
+            !expenses.isEmpty
+                && expenses.allSatisfy { $0.state == .accepted && $0.accepted == $0.billed && $0.billed > .zero })
+        let acceptances = await network.acceptances
+        #expect(Set(acceptances).count == acceptances.count, "accepted twice: \(acceptances)")
+        #expect(await network.rejected.isEmpty)
+    }
+
+    @Test("several pieces of work on one machine")
+    func reuse() async throws {
+        let (outcome, expenses, _) = try await run(providers: 3) { pool in
+            try await Self.work(pool) + (try await Self.work(pool))
+        }
+        #expect(try outcome.get() == "fine finefine fine" && expenses.count == 1)
+    }
+
+    @Test("a provider that bills five times the price is not paid, and its agreement is ended")
+    func overbilling() async throws {
+        var faults = FakeNetwork.Faults()
+        faults.overbill = 5
+        let (_, expenses, network) = try await run(providers: 1, faults: faults) { pool in
+            let machine = try await pool.next()
+            // A note comes with every batch; by the clock's tolerance the first may pass, a later one does not.
+            while machine.lossReason == nil {
+                _ = try? await machine.run([.run("/bin/true")], limit: .seconds(5))
+                try await Task.sleep(for: .milliseconds(20))
+            }
+            await pool.giveBack(machine)
+        }
+        let expense = try #require(expenses.first)
+        #expect(expense.state == .rejected && expense.reason?.contains("asks for") == true)
+        #expect(await network.rejected.count == 1)
+        // Not beyond price times clock, with the tolerance.
+        #expect(expense.accepted.glm <= (expense.seconds + 0.05) * 0.01 * 1.02 + 1e-9)
+    }
+
+    @Test("a provider that leaves is replaced by another, and is paid for what it did")
+    func leaving() async throws {
+        var faults = FakeNetwork.Faults()
+        faults.leaving = 0
+        let (outcome, expenses, _) = try await run(providers: 2, faults: faults) { pool in
+            for attempt in 1...5 {
+                let machine = try await pool.next()
+                do {
+                    _ = try await machine.runChecked([.run("/bin/true")], limit: .seconds(10))
+                    await pool.giveBack(machine)
+                    return (attempt, machine.providerName)
+                } catch let error as GolemError where error.code == .machineLost {
+                    await pool.giveBack(machine)
+                }
+            }
+            throw GolemError(.noMachine, "five were lost")
+        }
+        let (attempt, name) = try outcome.get()
+        #expect(attempt == 2 && name == "provider-1")
+        #expect(expenses.count == 2 && expenses.allSatisfy { $0.state == .accepted })
+    }
+
+    @Test("providers that are busy are passed over; when all are, it is said in time")
+    func busy() async throws {
+        var faults = FakeNetwork.Faults()
+        faults.busy = [0]
+        let (outcome, expenses, _) = try await run(providers: 2, faults: faults, Self.work)
+        #expect(try outcome.get() == "fine fine" && expenses.map(\.providerName) == ["provider-1"])
+        faults.busy = [0, 1]
+        let (none, _, _) = try await run(providers: 2, faults: faults, change: { $0.patience = .seconds(2) }, Self.work)
+        let error = #expect(throws: GolemError.self) { try none.get() }
+        #expect(error?.code == .noMachine && error?.message.contains("busy") == true)
+    }
+
+    @Test("when the work fails, or is cancelled, everything is given back all the same")
+    func failing() async throws {
+        struct Broken: Error {}
+        let (failed, expenses, _) = try await run(providers: 2, machines: 2) { pool in
+            _ = try await pool.next()
+            throw Broken()
+        }
+        #expect(throws: Broken.self) { try failed.get() }
+        #expect(expenses.allSatisfy { $0.state == .accepted })
+        let (cancelled, _, _) = try await run(providers: 1) { pool in
+            _ = try await pool.next()
+            throw CancellationError()
+        }
+        #expect(throws: CancellationError.self) { try cancelled.get() }
+    }
+
+    @Test("a machine whose work was not usable is not paid")
+    func unusable() async throws {
+        let (_, expenses, network) = try await run(providers: 1) { pool in
+            let machine = try await pool.next()
+            await pool.discard(machine, because: "its results differ", pay: false)
+        }
+        #expect(expenses.map(\.state) == [.rejected])
+        #expect(await network.rejected.values.first?.contains("its results differ") == true)
+    }
+
+    @Test("a budget that allows no machine is said to be so before anything is rented")
+    func poor() async throws {
+        let (outcome, expenses, _) = try await run(providers: 1, budget: Amount("0.001")!, Self.work)
+        let error = #expect(throws: GolemError.self) { try outcome.get() }
+        #expect(error?.code == .budget && expenses.isEmpty)
+    }
+
+    @Test("what a crashed run left is found in its ledger and given back; its acceptances count when it is resumed")
+    func crashed() async throws {
+        let folder = NSTemporaryDirectory() + "golem-crashed-\(UInt64.random(in: 0 ... .max))"
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        let contract = Contract(
+            providerID: "0x0", providerName: "old", price: LinearPrice(perSecond: 0.01, perCPUSecond: 0, start: 0),
+            threads: 1)
+        for run in ["run", "other"] {
+            let ledger = try Ledger(path: Ledger.path(folder: folder, run: run))
+            let entries: [LedgerEntry] = [
+                .opened(run: run, budget: 1, platform: "erc20-hoodi-tglm", at: .now()), .allocation("al-\(run)", 1),
+                .agreement("g-\(run)", contract, at: .now()), .activity("a-\(run)", "g-\(run)", at: .now()),
+                .acceptingNote("n-\(run)", "a-\(run)", "g-\(run)", Amount("0.25")!),
+            ]
+            for entry in entries { try ledger.append(entry) }
+        }
+        let (outcome, expenses, _) = try await run(
+            providers: 1, folder: folder,
+            prepare: { network in
+                for run in ["run", "other"] {
+                    await network.leaveBehind(agreement: "g-\(run)", activity: "a-\(run)", allocation: "al-\(run)")
+                }
+            }, Self.work)
+        #expect(try outcome.get() == "fine fine")
+        let old = try #require(expenses.first { $0.agreementID == "g-run" })
+        #expect(old.accepted >= Amount("0.25")!, "what may have been accepted before the crash counts")
+        let past = try RunPayments.all(in: folder)
+        #expect(past.count == 2 && past.allSatisfy { $0.closed != nil && $0.allocations.isEmpty })
+    }
+}

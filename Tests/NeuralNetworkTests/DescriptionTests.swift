@@ -1,0 +1,227 @@
+import NeuralNetwork
+import Tensors
+import Testing
+import Yams
+
+@Suite struct DescriptionTests {
+    static let yaml = """
+        input: {shape: [1, 28, 28], divide_by: 255, mean: [0.1307], std: 0.3081}
+        layers:
+          - {type: conv2d, out_channels: 8, kernel_size: 5, padding: same}
+          - {type: relu}
+          - {type: max_pool2d, kernel_size: 2}
+          - type: residual
+            layers:
+              - {type: conv2d, out_channels: 16, kernel_size: [3, 3], stride: 2, padding: 1}
+              - {type: group_norm, num_groups: 4}
+              - {type: gelu, approximate: none}
+            projection: {type: conv2d, out_channels: 16, kernel_size: 1, stride: 2, bias: false}
+          - {type: flatten}
+          - {type: dropout, p: 0.25}
+          - {type: linear, in_features: 784, out_features: 10}
+          - {type: softmax}
+        loss: cross_entropy
+        """
+
+    @Test func yamlAndJSONAreTheSame() throws {
+        let model = try YAMLDecoder().decode(ModelDescription.self, from: Self.yaml)
+        #expect(
+            model.canonicalJSON
+                == #"{"input":{"divide_by":255,"mean":[0.1307],"shape":[1,28,28],"std":[0.3081]},"layers":["#
+                + #"{"kernel_size":5,"out_channels":8,"padding":2,"type":"conv2d"},{"type":"relu"},"#
+                + #"{"kernel_size":2,"type":"max_pool2d"},"#
+                + #"{"layers":[{"kernel_size":3,"out_channels":16,"padding":1,"stride":2,"type":"conv2d"},"#
+                + #"{"num_groups":4,"type":"group_norm"},{"type":"gelu"}],"#
+                + #""projection":[{"bias":false,"kernel_size":1,"out_channels":16,"stride":2,"type":"conv2d"}],"#
+                + #""type":"residual"},{"type":"flatten"},{"p":0.25,"type":"dropout"},"#
+                + #"{"in_features":784,"out_features":10,"type":"linear"},{"type":"softmax"}],"loss":"cross_entropy"}"#)
+        #expect(try ModelDescription(json: model.canonicalJSON) == model)
+        #expect(model.inputShape == [1, 28, 28])
+        #expect(model.outputShape == [10])
+        #expect(
+            model.parameters.map { "\($0.name) \($0.shape)" } == [
+                "0.weight [8, 1, 5, 5]", "0.bias [8]", "3.layers.0.weight [16, 8, 3, 3]", "3.layers.0.bias [16]",
+                "3.layers.1.weight [16]", "3.layers.1.bias [16]", "3.projection.0.weight [16, 8, 1, 1]",
+                "6.weight [10, 784]", "6.bias [10]",
+            ])
+        #expect(model.parameterCount == 200 + 8 + 1152 + 16 + 32 + 128 + 7840 + 10)
+    }
+
+    /// The models of the FedAvg paper have the numbers of parameters that it states.
+    @Test func modelsOfThePaper() throws {
+        let input = ModelDescription.Input(shape: [1, 28, 28], divideBy: 255)
+        let two = try ModelDescription(
+            input: input,
+            layers: [
+                .flatten, .linear(outFeatures: 200), .relu, .linear(outFeatures: 200), .relu, .linear(outFeatures: 10),
+            ], loss: .crossEntropy)
+        #expect(two.parameterCount == 199_210)
+        let cnn = try ModelDescription(
+            input: input,
+            layers: [
+                .conv2d(outChannels: 32, kernelSize: 5, padding: 2), .relu, .maxPool2d(.init(kernelSize: 2)),
+                .conv2d(outChannels: 64, kernelSize: 5, padding: 2), .relu, .maxPool2d(.init(kernelSize: 2)),
+                .flatten, .linear(outFeatures: 512), .relu, .linear(outFeatures: 10),
+            ], loss: .crossEntropy)
+        #expect(cnn.parameterCount == 1_663_370)
+    }
+
+    /// Text of the layers, then what the error must have in it: the place, then words of the message.
+    static let mistakes: [(layers: String, code: DeMLError.Code, place: String, words: [String])] = [
+        (#"{"type":"linaer","out_features":3}"#, .outOfRange, "layer 0", ["'linaer'", "unknown"]),
+        (#"{"type":"flatten"},{"type":"batch_norm2d"}"#, .outOfRange, "layer 1", ["group_norm"]),
+        (#"{"type":"linear","out_feature":3}"#, .outOfRange, "layer 0", ["'out_feature'", "out_features"]),
+        (#"{"type":"relu","inplace":true}"#, .outOfRange, "layer 0", ["'inplace'"]),
+        (#"{"type":"linear"}"#, .missing, "layer 0", ["out_features"]),
+        (#"{"out_features":3}"#, .missing, "layer 0", ["type"]),
+        (#"{"type":"linear","out_features":"ten"}"#, .malformed, "layer 0", ["out_features", "integer"]),
+        (#"{"type":"linear","out_features":2.5}"#, .malformed, "layer 0", ["out_features", "integer"]),
+        (#""relu""#, .malformed, "layer 0", ["mapping"]),
+        (
+            #"{"type":"conv2d","out_channels":3,"kernel_size":"big"}"#, .malformed, "layer 0",
+            ["kernel_size", "integer"]
+        ),
+        (#"{"type":"residual","layers":3}"#, .malformed, "layer 0.layers", ["mapping"]),
+        (#"{"type":"linear","out_features":0}"#, .outOfRange, "layer 0 (linear)", ["out_features 0"]),
+        (#"{"type":"linear","out_features":-5}"#, .outOfRange, "layer 0 (linear)", ["-5"]),
+        (
+            #"{"type":"flatten"},{"type":"linear","in_features":784,"out_features":3}"#, .shape, "layer 1 (linear)",
+            ["784", "[72]"]
+        ),
+        (
+            #"{"type":"flatten"},{"type":"conv2d","out_channels":3,"kernel_size":3}"#, .shape, "layer 1 (conv2d)",
+            ["[72]"]
+        ),
+        (#"{"type":"conv2d","out_channels":3,"kernel_size":9}"#, .shape, "layer 0 (conv2d)", ["[9, 9]", "[2, 6, 6]"]),
+        (
+            #"{"type":"conv2d","out_channels":3,"kernel_size":3,"in_channels":1}"#, .shape, "layer 0 (conv2d)",
+            ["1", "[2, 6, 6]"]
+        ),
+        (#"{"type":"conv2d","out_channels":3,"kernel_size":3,"groups":2}"#, .outOfRange, "layer 0", ["groups"]),
+        (#"{"type":"conv2d","out_channels":3,"kernel_size":[1,2,3]}"#, .malformed, "layer 0.kernel_size", ["3"]),
+        (#"{"type":"conv2d","out_channels":3,"kernel_size":2,"padding":"same"}"#, .shape, "layer 0", ["same"]),
+        (
+            #"{"type":"conv2d","out_channels":3,"kernel_size":3,"stride":0}"#, .outOfRange, "layer 0 (conv2d)",
+            ["stride"]
+        ),
+        (
+            #"{"type":"conv2d","out_channels":3,"kernel_size":3,"padding":-1}"#, .outOfRange, "layer 0 (conv2d)",
+            ["padding"]
+        ),
+        (#"{"type":"max_pool2d","kernel_size":2,"padding":2}"#, .shape, "layer 0 (max_pool2d)", ["padding"]),
+        (#"{"type":"max_pool2d","kernel_size":2,"ceil_mode":true}"#, .outOfRange, "layer 0", ["ceil_mode"]),
+        (#"{"type":"gelu","approximate":"tanh"}"#, .outOfRange, "layer 0", ["approximate"]),
+        (#"{"type":"dropout","p":1}"#, .outOfRange, "layer 0 (dropout)", ["p 1"]),
+        (#"{"type":"layer_norm"}"#, .missing, "layer 0 (layer_norm)", ["normalized_shape", "[2, 6, 6]"]),
+        (#"{"type":"layer_norm","normalized_shape":[2,6]}"#, .shape, "layer 0 (layer_norm)", ["[2, 6]", "[2, 6, 6]"]),
+        (#"{"type":"group_norm","num_groups":3}"#, .shape, "layer 0 (group_norm)", ["3", "[2, 6, 6]"]),
+        (
+            #"{"type":"residual","layers":[{"type":"conv2d","out_channels":3,"kernel_size":3}]}"#, .shape,
+            "layer 0 (residual)", ["[3, 4, 4]", "[2, 6, 6]", "projection"]
+        ),
+        (
+            #"{"type":"residual","layers":[{"type":"relu"},{"type":"linear","out_features":0}]}"#, .outOfRange,
+            "layer 0.layers.1 (linear)", []
+        ),
+        (#"{"type":"residual","layers":[{"type":"relu","x":1}]}"#, .outOfRange, "layer 0.layers.0", ["'x'"]),
+        (#"{"type":"residual","layers":[]}"#, .missing, "layer 0 (residual)", []),
+        (
+            #"{"type":"flatten"},{"type":"softmax"},{"type":"linear","out_features":3}"#, .mismatch,
+            "layer 1 (softmax)", ["last"]
+        ),
+        (#"{"type":"relu"}"#, .shape, "layer 0", ["[classes]", "[2, 6, 6]"]),
+        (#"{"type":"flatten"},{"type":"linear","out_features":1}"#, .shape, "layer 1", ["[1]"]),
+        (
+            #"{"type":"flatten"},{"type":"linear","out_features":200000000}"#, .tooLarge, "layer 1 (linear)",
+            ["[200000000, 72]"]
+        ),
+        (
+            #"{"type":"conv2d","out_channels":268435456,"kernel_size":1,"padding":65535}"#, .tooLarge,
+            "layer 0 (conv2d)", []
+        ),
+    ]
+
+    @Test(arguments: mistakes.indices)
+    func mistakesAreNamed(_ index: Int) throws {
+        let mistake = Self.mistakes[index]
+        let text = #"{"input":{"shape":[2,6,6]},"layers":["# + mistake.layers + #"],"loss":"cross_entropy"}"#
+        let error = try #require(throws: DeMLError.self) { try ModelDescription(json: text) }
+        #expect(error.code == mistake.code, "\(error)")
+        #expect(error.place == mistake.place, "\(error)")
+        for word in mistake.words { #expect(error.summary.contains(word), "\(error)") }
+
+        // YAML is a superset of JSON, and its decoder wraps our errors.
+        let fromYAML = try #require(throws: (any Error).self) {
+            try YAMLDecoder().decode(ModelDescription.self, from: text)
+        }
+        let unwrapped = DeMLError(decoding: fromYAML, of: "the model")
+        #expect(unwrapped.code == mistake.code, "\(unwrapped)")
+        for word in mistake.words {
+            #expect(unwrapped.summary.contains(word), "\(unwrapped)")
+        }
+    }
+
+    @Test(arguments: [
+        #"{}"#, #"[]"#, #"{"input":{"shape":[]},"layers":[{"type":"relu"}],"loss":"mse"}"#,
+        #"{"input":{"shape":[0]},"layers":[{"type":"relu"}],"loss":"mse"}"#,
+        #"{"input":{"shape":[-3]},"layers":[{"type":"relu"}],"loss":"mse"}"#,
+        #"{"input":{"shape":[4611686018427387904,4]},"layers":[{"type":"relu"}],"loss":"mse"}"#,
+        #"{"input":{"shape":[1,1,1,1,1]},"layers":[{"type":"relu"}],"loss":"mse"}"#,
+        #"{"input":{"shape":[3],"divide_by":0},"layers":[{"type":"relu"}],"loss":"mse"}"#,
+        #"{"input":{"shape":[3],"std":[1,0,1]},"layers":[{"type":"relu"}],"loss":"mse"}"#,
+        #"{"input":{"shape":[3],"mean":[1,0]},"layers":[{"type":"relu"}],"loss":"mse"}"#,
+        #"{"input":{"shape":[3],"divide":2},"layers":[{"type":"relu"}],"loss":"mse"}"#,
+        #"{"input":{"shape":[3]},"layers":[],"loss":"mse"}"#,
+        #"{"input":{"shape":[3]},"layers":[{"type":"relu"}],"loss":"mae"}"#,
+        #"{"input":{"shape":[3]},"layers":[{"type":"relu"}],"loss":"mse","name":"x"}"#,
+        #"{"input":{"shape":[3]},"layers":[{"type":"softmax"}],"loss":"mse"}"#,
+        #"{"input":{"shape":[3]},"layers":["relu"],"loss":"mse"}"#, "", "{", "\u{0}",
+    ])
+    func badDescriptionsAreRefused(_ json: String) {
+        #expect(throws: DeMLError.self) { try ModelDescription(json: json) }
+    }
+
+    @Test func nestingAndLengthAreBounded() throws {
+        func nested(_ depth: Int) -> String {
+            #"{"input":{"shape":[3]},"layers":["# + String(repeating: #"{"type":"residual","layers":["#, count: depth)
+                + #"{"type":"tanh"}"# + String(repeating: "]}", count: depth) + #"],"loss":"mse"}"#
+        }
+        #expect(try ModelDescription(json: nested(5)).outputShape == [3])
+        for depth in [40, 200, 5000] {
+            #expect(throws: DeMLError.self) { try ModelDescription(json: nested(depth)) }
+        }
+        let many = String(repeating: #"{"type":"tanh"},"#, count: 1000)
+        let error = #expect(throws: DeMLError.self) {
+            try ModelDescription(
+                json: #"{"input":{"shape":[3]},"layers":[\#(many){"type":"tanh"}],"loss":"mse"}"#)
+        }
+        #expect(error?.code == .tooLarge)
+    }
+
+    @Test func trainingOptions() throws {
+        let options = try TrainingOptions(
+            json: #"{"epochs":5,"optimizer":{"type":"adam","learning_rate":0.002},"seed":18446744073709551615}"#)
+        #expect(
+            options.canonicalJSON
+                == #"{"batch_size":64,"epochs":5,"label_smoothing":0,"optimizer":{"betas":[0.9,0.999],"epsilon":1e-08,"#
+                + #""learning_rate":0.002,"type":"adam","weight_decay":0},"seed":18446744073709551615,"shuffle":true}"#)
+        #expect(try TrainingOptions(json: options.canonicalJSON) == options)
+        #expect(try TrainingOptions(json: #"{"optimizer":"adamw"}"#).optimizer == .adamw())
+        for optimizer in [
+            OptimizerDescription.sgd(learningRate: 0.1, momentum: 0.9, nesterov: true, weightDecay: 1e-4), .adam(),
+            .adamw(),
+        ] {
+            let options = TrainingOptions(optimizer: optimizer)
+            #expect(try TrainingOptions(json: options.canonicalJSON) == options)
+        }
+        for bad in [
+            #"{"epoch":5}"#, #"{"epochs":0}"#, #"{"optimizer":"rmsprop"}"#,
+            #"{"optimizer":{"type":"adam","momentum":0.9}}"#,
+            #"{"optimizer":{"type":"sgd","betas":[0.9,0.99]}}"#, #"{"optimizer":{"type":"adam","betas":[0.9]}}"#,
+            #"{"optimizer":{"type":"adam","betas":[0.9,1]}}"#, #"{"optimizer":{"type":"sgd","lr":1}}"#,
+            #"{"optimizer":{"type":"sgd","learning_rate":1e300}}"#, #"{"seed":-1}"#, #"{"label_smoothing":1.5}"#,
+        ] {
+            #expect(throws: DeMLError.self, "\(bad)") { try TrainingOptions(json: bad) }
+        }
+    }
+}

@@ -1,0 +1,115 @@
+import NeuralNetwork
+import Tensors
+import Testing
+
+/// Gradients against finite differences of the loss, over random models and shapes: for each parameter along a random
+/// direction, by the fourth-order formula (8(f(h) - f(-h)) - (f(2h) - f(-2h)))/12h.
+@Suite struct GradientTests {
+    @Test(arguments: [
+        "linear", "conv", "max_pool", "avg_pool", "activation", "layer_norm", "group_norm", "dropout", "residual",
+        "mse",
+    ])
+    func finiteDifferences(_ kind: String) throws {
+        for number in 0..<12 {
+            var random = RandomSource(kind, number)
+            let model = try Self.model(kind, &random)
+            let batch = random.integer(1...5)
+            let smoothing = model.loss == .crossEntropy ? random.choice([0, 0.1]) : 0
+            let probe = try Probe(model, try random.examples(model, count: batch), labelSmoothing: smoothing)
+            var parameters = Initializer.weights(for: model, seed: UInt64(number)).parameters
+            // Away from ones and zeros, which hide mistakes.
+            for (index, noise) in random.normals(parameters.count).enumerated() { parameters[index] += 0.1 * noise }
+            _ = probe.loss(parameters, batch: batch)
+            let gradients = model.slices(probe.gradients())
+            var start = 0
+            for (name, gradient) in gradients {
+                let direction = random.normals(gradient.count)
+                func loss(_ distance: Float) -> Double {
+                    var moved = parameters
+                    for index in 0..<gradient.count { moved[start + index] += distance * direction[index] }
+                    return probe.loss(moved, batch: batch)
+                }
+                // Small steps where the largest of a window may change.
+                let h: Float = kind == "max_pool" ? 1e-4 : 2e-3
+                let difference = (8 * (loss(h) - loss(-h)) - (loss(2 * h) - loss(-2 * h))) / Double(12 * h)
+                let slope = zip(gradient, direction).reduce(0) { $0 + Double($1.0) * Double($1.1) }
+                let norm = gradient.reduce(0) { $0 + Double($1) * Double($1) }.squareRoot()
+                #expect(
+                    abs(slope - difference) < 2e-3 + 0.02 * norm,
+                    "\(name): slope \(slope), by differences \(difference), norm \(norm); \(model.canonicalJSON)")
+                start += gradient.count
+            }
+        }
+    }
+
+    /// A random model around one kind of layer. Activations are smooth, because a kink is no place for differences.
+    static func model(_ kind: String, _ random: inout RandomSource) throws -> ModelDescription {
+        let classes = random.integer(2...5)
+        let head: [Layer] = [.flatten, .linear(outFeatures: classes)]
+        let image = [random.integer(1...5), random.integer(4...7), random.integer(4...7)]
+        func conv(_ out: Int, _ random: inout RandomSource) -> Layer {
+            .conv2d(
+                outChannels: out, kernelSize: Size2D(random.integer(1...3), random.integer(1...3)),
+                stride: Size2D(random.integer(1...2), random.integer(1...2)),
+                padding: Size2D(random.integer(0...2), random.integer(0...2)), bias: random.choice([true, false]))
+        }
+        func same(_ out: Int) -> Layer { .conv2d(outChannels: out, kernelSize: 3, padding: 1) }
+        let channels = random.choice([1, 2, 4, 6])
+        switch kind {
+        case "linear":
+            return try ModelDescription(
+                input: .init(shape: [random.integer(1...3), random.integer(1...20)]),
+                layers: [.linear(outFeatures: random.integer(1...20)), .tanh] + head, loss: .crossEntropy)
+        case "conv":
+            return try ModelDescription(
+                input: .init(shape: image), layers: [conv(channels, &random), .tanh, conv(3, &random)] + head,
+                loss: .crossEntropy)
+        case "max_pool":
+            return try ModelDescription(
+                input: .init(shape: image),
+                layers: [same(channels), .maxPool2d(.init(kernelSize: 2, stride: Size2D(random.integer(1...3), 2)))]
+                    + head, loss: .crossEntropy)
+        case "avg_pool":
+            let window = Window2D(kernelSize: Size2D(random.integer(2...3), 2), stride: 1, padding: 1)
+            return try ModelDescription(
+                input: .init(shape: image),
+                layers: [same(channels), .averagePool2d(window), .tanh, same(3), .globalAveragePool2d] + head,
+                loss: .crossEntropy)
+        case "activation":
+            return try ModelDescription(
+                input: .init(shape: [random.integer(1...9)]),
+                layers: [
+                    .linear(outFeatures: 9), random.choice([.tanh, .sigmoid, .gelu]), .linear(outFeatures: 7),
+                    random.choice([.gelu, .sigmoid]), .linear(outFeatures: classes),
+                ], loss: .crossEntropy)
+        case "layer_norm":
+            let shape = [channels, image[1], image[2]]
+            return try ModelDescription(
+                input: .init(shape: image),
+                layers: [
+                    same(channels), .layerNorm(normalizedShape: Array(shape.suffix(random.integer(1...3)))), .tanh,
+                ] + head, loss: .crossEntropy)
+        case "group_norm":
+            return try ModelDescription(
+                input: .init(shape: image),
+                layers: [same(channels), .groupNorm(groups: random.choice([1, channels])), .tanh] + head,
+                loss: .crossEntropy)
+        case "dropout":
+            return try ModelDescription(
+                input: .init(shape: image),
+                layers: [.dropout(p: 0.3), same(channels), .tanh, .dropout(), .flatten, .dropout(p: 0.1)]
+                    + [.linear(outFeatures: classes)], loss: .crossEntropy)
+        case "residual":
+            return try ModelDescription(
+                input: .init(shape: image),
+                layers: [
+                    .residual(
+                        layers: [same(channels), .tanh], projection: [.conv2d(outChannels: channels, kernelSize: 1)]),
+                    .residual(layers: [.groupNorm(groups: 1), .gelu, same(channels)]),
+                ] + head, loss: .crossEntropy)
+        default:
+            return try ModelDescription(
+                input: .init(shape: image), layers: [same(channels), .sigmoid, same(2)], loss: .meanSquaredError)
+        }
+    }
+}

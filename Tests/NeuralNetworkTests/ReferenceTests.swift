@@ -1,0 +1,78 @@
+import NeuralNetwork
+import Tensors
+import Testing
+
+/// Against PyTorch. The numbers come from Tests/Reference/make_networks.py, which computes them in double precision.
+/// Tolerance: 1e-5 of the largest number of the tensor.
+@Suite struct ReferenceTests {
+    static let tolerance = 1e-5
+
+    @Test func everyLayerHasAReference() throws {
+        let models = try Reference.names().map { try Reference($0).model }
+        let text = models.map(\.canonicalJSON).joined()
+        for type in [
+            "linear", "conv2d", "max_pool2d", "avg_pool2d", "global_avg_pool2d", "flatten", "relu", "leaky_relu",
+            "gelu", "tanh", "sigmoid", "layer_norm", "group_norm", "residual",
+        ] {
+            #expect(text.contains("\"type\":\"\(type)\""), "no reference has a \(type)")
+        }
+        #expect(models.contains { $0.loss == .meanSquaredError })
+    }
+
+    @Test(arguments: try Reference.names())
+    func outputsAndGradients(_ name: String) throws {
+        let reference = try Reference(name)
+        let options = try #require(reference.options.values.first)
+        let probe = try Probe(
+            reference.model, try reference.examples(), labelSmoothing: options.labelSmoothing)
+        let batch = options.batchSize
+        let loss = probe.loss(try reference.parameters("weights"), batch: batch)
+
+        let expected = try reference.tensor("output").floats()
+        #expect(relativeError(probe.outputs(batch: batch), expected) < Self.tolerance, "outputs")
+        let firstLosses = try reference.options.keys.map { try reference.tensor("losses/\($0)").floats()[0] }
+        #expect(relativeError([Float(loss)], [firstLosses[0]]) < Self.tolerance, "loss")
+
+        let gradients = reference.model.slices(probe.gradients())
+        for (actual, expected) in zip(gradients, reference.model.slices(try reference.parameters("gradient"))) {
+            let error = relativeError(actual.values, expected.values)
+            #expect(error < Self.tolerance, "gradient of \(actual.name)")
+        }
+    }
+
+    @Test(arguments: try Reference.names())
+    func tenOptimizerSteps(_ name: String) throws {
+        let reference = try Reference(name)
+        let weights = try Weights(model: reference.model, parameters: reference.parameters("weights"))
+        for (optimizer, options) in reference.options.sorted(by: { $0.key < $1.key }) {
+            let trainer = try Trainer(weights: weights, options: options)
+            var losses: [Float] = []
+            var before = 0.0
+            var step = 0
+            let result = try trainer.train(
+                on: try reference.examples(), shouldStop: { step == 10 },
+                onBatch: { progress in
+                    // The loss of this batch alone, out of the mean so far.
+                    let size = min(
+                        options.batchSize,
+                        progress.total - (progress.examples - 1) / options.batchSize * options.batchSize)
+                    if progress.examples == size { before = 0 }
+                    let sum = progress.loss * Double(progress.examples)
+                    losses.append(Float((sum - before) / Double(size)))
+                    before = sum
+                    step = progress.step
+                })
+            #expect(result.steps == 10)
+            #expect(!result.isComplete)
+            let expected = try reference.tensor("losses/\(optimizer)").floats()
+            #expect(relativeError(losses, expected) < Self.tolerance, "losses with \(optimizer)")
+            let after = zip(
+                reference.model.slices(trainer.weights.parameters),
+                reference.model.slices(try reference.parameters(optimizer)))
+            for (actual, expected) in after {
+                let error = relativeError(actual.values, expected.values)
+                #expect(error < Self.tolerance, "\(actual.name) after ten steps with \(optimizer)")
+            }
+        }
+    }
+}

@@ -1,0 +1,95 @@
+import NeuralNetwork
+import Tensors
+import Testing
+import Worker
+
+@Suite struct OtherTaskTests {
+    @Test func evaluateTellsLossAccuracyAndConfusion() throws {
+        try withFixture { fixture in
+            let task = EvaluateTask(
+                weightsPath: fixture.folder.weights, shardPath: fixture.folder.shard, reportPath: fixture.folder.report)
+            #expect(task.run().error == nil)
+            let report = try Report(contentsOf: fixture.folder.report)
+            let shard = try Safetensors(contentsOf: fixture.folder.shard)
+            let examples = try Examples(
+                x: try #require(shard["x"]), y: try #require(shard["y"]), for: fixture.model)
+            let expected = try evaluate(weights: fixture.weights, examples: examples, threads: 1)
+            #expect(report.status == .ok)
+            #expect(report.loss == expected.loss)
+            #expect(report.accuracy == expected.accuracy)
+            #expect(report.confusion == expected.confusion)
+            #expect(report.confusion?.joined().reduce(0, +) == 50)
+        }
+    }
+
+    @Test func predictNeedsNoLabels() throws {
+        try withFixture { fixture in
+            var shard = try Safetensors(contentsOf: fixture.folder.shard)
+            let x = try #require(shard["x"])
+            shard["y"] = nil
+            try shard.write(to: fixture.folder.shard)
+            let task = PredictTask(
+                weightsPath: fixture.folder.weights, shardPath: fixture.folder.shard,
+                predictionsPath: fixture.folder.predictions, reportPath: fixture.folder.report)
+            let outcome = task.run()
+            #expect(outcome.error == nil)
+            let file = try Safetensors(contentsOf: fixture.folder.predictions)
+            let predictions = try #require(file["predictions"])
+            #expect(predictions.shape == [50, 3])
+            let values = try predictions.floats()
+            let expected = try predict(weights: fixture.weights, x: x, threads: 1).floats()
+            #expect(values == expected)
+            let classes = try #require(file["classes"]).integers()
+            for row in 0..<50 {
+                let probabilities = Array(values[3 * row..<3 * row + 3])
+                #expect(abs(probabilities.reduce(0, +) - 1) < 1e-5)
+                #expect(probabilities[classes[row]] == probabilities.max())
+            }
+            #expect(
+                outcome.report.predictionsSHA256 == (try Safetensors.digestOfContents(of: fixture.folder.predictions)))
+
+            let evaluation = EvaluateTask(
+                weightsPath: fixture.folder.weights, shardPath: fixture.folder.shard, reportPath: fixture.folder.report)
+            #expect(evaluation.run().error?.code == .missing)
+        }
+    }
+
+    @Test func inspectionKnowsTheKindsOfFiles() throws {
+        try withFixture { fixture in
+            _ = TrainTask(in: fixture.folder, options: TrainingOptions()).run()
+            let weights = try Inspection(contentsOf: fixture.folder.weights)
+            #expect(weights.kind == .weights)
+            #expect(weights.problem == nil)
+            #expect(weights.elements == fixture.model.parameterCount)
+            #expect(weights.tensors.allSatisfy { $0.notFinite == 0 })
+            let shard = try Inspection(contentsOf: fixture.folder.shard)
+            #expect(shard.kind == .shard)
+            #expect(shard.isCompressed)
+            #expect(shard.labels?.reduce(0, +) == 50)
+            #expect(shard.tensors.first { $0.name == "x" }?.maximum ?? 0 >= 20)
+            #expect(try Inspection(contentsOf: fixture.folder.delta).kind == .delta)
+
+            var broken = fixture.weights.safetensors()
+            broken["0.weight"] = Tensor(shape: [8, 6], floats: [.nan] + [Float](repeating: 1, count: 47))
+            try broken.write(to: fixture.folder.weights)
+            let inspection = try Inspection(contentsOf: fixture.folder.weights)
+            #expect(inspection.problem?.contains("0.weight") == true)
+            let entry = try #require(inspection.tensors.first { $0.name == "0.weight" })
+            #expect(entry.notFinite == 1)
+            #expect(entry.mean == 1)
+            #expect(inspection.text().utf8.count < 4096)
+        }
+    }
+
+    @Test func inspectionOfManyTensorsFitsTheGuestsBuffer() throws {
+        try withFixture { fixture in
+            let tensors = (0..<500).map { ("layer.\($0).weight", Tensor(shape: [2], floats: [1, 2])) }
+            try Safetensors(tensors: tensors).write(to: fixture.folder.weights)
+            let inspection = try Inspection(contentsOf: fixture.folder.weights)
+            #expect(inspection.kind == .other)
+            #expect(inspection.text().utf8.count < 4096)
+            #expect(inspection.text().contains("more lines"))
+            #expect(inspection.text(isComplete: true).split(separator: "\n").count == 503)
+        }
+    }
+}

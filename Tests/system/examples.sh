@@ -1,0 +1,34 @@
+#!/bin/sh
+# Every file in examples/ runs; those that take long are shortened, so their bounds are lower than what the files promise.
+set -eu
+. "$(dirname "$0")/lib.sh"
+cd "$root"
+tools/need-packages dataset-fashion-mnist
+
+# example NAME BOUND OPTIONS...: runs it and wants at least that best accuracy
+example() {
+    name=$1 bound=$2
+    shift 2
+    tried="$tried $name"
+    succeeds "$name runs" "$DEML" train "examples/$name.yaml" --output "$DEML_TEST_SCRATCH/$name" --no-comparison "$@"
+    at_least "$name: accuracy" "$bound" "$(json "$DEML_TEST_SCRATCH/$name/summary.json" "['best_accuracy']")"
+    exists "$name: report.html" "$DEML_TEST_SCRATCH/$name/report.html"
+}
+tried=
+
+example mnist-mlp 0.95 --rounds 1
+equal "mnist-mlp: parameters" 101770 "$(json "$DEML_TEST_SCRATCH/mnist-mlp/summary.json" "['parameters']")"
+example mnist-2nn 0.97
+equal "2NN: parameters" 199210 "$(json "$DEML_TEST_SCRATCH/mnist-2nn/summary.json" "['parameters']")"
+at_least "2NN: rounds to 97 %, at most 45" "$(json "$DEML_TEST_SCRATCH/mnist-2nn/summary.json" "['rounds']")" 45
+example mnist-cnn 0.60 --rounds 1 --local-epochs 1
+equal "CNN: parameters" 1663370 "$(json "$DEML_TEST_SCRATCH/mnist-cnn/summary.json" "['parameters']")"
+example mnist-cnn-noniid 0.20 --rounds 2
+example fashion-cnn 0.60 --rounds 1
+
+for file in examples/*.yaml; do
+    name=$(basename "$file" .yaml)
+    contains "$name is tried" "$name" "$tried"
+    contains "$name says what to expect" "# Expect:" "$(cat "$file")"
+done
+finish

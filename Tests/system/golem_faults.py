@@ -1,0 +1,207 @@
+#!/usr/bin/env python3
+"""Everything that goes wrong on a market of strangers, on real daemons: each run ends with the model of an undisturbed one.
+
+    Tests/system/golem_faults.py                     all
+    Tests/system/golem_faults.py hang corrupt        only those
+"""
+import signal
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "golem"))
+from checks import (SCRATCH, Failed, Run, Testnet, check_money, check_nothing_left, expect, local_reference,  # noqa: E402
+                    on_golem, run_all, small_options)
+
+REFERENCE = {}
+
+
+def reference(name="local", **changes):
+    if name not in REFERENCE:
+        REFERENCE[name] = local_reference(name, **changes).model()
+    return REFERENCE[name]
+
+
+def faults(network, **switches):
+    """New agents with these switches (`p0="--slow 10"`), every other one without a fault."""
+    network.control("providers")
+    for name, text in switches.items():
+        network.control("provider", name[1:], *text.split())
+
+
+def same_model(run, name="local", **changes):
+    expect(run.model() == reference(name, **changes), "the model of an undisturbed run, byte for byte")
+
+
+def failed_at(run, provider, *kinds):
+    seen = run.failures(provider)
+    expect(any(e["failure"] in kinds for e in seen), f"{provider} failed as one of {kinds}",
+           [(e.get("provider"), e["failure"], e["message"]) for e in run.failures()])
+    return f"{seen[0]['failure']} at {seen[0]['stage']}: {seen[0]['message'][:90]}"
+
+
+def cases(network):
+    def simple(name, kinds, words=None, **switches):
+        """A run with faults at provider 0 that must be seen as one of `kinds`."""
+        def case():
+            faults(network, **switches)
+            # Without company for slow workers: what is tested is that the loss itself is seen.
+            run = on_golem(network, name, words or small_options(straggler_factor=0), min_machines=3).good()
+            same_model(run)
+            note = failed_at(run, "provider-0", *kinds)
+            if "daemon" in name:
+                network.dead |= {a["agreement"] for a in run.summary()["agreements"]
+                                 if a["provider"]["name"] == "provider-0"}
+            check_money(network, run)
+            check_nothing_left(network)
+            return f"{run.seconds:.1f} s; {note}"
+        return name, case
+
+    def slow():
+        # A slow worker gets company after five seconds at the earliest.
+        faults(network, p0="--slow 10 --at-least 9")
+        run = on_golem(network, "slow", small_options(local_epochs=20, straggler_factor=3), min_machines=3).good()
+        same_model(run, "local-20", local_epochs=20)
+        check_money(network, run)
+        check_nothing_left(network)
+        found = run.events("straggler_found")
+        expect(found, "the slow worker got company", run.text()[-1500:])
+        return f"{run.seconds:.1f} s; company after {found[0]['seconds']:.1f} s"
+
+    def corrupt():
+        faults(network, p0="--corrupt-output")
+        run = on_golem(network, "corrupt", small_options(), min_machines=3).good()
+        same_model(run)
+        note = failed_at(run, "provider-0", "bad_result")
+        invoices = check_money(network, run)
+        bad = [a for a in run.summary()["agreements"] if a["provider"]["name"] == "provider-0"]
+        expect(bad and all(a["paid_glm"] == 0 for a in bad), "damaged work is not paid", bad)
+        expect(all((invoices[a["agreement"]] or {}).get("status") in (None, "REJECTED") for a in bad),
+               "its invoices are rejected", bad)
+        check_nothing_left(network)
+        return f"{run.seconds:.1f} s; {note}"
+
+    def corrupt_once():
+        faults(network, p0="--corrupt-output 1")
+        run = on_golem(network, "corrupt-once", small_options(), min_machines=3).good()
+        same_model(run)
+        expect(not run.failures(), "what arrived damaged was fetched again", run.failures())
+        expect(any(e.get("stage") == "download again" for e in run.events("attempt_stage")), "and that is told")
+        check_nothing_left(network)
+        return f"{run.seconds:.1f} s"
+
+    def rejected():
+        faults(network, p0="--reject-agreement")
+        run = on_golem(network, "rejected", small_options()).good()
+        same_model(run)
+        expect("provider-0" not in {w["provider"]["name"] for w in run.summary()["workers"]}, "the two others did it")
+        check_nothing_left(network)
+        return f"{run.seconds:.1f} s"
+
+    def never_starts():
+        faults(network, p0="--never-start")
+        run = on_golem(network, "never-starts", small_options()).good()
+        same_model(run)
+        check_nothing_left(network)
+        return f"{run.seconds:.1f} s"
+
+    def overbill():
+        faults(network, p0="--overbill 5")
+        run = on_golem(network, "overbill", small_options(rounds=6), min_machines=3).good()
+        same_model(run, "local-6", rounds=6)
+        bad = [a for a in run.summary()["agreements"] if a["provider"]["name"] == "provider-0"]
+        expect(bad, "provider-0 was hired", run.summary()["agreements"])
+        for line in bad:
+            honest = (line["seconds"] + 2) * (0.00002 + 2 * 0.00003) * 1.02
+            expect(line["paid_glm"] <= honest, "no more than the agreed price is paid", line)
+            expect(line["state"] == "rejected" and line["reason"], "the invoice is rejected with its reason", line)
+        invoices = check_money(network, run)
+        expect(all(invoices[a["agreement"]]["status"] == "REJECTED" for a in bad), "rejected at the daemon too")
+        check_nothing_left(network)
+        return f"{run.seconds:.1f} s; {bad[0]['reason'][:100]}"
+
+    def nobody():
+        start = time.time()
+        run = on_golem(network, "nobody", small_options(), start_timeout=6, subnet="nobody-is-here").wait(60)
+        expect(run.code == 69, "exit code 69", (run.code, run.text()[-800:]))
+        expect("deml offers" in run.text() or "deml doctor" in run.text(), "it says what to do", run.text()[-800:])
+        check_nothing_left(network)
+        message = [x for x in run.text().splitlines() if x.startswith("error:")]
+        return f"{time.time() - start:.1f} s; {message[0] if message else ''}"
+
+    def fewer():
+        faults(network)
+        run = on_golem(network, "fewer", small_options(workers=5)).good()
+        same_model(run, "local-5", workers=5)
+        check_money(network, run)
+        check_nothing_left(network)
+        return f"{run.seconds:.1f} s; 5 shards on {len(run.summary()['workers'])} providers"
+
+    def two_at_once():
+        faults(network, p0="--crash-after 1 --crash-kind exeunit", p1="--corrupt-output")
+        run = on_golem(network, "two", small_options(straggler_factor=0), min_machines=3).good()
+        same_model(run)
+        notes = failed_at(run, "provider-0", "lost", "late") + "; " + failed_at(run, "provider-1", "bad_result")
+        check_money(network, run)
+        check_nothing_left(network)
+        return f"{run.seconds:.1f} s; {notes}"
+
+    def killed_requestor():
+        faults(network)
+        run = on_golem(network, "killed", small_options())
+        run.await_event(lambda e: e["event"] == "attempt_started" and e["round"] == 2, "task of round 2")
+        run.process.send_signal(signal.SIGKILL)
+        run.wait()
+        left = network.control("leftovers")
+        expect(left["allocations"] and left["agreements"], "a killed run leaves something to clean up", left)
+        again = on_golem(network, "killed", ["--resume", run.folder]).good()
+        same_model(again)
+        # The dead run's demand ends by itself within an hour; nothing is hired or paid by it.
+        left = {k: v for k, v in network.await_nothing_left(5).items() if k != "demands"}
+        expect(not left, "what the killed run left is released", left)
+        network.forget_demands()
+        accepted = [i for i in network.control("invoices") if i["status"] in ("ACCEPTED", "SETTLED")]
+        expect(len({i["agreementId"] for i in accepted}) == len(accepted), "no agreement is paid twice", accepted)
+        return f"resumed in {again.seconds:.1f} s"
+
+    def daemon_restarted():
+        faults(network)
+        run = on_golem(network, "restart", small_options(rounds=5))
+        run.await_event(lambda e: e["event"] == "attempt_started" and e["round"] == 2, "task of round 2")
+        network.control("restart", "requestor", "kill", "1")
+        run.good()
+        same_model(run, "local-5r", rounds=5)
+        check_nothing_left(network)
+        return f"{run.seconds:.1f} s; {len(run.failures())} attempts lost"
+
+    def busy_notes():
+        """Debit notes every 2 s that must be accepted within 5 s, for more than two minutes of training."""
+        for i in range(3):
+            network.control("provider", i, "--note-every", "2", "--accept-timeout", "5", "--at-least", "12")
+        run = on_golem(network, "notes", small_options(rounds=10, straggler_factor=0)).good(600)
+        same_model(run, "local-notes", rounds=10)
+        expect(run.seconds >= 120, "training was busy for two minutes", run.seconds)
+        logs = "".join(network.log(i) for i in range(3))
+        expect("DebitNotesDeadline" not in logs, "no agreement was ended for a note")
+        seconds = sum(a["seconds"] for a in run.summary()["agreements"])
+        check_nothing_left(network)
+        return f"{run.seconds:.1f} s, about {int(seconds / 2)} notes"
+
+    lost = ("lost", "late")
+    return [
+        simple("agent-killed", lost, p0="--crash-after 1 --crash-kind agent"),
+        simple("exe-unit-dies", lost, p0="--crash-after 1 --crash-kind exeunit"),
+        simple("exe-unit-dies-reported", lost, p0="--crash-after 1 --crash-kind reported"),
+        simple("daemon-killed", lost, p0="--crash-after 1 --crash-kind daemon"),
+        simple("hang", ("late", "cancelled"), small_options(timeout=12, straggler_factor=0), p0="--hang-run 1"),
+        ("slow", slow), ("corrupt", corrupt), ("corrupt-once", corrupt_once), ("rejected", rejected),
+        ("never-starts", never_starts), ("overbill", overbill), ("nobody", nobody), ("fewer", fewer),
+        ("two-at-once", two_at_once), ("requestor-killed", killed_requestor), ("daemon-restarted", daemon_restarted),
+        ("busy-notes", busy_notes),
+    ]
+
+
+if __name__ == "__main__":
+    SCRATCH.mkdir(parents=True, exist_ok=True)
+    with Testnet(3) as net:
+        sys.exit(run_all(cases(net)))

@@ -1,0 +1,155 @@
+// Prints one digest of the bytes that every kernel computes, for each instruction set of this machine:
+//
+//     avx2 conv2d 5f0c…
+//
+// The lines of all machines must agree but for the first word (Tests/system/kernels_arm64.sh).
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "CKernels.h"
+
+static uint64_t state, digest;
+
+static float *random_floats(long count, float scale) {
+    float *p = malloc((size_t)count * sizeof(float));
+    for (long i = 0; i < count; i++) {
+        state = state * 6364136223846793005u + 1442695040888963407u;
+        p[i] = (float)((int32_t)(state >> 40) - (1 << 23)) / (float)(1 << 23) * scale;
+    }
+    return p;
+}
+static float *zeros(long count) { return calloc((size_t)count, sizeof(float)); }
+
+/// FNV-1a over the bytes of each float, in a fixed order.
+static void add(const float *p, long count) {
+    for (long i = 0; i < count; i++) {
+        uint32_t bits;
+        memcpy(&bits, p + i, sizeof bits);
+        for (int b = 0; b < 4; b++) digest = (digest ^ (bits >> (8 * b) & 0xff)) * 1099511628211u;
+    }
+}
+static void report(deml_pool *pool, const char *what) {
+    printf("%s %s %016llx\n", deml_isa_name(deml_pool_isa(pool)), what, (unsigned long long)digest);
+    digest = 14695981039346656037u;
+    state = 1;
+}
+
+static const deml_optimizer optimizers[] = {
+    {.kind = DEML_SGD, .learning_rate = 0.1f, .momentum = 0.9f, .weight_decay = 0.01f, .nesterov = true, .step = 3},
+    {.kind = DEML_ADAM, .learning_rate = 0.01f, .beta1 = 0.9f, .beta2 = 0.999f, .epsilon = 1e-8f, .step = 7},
+    {.kind = DEML_ADAMW, .learning_rate = 0.01f, .weight_decay = 0.1f, .beta1 = 0.9f, .beta2 = 0.999f,
+     .epsilon = 1e-8f, .step = 7},
+};
+
+static void linear(deml_pool *pool, long batch, long in, long out) {
+    float *x = random_floats(batch * in, 1), *w = random_floats(in * out, 0.3f), *bias = random_floats(out, 1);
+    float *y = zeros(batch * out), *dx = zeros(batch * in), *m = zeros(in * out), *v = zeros(in * out), *db = zeros(out);
+    deml_linear_forward(pool, batch, in, out, x, w, bias, DEML_RELU, y);
+    deml_linear_input_gradient(pool, batch, in, out, y, w, dx);
+    for (int i = 0; i < 3; i++) {
+        const deml_sink sink = {.optimizer = &optimizers[i], .value = w, .state1 = m, .state2 = v};
+        const deml_sink bias_sink = {.gradient = db};
+        deml_linear_weight_gradient(pool, batch, in, out, x, y, &sink, &bias_sink);
+    }
+    add(y, batch * out), add(dx, batch * in), add(w, in * out), add(m, in * out), add(v, in * out), add(db, out);
+    free(x), free(w), free(bias), free(y), free(dx), free(m), free(v), free(db);
+}
+
+static void convolution(deml_pool *pool, deml_conv2d s) {
+    const long oh = deml_window_output(s.height, s.kernel_height, s.stride_height, s.padding_height);
+    const long ow = deml_window_output(s.width, s.kernel_width, s.stride_width, s.padding_width);
+    const long nx = s.batch * s.height * s.width * s.in_channels, ny = s.batch * oh * ow * s.out_channels;
+    const long nw = s.kernel_height * s.kernel_width * s.in_channels * s.out_channels;
+    float *x = random_floats(nx, 1), *w = random_floats(nw, 0.3f), *bias = random_floats(s.out_channels, 1);
+    float *y = zeros(ny), *dx = zeros(nx), *dw = zeros(nw), *db = zeros(s.out_channels);
+    deml_conv2d_forward(pool, &s, x, w, bias, DEML_RELU, y);
+    deml_conv2d_input_gradient(pool, &s, y, w, dx);
+    const deml_sink sink = {.gradient = dw}, bias_sink = {.gradient = db};
+    deml_conv2d_weight_gradient(pool, &s, x, y, &sink, &bias_sink);
+    add(y, ny), add(dx, nx), add(dw, nw), add(db, s.out_channels);
+    free(x), free(w), free(bias), free(y), free(dx), free(dw), free(db);
+}
+
+static void pooling(deml_pool *pool, deml_pool2d s) {
+    const long oh = deml_window_output(s.height, s.kernel_height, s.stride_height, s.padding_height);
+    const long ow = deml_window_output(s.width, s.kernel_width, s.stride_width, s.padding_width);
+    const long nx = s.batch * s.height * s.width * s.channels, ny = s.batch * oh * ow * s.channels;
+    float *x = random_floats(nx, 1), *y = zeros(ny), *dx = zeros(nx);
+    uint16_t *position = malloc((size_t)ny * sizeof *position);
+    deml_max_pool2d_forward(pool, &s, x, y, position);
+    deml_max_pool2d_backward(pool, &s, y, position, dx);
+    add(y, ny), add(dx, nx);
+    deml_avg_pool2d_forward(pool, &s, x, y);
+    deml_avg_pool2d_backward(pool, &s, y, dx);
+    add(y, ny), add(dx, nx);
+    free(x), free(y), free(dx), free(position);
+}
+
+static void elementwise(deml_pool *pool, long count) {
+    float *x = random_floats(count, 10), *dy = random_floats(count, 1), *y = zeros(count), *dx = zeros(count);
+    for (int kind = DEML_IDENTITY; kind <= DEML_SIGMOID; kind++) {
+        deml_activation_forward(pool, (deml_activation)kind, 0.01f, count, x, y);
+        deml_activation_backward(pool, (deml_activation)kind, 0.01f, count, x, y, dy, dx);
+        add(y, count), add(dx, count);
+    }
+    const deml_random random = {.seed = 12345678901234567u, .purpose = 2, .epoch = 3, .step = 4, .layer = 5};
+    deml_dropout(pool, &random, 0.3f, count, x, y);
+    add(y, count);
+    for (int f = DEML_FUNCTION_EXP; f <= DEML_FUNCTION_ERF; f++) {
+        for (long i = 0; f == DEML_FUNCTION_LOG && i < count; i++) x[i] = x[i] < 0 ? -x[i] : x[i] + 1e-30f;
+        deml_function_values(pool, (deml_function)f, count, x, y);
+        add(y, count);
+    }
+    free(x), free(dy), free(y), free(dx);
+}
+
+static void rows(deml_pool *pool, long count, long size) {
+    float *x = random_floats(count * size, 3), *dy = random_floats(count * size, 1), *gamma = random_floats(size, 1);
+    float *y = zeros(count * size), *dx = zeros(count * size), *mean = zeros(count * size), *rstd = zeros(count * size);
+    float *dgamma = zeros(size), *dbeta = zeros(size);
+    const deml_sink gamma_sink = {.gradient = dgamma}, beta_sink = {.gradient = dbeta};
+    deml_layer_norm_forward(pool, count, size, 1e-5f, x, gamma, gamma, y, mean, rstd);
+    deml_layer_norm_backward(pool, count, size, x, dy, gamma, mean, rstd, dx, &gamma_sink, &beta_sink);
+    add(y, count * size), add(dx, count * size), add(dgamma, size), add(dbeta, size);
+    if (count % 4 == 0) {
+        deml_group_norm_forward(pool, 4, count / 4, size, 1, 1e-5f, x, gamma, gamma, y, mean, rstd);
+        deml_group_norm_backward(pool, 4, count / 4, size, 1, x, dy, gamma, mean, rstd, dx, &gamma_sink, &beta_sink);
+        add(y, count * size), add(dx, count * size), add(dgamma, size), add(dbeta, size);
+    }
+    deml_softmax_forward(pool, count, size, x, y);
+    deml_softmax_backward(pool, count, size, y, dy, dx);
+    add(y, count * size), add(dx, count * size);
+    int32_t *labels = malloc((size_t)count * sizeof *labels);
+    uint8_t *correct = malloc((size_t)count);
+    for (long r = 0; r < count; r++) labels[r] = (int32_t)(r % size);
+    deml_cross_entropy(pool, count, size, x, labels, 0.1f, mean, correct, dx);
+    add(mean, count), add(dx, count * size);
+    deml_mean_squared_error(pool, count, size, x, y, mean, dx);
+    add(mean, count), add(dx, count * size);
+    free(x), free(dy), free(gamma), free(y), free(dx), free(mean), free(rstd), free(dgamma), free(dbeta);
+    free(labels), free(correct);
+}
+
+int main(void) {
+    for (int isa = 0; isa < DEML_ISA_COUNT; isa++) {
+        if (!deml_isa_available((deml_isa)isa)) continue;
+        deml_pool *pool = deml_pool_create(2, (deml_isa)isa);
+        if (!pool) return 1;
+        digest = 14695981039346656037u, state = 1;
+        linear(pool, 1, 7, 3), linear(pool, 10, 100, 33), linear(pool, 64, 200, 128), linear(pool, 3, 50, 10);
+        report(pool, "linear");
+        convolution(pool, (deml_conv2d){3, 14, 14, 3, 20, 5, 5, 1, 1, 2, 2});
+        convolution(pool, (deml_conv2d){2, 9, 10, 1, 32, 3, 3, 2, 2, 1, 1});
+        report(pool, "conv2d");
+        pooling(pool, (deml_pool2d){2, 9, 8, 20, 2, 2, 2, 2, 0, 0});
+        pooling(pool, (deml_pool2d){2, 7, 7, 3, 3, 3, 2, 2, 1, 1});
+        report(pool, "pooling");
+        elementwise(pool, 1), elementwise(pool, 10007);
+        report(pool, "elementwise");
+        rows(pool, 3, 10), rows(pool, 64, 129), rows(pool, 20, 16);
+        report(pool, "rows");
+        deml_pool_destroy(pool);
+    }
+    return 0;
+}

@@ -1,0 +1,40 @@
+#!/bin/sh
+# NEON gives the same bytes as this machine's instruction sets: the kernels are cross-compiled for AArch64 and run by
+# qemu's user emulation. On an AArch64 machine the other way round: x86-64 under qemu has AVX2 from version 7.2 on.
+set -eu
+cd "$(dirname "$0")/../.."
+compiler=$(dirname "$(readlink -f "$(command -v swift)")")/clang
+options="-std=gnu11 -O3 -ffp-contract=off -I Sources/CKernels/include -lpthread -lm"
+sources="Tests/system/kernels/digest.c Sources/CKernels/*.c"
+
+case $(uname -m) in
+aarch64)
+    tools/need-packages libc6-dev-amd64-cross libgcc-12-dev-amd64-cross qemu-user-static
+    target=x86_64-linux-gnu emulator="qemu-x86_64-static -cpu max" ;;
+*)
+    tools/need-packages libc6-dev-arm64-cross libgcc-12-dev-arm64-cross qemu-user-static
+    target=aarch64-linux-gnu emulator=qemu-aarch64-static ;;
+esac
+cross=/usr/$target gcc=/usr/lib/gcc-cross/$target/12
+
+# shellcheck disable=SC2086
+"$compiler" $sources $options -o "$DEML_TEST_SCRATCH/here"
+# shellcheck disable=SC2086
+"$compiler" --target="$target" -isystem "$cross/include" -B "$cross/lib" -B "$gcc" -L "$cross/lib" -L "$gcc" \
+    -fuse-ld=lld --rtlib=libgcc -static $sources $options -o "$DEML_TEST_SCRATCH/there"
+
+"$DEML_TEST_SCRATCH/here" > "$DEML_TEST_SCRATCH/digests"
+$emulator "$DEML_TEST_SCRATCH/there" >> "$DEML_TEST_SCRATCH/digests"
+cat "$DEML_TEST_SCRATCH/digests"
+
+groups=$(cut -d ' ' -f 2 "$DEML_TEST_SCRATCH/digests" | sort -u | wc -l)
+different=$(cut -d ' ' -f 2- "$DEML_TEST_SCRATCH/digests" | sort -u | wc -l)
+sets=$(cut -d ' ' -f 1 "$DEML_TEST_SCRATCH/digests" | sort -u | tr '\n' ' ')
+if [ "$groups" -ne 5 ] || [ "$different" -ne "$groups" ]; then
+    echo "kernels_arm64: the instruction sets ($sets) do not agree: $groups groups, $different digests" >&2
+    exit 1
+fi
+case $sets in
+*neon*) echo "kernels_arm64: $sets agree" ;;
+*) echo "kernels_arm64: NEON did not run ($sets)" >&2; exit 1 ;;
+esac

@@ -1,0 +1,103 @@
+#!/bin/sh
+# deml predict on everything it takes: datasets, single files without labels, tables, pictures; and on what it does not.
+set -eu
+. "$(dirname "$0")/lib.sh"
+cd "$root"
+scratch=$DEML_TEST_SCRATCH
+python=${DEML_TEST_PYTHON:-python3}
+small "$scratch/data" 6000
+succeeds "a model" "$DEML" train examples/mnist-mlp.yaml --data "$scratch/data" --on simulated --rounds 2 --local-epochs 3 \
+    --no-comparison --output "$scratch/run"
+model=$scratch/run/best.safetensors
+
+# The first ten test images, in every form.
+"$python" - "$scratch" <<'PYTHON'
+import gzip, json, struct, sys, zlib
+import numpy as np
+folder = sys.argv[1]
+images = np.frombuffer(open(f"{folder}/data/t10k-images-idx3-ubyte", "rb").read()[16:], np.uint8).reshape(-1, 28, 28)[:10]
+labels = np.frombuffer(open(f"{folder}/data/t10k-labels-idx1-ubyte", "rb").read()[8:], np.uint8)[:10]
+np.savez_compressed(f"{folder}/x.npz", x=images)
+np.savez(f"{folder}/xy.npz", x=images, y=labels)
+open(f"{folder}/images.idx.gz", "wb").write(gzip.compress(struct.pack(">IIII", 2051, 10, 28, 28) + images.tobytes()))
+np.savetxt(f"{folder}/x.csv", images.reshape(10, 784), "%d", ",")
+np.savetxt(f"{folder}/named.csv", images.reshape(10, 784), "%d", ",", header=",".join(f"p{i}" for i in range(784)), comments="")
+header = json.dumps({"x": {"dtype": "U8", "shape": [10, 784], "data_offsets": [0, 7840]}}).encode()
+header += b" " * (-len(header) % 8)
+open(f"{folder}/x.safetensors", "wb").write(struct.pack("<Q", len(header)) + header + images.tobytes())
+
+def png(name, rows, kind, depth=8, interlace=0, palette=None, size=None, filtered=0):
+    height, width = size or rows.shape[:2]
+    def chunk(tag, body): return struct.pack(">I", len(body)) + tag + body + struct.pack(">I", zlib.crc32(tag + body))
+    raw = b""
+    previous = None
+    for row in rows:
+        line = np.ascontiguousarray(row, np.uint8).reshape(-1).astype(np.int32)
+        if filtered == 2 and previous is not None: body = (line - previous) % 256
+        elif filtered == 1:
+            step = rows.shape[2] if rows.ndim == 3 else 1
+            body = line.copy(); body[step:] = (line[step:] - line[:-step]) % 256
+        else: body = line
+        raw += bytes([filtered if not (filtered == 2 and previous is None) else 0]) + body.astype(np.uint8).tobytes()
+        previous = line
+    data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, kind, 0, 0, interlace))
+    if palette is not None: data += chunk(b"PLTE", palette)
+    data += chunk(b"IDAT", zlib.compress(raw)) + chunk(b"IEND", b"")
+    open(f"{folder}/{name}", "wb").write(data)
+
+seven = images[0]
+paper = 255 - np.kron(seven, np.ones((8, 8), np.uint8))          # black ink on white, 224 x 224
+png("grey.png", seven, 0)
+png("paper.png", paper, 0, filtered=2)
+png("colour.png", np.stack([paper] * 3, -1), 2, filtered=1)
+png("alpha.png", np.stack([np.zeros_like(paper)] * 3 + [255 - paper], -1), 6)
+png("palette.png", (seven > 99).astype(np.uint8), 3, palette=bytes([0, 0, 0, 255, 255, 255]))
+png("deep.png", seven, 0, depth=16)
+png("interlaced.png", seven, 0, interlace=1)
+png("huge.png", seven, 0, size=(100000, 100000))
+png("short.png", seven[:20], 0, size=(28, 28))
+data = bytearray(open(f"{folder}/grey.png", "rb").read())
+open(f"{folder}/cut.png", "wb").write(data[:200])
+data[60] ^= 1
+open(f"{folder}/flipped.png", "wb").write(data)
+open(f"{folder}/seven.pgm", "wb").write(b"P5\n# a seven\n28 28\n255\n" + seven.tobytes())
+open(f"{folder}/cut.pgm", "wb").write(b"P5 28 28 255\n" + seven.tobytes()[:99])
+open(f"{folder}/noise", "wb").write(bytes(range(255, 0, -1)) * 4)
+open(f"{folder}/words.csv", "w").write(",".join(["1"] * 784) + "\n" + ",".join(["one"] * 784) + "\n")
+PYTHON
+
+# digits FILE: the classes predicted for a file
+digits() {
+    "$DEML" predict --model "$model" --data "$1" --count 0 --json 2>&1 |
+        "$python" -c 'import json, sys; print("".join(json.loads(line)["predicted"] for line in sys.stdin))' 2>&1
+}
+expected=$("$DEML" predict --model "$model" --data "$scratch/data" --count 10 --json |
+    "$python" -c 'import json, sys; print("".join(json.loads(line)["predicted"] for line in sys.stdin))')
+equal "ten answers" 10 "$(printf %s "$expected" | wc -c | tr -d ' ')"
+for file in x.npz xy.npz images.idx.gz x.csv named.csv x.safetensors; do
+    case $file in
+        # A dataset without a test set has a part split off, so fewer are predicted.
+        xy.npz) equal "$file: two of ten are the test set" 2 "$(digits "$scratch/$file" | tr -d '\n' | wc -c | tr -d ' ')" ;;
+        *) equal "$file gives the same answers" "$expected" "$(digits "$scratch/$file")" ;;
+    esac
+done
+for file in grey.png paper.png colour.png alpha.png palette.png seven.pgm; do
+    equal "$file is a 7" 7 "$(digits "$scratch/$file")"
+done
+
+succeeds "a table of all outputs" "$DEML" predict --model "$model" --data "$scratch/x.csv" --count 0 --output "$scratch/out.csv"
+equal "its heading" "example,predicted,0,1,2,3,4,5,6,7,8,9" "$(head -n 1 "$scratch/out.csv")"
+equal "its lines" 11 "$(wc -l <"$scratch/out.csv" | tr -d ' ')"
+succeeds "outputs as safetensors" "$DEML" predict --model "$model" --data "$scratch/x.csv" --output "$scratch/out.safetensors"
+contains "which inspect knows" "predictions" "$("$DEML" inspect "$scratch/out.safetensors")"
+succeeds "what a person sees" "$DEML" predict --model "$scratch/run" --data "$scratch/grey.png"
+contains "the picture" "█" "$output"
+contains "the probability" " %" "$output"
+lacks "no verdict where the truth is not known" "right" "$output"
+
+for file in deep.png interlaced.png huge.png short.png cut.png flipped.png cut.pgm noise words.csv; do
+    fails "$file" 65 "$file" "$DEML" predict --model "$model" --data "$scratch/$file"
+done
+fails "beyond the end" 64 "--start" "$DEML" predict --model "$model" --data "$scratch/x.csv" --start 10
+fails "a model that is none" 65 "grey.png" "$DEML" predict --model "$scratch/grey.png" --data "$scratch/x.csv"
+finish

@@ -1,0 +1,133 @@
+import Reports
+
+/// The lines a run prints, as text of values.
+public enum RunText {
+    /// `round 2/3   accuracy 96.90 %   loss 0.1043   3 clients   2.10 s   ↑ 1.22 MB  ↓ 1.14 MB`
+    public static func round(_ round: RunReport.Round, of rounds: Int, best: Bool = false, paint: Paint) -> String {
+        let digits = String(rounds).count
+        let number = TextWidth.padded("\(round.number)", to: digits, right: true)
+        var parts = [paint("round \(number)/\(rounds)", .bold)]
+        if !round.accuracy.isNaN {
+            parts.append(
+                "accuracy "
+                    + paint(
+                        TextWidth.padded(Figures.percent(round.accuracy), to: 7, right: true), best ? .green : .bold))
+        }
+        parts.append("loss " + TextWidth.padded(Figures.loss(round.loss), to: 6, right: true))
+        parts.append(counted(round.clients, "client"))
+        parts.append(TextWidth.padded(Figures.duration(round.seconds), to: 7, right: true))
+        if round.bytesUp + round.bytesDown > 0 {
+            parts.append(paint("↑ \(Figures.bytes(round.bytesUp))  ↓ \(Figures.bytes(round.bytesDown))", .dim))
+        }
+        if let cost = round.cost, cost > 0 { parts.append(Figures.cost(cost)) }
+        if round.failures > 0 { parts.append(paint("\(round.failures) failed", .yellow)) }
+        return parts.joined(separator: "   ")
+    }
+
+    /// The comparison that the idea is about, federated first.
+    public static func comparison(_ places: [RunReport.Place], paint: Paint, width: Int) -> [String] {
+        let showsAccuracy = places.contains { $0.accuracy.isFinite }
+        let showsCost = places.contains { ($0.cost ?? 0) > 0 }
+        let showsBytes = places.contains { ($0.bytes ?? 0) > 0 }
+        var columns = [TextTable.Column("", toRight: false)]
+        if showsAccuracy { columns.append(.init("accuracy")) }
+        columns += [.init("loss"), .init("time")]
+        if showsBytes { columns.append(.init("bytes")) }
+        if showsCost { columns.append(.init("cost")) }
+        let rows = places.map { place in
+            var cells = [place.name]
+            if showsAccuracy { cells.append(Figures.percent(place.accuracy)) }
+            cells += [Figures.loss(place.loss), Figures.duration(place.seconds)]
+            if showsBytes { cells.append(place.bytes.map(Figures.bytes) ?? "–") }
+            if showsCost { cells.append(Figures.cost(place.cost)) }
+            return cells
+        }
+        return TextTable(columns, rows: rows, emphasised: [0]).lines(paint: paint, width: width)
+    }
+
+    /// A line a worker; at most `most`, the slowest first when there are more.
+    public static func workers(_ workers: [RunReport.Worker], most: Int = 12, paint: Paint, width: Int) -> [String] {
+        let shown =
+            workers.count <= most
+            ? workers : Array(workers.sorted { ($1.seconds, $0.name) < ($0.seconds, $1.name) }.prefix(most))
+        let showsCost = workers.contains { ($0.cost ?? 0) > 0 }
+        let showsFailures = workers.contains { $0.failures > 0 }
+        var columns: [TextTable.Column] = [
+            .init("worker", toRight: false), .init("tasks"), .init("examples"), .init("time"), .init("samples/s"),
+        ]
+        let showsBytes = workers.contains { $0.bytesUp + $0.bytesDown > 0 }
+        if showsBytes { columns += [.init("sent"), .init("back")] }
+        if showsFailures { columns.insert(.init("failed"), at: 2) }
+        if showsCost { columns.append(.init("cost")) }
+        let rows = shown.map { worker in
+            var cells = [
+                TextWidth.harmless(worker.name), "\(worker.tasks)", Figures.grouped(worker.examples),
+                Figures.duration(worker.seconds),
+                worker.samplesPerSecond.map { Figures.grouped(Int($0.rounded())) } ?? "–",
+            ]
+            if showsBytes { cells += [Figures.bytes(worker.bytesUp), Figures.bytes(worker.bytesDown)] }
+            if showsFailures { cells.insert("\(worker.failures)", at: 2) }
+            if showsCost { cells.append(Figures.cost(worker.cost)) }
+            return cells
+        }
+        var lines = TextTable(columns, rows: rows).lines(paint: paint, width: width)
+        if shown.count < workers.count {
+            lines.append(paint("  … and \(Figures.grouped(workers.count - shown.count)) faster ones", .dim))
+        }
+        return lines
+    }
+
+    /// Examples of each label in each shard; with many shards a summary instead of hundreds of lines.
+    public static func labelDistribution(
+        _ counts: [[Int]], classes: [String], most: Int = 20, paint: Paint, width: Int
+    ) -> [String] {
+        guard !classes.isEmpty, classes.count <= 20 else {
+            return counts.prefix(most).enumerated().map { shard, row in
+                "  shard \(shard): \(Figures.grouped(row.reduce(0, +))) examples"
+            }
+        }
+        let columns =
+            [TextTable.Column("shard", toRight: false), .init("examples")]
+            + classes.map { TextTable.Column(TextWidth.cut($0, to: 8)) }
+        let rows = counts.prefix(most).enumerated().map { shard, row in
+            ["\(shard)", Figures.grouped(row.reduce(0, +))] + row.map { $0 == 0 ? "·" : Figures.grouped($0) }
+        }
+        var lines = TextTable(columns, rows: Array(rows)).lines(paint: paint, width: width)
+        if counts.count > most {
+            let sizes = counts.map { $0.reduce(0, +) }
+            lines.append(
+                paint(
+                    "  … and \(counts.count - most) more shards, of \(Figures.grouped(sizes.min() ?? 0)) to "
+                        + "\(Figures.grouped(sizes.max() ?? 0)) examples", .dim))
+        }
+        return lines
+    }
+
+    public static func counted(_ number: Int, _ noun: String) -> String {
+        "\(Figures.grouped(number)) \(noun)\(number == 1 ? "" : "s")"
+    }
+}
+
+extension RunText {
+    /// The confusion matrix: a row a true class, a column a predicted one, recall at the end. Mistakes are painted.
+    public static func confusion(_ counts: [[Int]], classes: [String], paint: Paint, width: Int) -> [String] {
+        let columns =
+            [TextTable.Column("true \\ predicted", toRight: false)]
+            + classes.map { TextTable.Column(TextWidth.cut($0, to: 8)) } + [.init("recall")]
+        let worst =
+            counts.enumerated().flatMap { row, line in
+                line.enumerated().compactMap { row == $0.offset ? nil : $0.element }
+            }.max() ?? 0
+        let rows = counts.enumerated().map { row, line in
+            let total = line.reduce(0, +)
+            let cells = line.enumerated().map { column, count -> String in
+                if count == 0 { return paint("·", .dim) }
+                if row == column { return paint("\(count)", .bold) }
+                return count * 2 > worst ? paint("\(count)", .red) : "\(count)"
+            }
+            let recall = total == 0 ? "–" : Figures.percent(Double(line[row]) / Double(total), digits: 1)
+            return [row < classes.count ? classes[row] : "\(row)"] + cells + [recall]
+        }
+        return TextTable(columns, rows: rows).lines(paint: paint, width: width)
+    }
+}

@@ -1,0 +1,23 @@
+import Foundation
+import Synchronization
+
+/// Runs a long computation on a thread of its own, because the few threads of the concurrency pool must stay free for
+/// everything that waits. Does not return before the computation has: it is to look at a ``StopFlag``.
+func onOwnThread<Value: Sendable>(
+    named name: String, _ compute: @escaping @Sendable () throws -> Value
+) async throws -> Value {
+    try await withCheckedThrowingContinuation { continuation in
+        let thread = Thread { continuation.resume(with: Result { try compute() }) }
+        thread.name = name
+        thread.stackSize = 8 << 20
+        thread.start()
+    }
+}
+
+/// Something that several threads may raise and look at, and nobody takes down.
+final class StopFlag: Sendable {
+    private let isRaised = Atomic(false)
+
+    func raise() { isRaised.store(true, ordering: .releasing) }
+    var isUp: Bool { isRaised.load(ordering: .acquiring) }
+}

@@ -1,0 +1,282 @@
+import Foundation
+
+/// Something that happened in a run: a line of `events.jsonl`, and what a display shows.
+///
+/// As JSON one flat object: `{"time":"2026-03-01T12:00:00.123Z","event":"attempt_failed","round":2,"client":1,…}`.
+public struct RunEvent: Sendable, Equatable, Codable {
+    public var time: Date
+    public var kind: Kind
+
+    public init(time: Date, _ kind: Kind) {
+        self.time = time
+        self.kind = kind
+    }
+
+    public enum Kind: Sendable, Equatable {
+        case runStarted(RunStarted)
+        case roundStarted(RoundStarted)
+        /// A machine has taken a client's training.
+        case attemptStarted(Attempt)
+        case attemptStage(AttemptStage)
+        case epochFinished(EpochFinished)
+        /// A verified answer that counts.
+        case attemptSucceeded(AttemptSucceeded)
+        case attemptFailed(AttemptFailed)
+        /// A training is also given to another worker, as the first is slow.
+        case stragglerFound(Straggler)
+        case roundFinished(RoundMetrics)
+        /// The model of this round is the best so far.
+        case bestModel(Best)
+        case comparisonStarted(ComparisonStarted)
+        case comparisonFinished(ComparisonFinished)
+        case fleetNotice(FleetNotice)
+        case runFinished(RunEnded)
+        case runInterrupted(RunEnded)
+        case runFailed(RunEnded)
+    }
+
+    public struct RunStarted: Sendable, Equatable, Codable {
+        public var fleet: String
+        public var workers: Int
+        public var clientsPerRound: Int
+        public var rounds: Int
+        /// Finished before this start; 0 unless resumed.
+        public var finishedRounds: Int
+        public var parameters: Int
+        public var trainExamples: Int
+        public var testExamples: Int
+        public var accuracy: Double?
+        public var loss: Double
+
+        enum CodingKeys: String, CodingKey {
+            case fleet, workers, rounds, parameters, accuracy, loss
+            case clientsPerRound = "clients_per_round"
+            case finishedRounds = "finished_rounds"
+            case trainExamples = "train_examples"
+            case testExamples = "test_examples"
+        }
+    }
+
+    public struct RoundStarted: Sendable, Equatable, Codable {
+        public var round: Int
+        public var rounds: Int
+        /// Numbers of the clients that train, in order.
+        public var clients: [Int]
+    }
+
+    public struct Attempt: Sendable, Equatable, Codable {
+        public var round: Int
+        public var client: Int
+        public var attempt: Int
+        public var provider: Provider
+    }
+
+    public struct AttemptStage: Sendable, Equatable, Codable {
+        public var round: Int
+        public var client: Int
+        public var attempt: Int
+        public var provider: Provider?
+        public var stage: String
+    }
+
+    public struct EpochFinished: Sendable, Equatable, Codable {
+        public var round: Int
+        public var client: Int
+        public var attempt: Int
+        public var provider: Provider?
+        public var progress: EpochProgress
+    }
+
+    public struct AttemptSucceeded: Sendable, Equatable, Codable {
+        public var round: Int
+        public var client: Int
+        public var attempt: Int
+        public var provider: Provider
+        public var examples: Int
+        public var seconds: Double
+        public var samplesPerSecond: Double?
+        public var loss: Double?
+        public var accuracy: Double?
+        public var bytesUp: Int
+        public var bytesDown: Int
+        public var costGLM: Double?
+        public var deltaSHA256: String?
+
+        enum CodingKeys: String, CodingKey {
+            case round, client, attempt, provider, examples, seconds, loss, accuracy
+            case samplesPerSecond = "samples_per_second"
+            case bytesUp = "bytes_up"
+            case bytesDown = "bytes_down"
+            case costGLM = "cost_glm"
+            case deltaSHA256 = "delta_sha256"
+        }
+    }
+
+    public struct AttemptFailed: Sendable, Equatable, Codable {
+        public var round: Int
+        public var client: Int
+        public var attempt: Int
+        public var provider: Provider?
+        public var failure: WorkerFailure.Kind
+        public var stage: String
+        public var message: String
+        public var exitCode: Int32?
+        /// What becomes of the client's training.
+        public var next: Next
+        /// Path of the kept report and stderr, from the run folder.
+        public var record: String?
+        public var standardErrorTail: String?
+
+        public enum Next: String, Sendable, Codable {
+            /// It is given to another worker.
+            case retry
+            /// Another worker is at it, or has done it.
+            case elsewhere
+            /// The round goes on without it.
+            case leftOut = "left_out"
+        }
+
+        enum CodingKeys: String, CodingKey {
+            case round, client, attempt, provider, failure, stage, message, next, record
+            case exitCode = "exit_code"
+            case standardErrorTail = "stderr"
+        }
+
+        /// One line: who failed, at what stage and why, and what becomes of it.
+        public var line: String {
+            let who = provider.map { "\($0.name)" } ?? "no provider"
+            let what = failure == .late ? "was late" : failure == .lost ? "was lost" : "failed"
+            let then =
+                switch next {
+                case .retry: "given to another worker"
+                case .elsewhere: "another worker has it"
+                case .leftOut: "left out of the round"
+                }
+            return "round \(round), shard \(client): \(who) \(what) at \(stage): \(message); \(then)"
+        }
+    }
+
+    public struct Straggler: Sendable, Equatable, Codable {
+        public var round: Int
+        public var client: Int
+        public var attempt: Int
+        public var provider: Provider?
+        /// Seconds it has taken so far, and the median of those that have finished.
+        public var seconds: Double
+        public var median: Double
+    }
+
+    public struct Best: Sendable, Equatable, Codable {
+        public var round: Int
+        public var accuracy: Double?
+        public var loss: Double
+    }
+
+    public enum Reference: String, Sendable, Codable {
+        case onePlace = "one_place"
+        case oneShard = "one_shard"
+    }
+
+    public struct ComparisonStarted: Sendable, Equatable, Codable {
+        public var reference: Reference
+        public var passes: Int
+        public var examples: Int
+    }
+
+    public struct ComparisonFinished: Sendable, Equatable, Codable {
+        public var reference: Reference
+        public var result: ReferenceResult
+    }
+
+    public struct RunEnded: Sendable, Equatable, Codable {
+        /// Rounds that are finished and saved.
+        public var rounds: Int
+        public var accuracy: Double?
+        public var message: String?
+    }
+}
+
+extension RunEvent {
+    enum CodingKeys: String, CodingKey { case time, event }
+
+    public func encode(to encoder: any Encoder) throws {
+        var container = encoder.container(keyedBy: CodingKeys.self)
+        try container.encode(time.formatted(Self.timeStyle), forKey: .time)
+        try container.encode(kind.name, forKey: .event)
+        switch kind {
+        case .runStarted(let event): try event.encode(to: encoder)
+        case .roundStarted(let event): try event.encode(to: encoder)
+        case .attemptStarted(let event): try event.encode(to: encoder)
+        case .attemptStage(let event): try event.encode(to: encoder)
+        case .epochFinished(let event): try event.encode(to: encoder)
+        case .attemptSucceeded(let event): try event.encode(to: encoder)
+        case .attemptFailed(let event): try event.encode(to: encoder)
+        case .stragglerFound(let event): try event.encode(to: encoder)
+        case .roundFinished(let event): try event.encode(to: encoder)
+        case .bestModel(let event): try event.encode(to: encoder)
+        case .comparisonStarted(let event): try event.encode(to: encoder)
+        case .comparisonFinished(let event): try event.encode(to: encoder)
+        case .fleetNotice(let event): try event.encode(to: encoder)
+        case .runFinished(let event), .runInterrupted(let event), .runFailed(let event): try event.encode(to: encoder)
+        }
+    }
+
+    public init(from decoder: any Decoder) throws {
+        let container = try decoder.container(keyedBy: CodingKeys.self)
+        let text = try container.decode(String.self, forKey: .time)
+        guard let time = try? Date(text, strategy: Self.timeStyle) else {
+            throw DecodingError.dataCorruptedError(
+                forKey: .time, in: container, debugDescription: "not a time: \(text)")
+        }
+        self.time = time
+        let name = try container.decode(String.self, forKey: .event)
+        switch name {
+        case "run_started": kind = .runStarted(try RunStarted(from: decoder))
+        case "round_started": kind = .roundStarted(try RoundStarted(from: decoder))
+        case "attempt_started": kind = .attemptStarted(try Attempt(from: decoder))
+        case "attempt_stage": kind = .attemptStage(try AttemptStage(from: decoder))
+        case "epoch_finished": kind = .epochFinished(try EpochFinished(from: decoder))
+        case "attempt_succeeded": kind = .attemptSucceeded(try AttemptSucceeded(from: decoder))
+        case "attempt_failed": kind = .attemptFailed(try AttemptFailed(from: decoder))
+        case "straggler_found": kind = .stragglerFound(try Straggler(from: decoder))
+        case "round_finished": kind = .roundFinished(try RoundMetrics(from: decoder))
+        case "best_model": kind = .bestModel(try Best(from: decoder))
+        case "comparison_started": kind = .comparisonStarted(try ComparisonStarted(from: decoder))
+        case "comparison_finished": kind = .comparisonFinished(try ComparisonFinished(from: decoder))
+        case "fleet_notice": kind = .fleetNotice(try FleetNotice(from: decoder))
+        case "run_finished": kind = .runFinished(try RunEnded(from: decoder))
+        case "run_interrupted": kind = .runInterrupted(try RunEnded(from: decoder))
+        case "run_failed": kind = .runFailed(try RunEnded(from: decoder))
+        default:
+            throw DecodingError.dataCorruptedError(
+                forKey: .event, in: container, debugDescription: "unknown event '\(name)'")
+        }
+    }
+
+    /// UTC with milliseconds.
+    private static let timeStyle = Date.ISO8601FormatStyle(includingFractionalSeconds: true)
+}
+
+extension RunEvent.Kind {
+    /// The value of `event` in `events.jsonl`.
+    public var name: String {
+        switch self {
+        case .runStarted: "run_started"
+        case .roundStarted: "round_started"
+        case .attemptStarted: "attempt_started"
+        case .attemptStage: "attempt_stage"
+        case .epochFinished: "epoch_finished"
+        case .attemptSucceeded: "attempt_succeeded"
+        case .attemptFailed: "attempt_failed"
+        case .stragglerFound: "straggler_found"
+        case .roundFinished: "round_finished"
+        case .bestModel: "best_model"
+        case .comparisonStarted: "comparison_started"
+        case .comparisonFinished: "comparison_finished"
+        case .fleetNotice: "fleet_notice"
+        case .runFinished: "run_finished"
+        case .runInterrupted: "run_interrupted"
+        case .runFailed: "run_failed"
+        }
+    }
+}

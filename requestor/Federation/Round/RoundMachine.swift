@@ -1,0 +1,267 @@
+/// One round as a pure value: events go in, actions come out; no clock, no I/O.
+///
+/// Every client of the round is given to one worker. When that fails the training is given to another, up to `retries`
+/// times. When it takes much longer than the others did, it is also given to another, and the first good answer counts.
+/// The round closes when every client has an answer or has run out of tries; with a round timeout, as soon after it as
+/// there are enough answers. It fails when enough answers are out of reach.
+///
+/// ```
+///            launch            started             succeeded
+///   waiting ────────▶ queued ──────────▶ running ────────────▶ answered
+///      ▲                  │                 │ failed / slow
+///      └──────────────────┴─────────────────┘ tries left, else ▶ leftOut
+/// ```
+public struct RoundMachine: Sendable {
+    public struct Rules: Sendable, Equatable {
+        /// Good answers without which the round fails.
+        public var requiredAnswers: Int
+        /// Launches of a client after a failure, beyond the first.
+        public var retries: Int
+        /// An attempt older than this many times the median of the finished ones gets company; 0: never.
+        public var stragglerFactor: Double
+        /// No attempt younger than so many seconds counts as slow, whatever the others took.
+        public var stragglerMinimumSeconds: Double
+        /// Seconds after which the round no longer waits for everybody.
+        public var roundTimeout: Double?
+
+        public init(
+            requiredAnswers: Int, retries: Int, stragglerFactor: Double = 0, stragglerMinimumSeconds: Double = 5,
+            roundTimeout: Double? = nil
+        ) {
+            self.requiredAnswers = requiredAnswers
+            self.retries = retries
+            self.stragglerFactor = stragglerFactor
+            self.stragglerMinimumSeconds = stragglerMinimumSeconds
+            self.roundTimeout = roundTimeout
+        }
+    }
+
+    /// One try of one client.
+    public struct Attempt: Hashable, Sendable, Comparable {
+        public var client: Int
+        /// From 1.
+        public var number: Int
+
+        public init(client: Int, number: Int) {
+            self.client = client
+            self.number = number
+        }
+
+        public static func < (first: Attempt, second: Attempt) -> Bool {
+            (first.client, first.number) < (second.client, second.number)
+        }
+    }
+
+    /// What happened. `now` is seconds from any fixed moment and never goes back.
+    public enum Event: Sendable, Equatable {
+        case begin
+        /// A machine has taken the attempt.
+        case started(Attempt, provider: String)
+        /// The attempt gave a good answer.
+        case succeeded(Attempt)
+        /// The attempt gave nothing. Also how a cancelled attempt ends.
+        case failed(Attempt, isRetryable: Bool)
+        /// The moment asked for by ``Action/wake(at:)`` has come (or any other: the machine looks at the clock itself).
+        case tick
+    }
+
+    /// What to do.
+    public enum Action: Sendable, Equatable {
+        /// Give the client's training to a worker, if possible to none of `avoiding`.
+        case launch(Attempt, avoiding: Set<String>)
+        /// Stop an attempt: its answer is no longer wanted. It ends with an event all the same, which changes nothing.
+        case cancel(Attempt)
+        /// This answer is part of the average.
+        case accept(Attempt)
+        /// This answer came too late and is not.
+        case discard(Attempt)
+        /// What follows from a failure.
+        case failureHandled(Attempt, Consequence)
+        /// This attempt is slow; the launch of another follows.
+        case slow(Attempt, seconds: Double, median: Double)
+        /// Send ``Event/tick`` at this time. A later wake replaces an earlier one.
+        case wake(at: Double)
+        /// The round is over. Nothing follows but the ends of cancelled attempts.
+        case close(Outcome)
+    }
+
+    /// What becomes of a client whose attempt failed.
+    public enum Consequence: Sendable, Equatable {
+        case retry, elsewhere, leftOut
+    }
+
+    public enum Outcome: Sendable, Equatable {
+        /// Clients whose answers count, in order, and those without one.
+        case finished(answered: [Int], leftOut: [Int])
+        /// Fewer answers than required can still come.
+        case failed(answered: [Int], leftOut: [Int])
+    }
+
+    private enum AttemptState: Equatable {
+        case queued
+        case running(provider: String, since: Double)
+    }
+
+    private enum ClientState: Equatable {
+        case open
+        case answered
+        case leftOut
+    }
+
+    private struct Client {
+        var state = ClientState.open
+        var launches = 0
+        var failures = 0
+        /// Attempts that are under way and wanted.
+        var attempts: [Attempt: AttemptState] = [:]
+        /// Providers that failed on it or are slow with it.
+        var avoiding: Set<String> = []
+        /// Set once it was given to a second worker for slowness: once is enough.
+        var hasCompany = false
+    }
+
+    public let clients: [Int]
+    public let rules: Rules
+    private var state: [Int: Client] = [:]
+    private var durations: [Double] = []
+    private var begin: Double?
+    private var isClosed = false
+    private var lastWake: Double?
+
+    /// - Parameter clients: numbers of the clients of this round, each once.
+    public init(clients: [Int], rules: Rules) {
+        self.clients = clients.sorted()
+        self.rules = rules
+        for client in clients { state[client] = Client() }
+        precondition(state.count == clients.count, "a client takes part in a round once")
+    }
+
+    public var isFinished: Bool { isClosed }
+
+    /// Takes in what happened at time `now` and says what to do, in this order.
+    public mutating func handle(_ event: Event, now: Double) -> [Action] {
+        var actions: [Action] = []
+        switch event {
+        case .begin:
+            guard begin == nil else { return [] }
+            begin = now
+            for client in clients { launch(client, &actions) }
+        case .started(let attempt, let provider):
+            guard !isClosed, state[attempt.client]?.attempts[attempt] != nil else { break }
+            state[attempt.client]?.attempts[attempt] = .running(provider: provider, since: now)
+        case .succeeded(let attempt):
+            succeed(attempt, now, &actions)
+        case .failed(let attempt, let isRetryable):
+            fail(attempt, isRetryable, &actions)
+        case .tick:
+            lastWake = nil
+        }
+        if begin != nil, !isClosed {
+            closeIfDone(now, &actions)
+            if !isClosed {
+                findStragglers(now, &actions)
+                scheduleWake(now, &actions)
+            }
+        }
+        return actions
+    }
+
+    private mutating func launch(_ client: Int, _ actions: inout [Action]) {
+        guard var entry = state[client] else { return }
+        entry.launches += 1
+        let attempt = Attempt(client: client, number: entry.launches)
+        entry.attempts[attempt] = .queued
+        actions.append(.launch(attempt, avoiding: entry.avoiding))
+        state[client] = entry
+    }
+
+    private mutating func succeed(_ attempt: Attempt, _ now: Double, _ actions: inout [Action]) {
+        guard !isClosed, var entry = state[attempt.client], let progress = entry.attempts.removeValue(forKey: attempt)
+        else {
+            actions.append(.discard(attempt))
+            return
+        }
+        if case .running(_, let since) = progress { durations.append(max(0, now - since)) }
+        entry.state = .answered
+        actions.append(.accept(attempt))
+        for other in entry.attempts.keys.sorted() { actions.append(.cancel(other)) }
+        entry.attempts = [:]
+        state[attempt.client] = entry
+    }
+
+    private mutating func fail(_ attempt: Attempt, _ isRetryable: Bool, _ actions: inout [Action]) {
+        guard !isClosed, var entry = state[attempt.client], let progress = entry.attempts.removeValue(forKey: attempt)
+        else { return }
+        entry.failures += 1
+        if case .running(let provider, _) = progress { entry.avoiding.insert(provider) }
+        state[attempt.client] = entry
+        if !entry.attempts.isEmpty, isRetryable {
+            actions.append(.failureHandled(attempt, .elsewhere))
+        } else if isRetryable, entry.failures <= rules.retries {
+            actions.append(.failureHandled(attempt, .retry))
+            launch(attempt.client, &actions)
+        } else {
+            actions.append(.failureHandled(attempt, .leftOut))
+            entry.state = .leftOut
+            for other in entry.attempts.keys.sorted() { actions.append(.cancel(other)) }
+            entry.attempts = [:]
+            state[attempt.client] = entry
+        }
+    }
+
+    private mutating func closeIfDone(_ now: Double, _ actions: inout [Action]) {
+        let answered = clients.filter { state[$0]?.state == .answered }
+        let open = clients.filter { state[$0]?.state == .open }
+        let isLate = rules.roundTimeout.map { now >= (begin ?? now) + $0 } ?? false
+        let isEnough = answered.count >= rules.requiredAnswers
+        if open.isEmpty || (isLate && isEnough) || answered.count + open.count < rules.requiredAnswers {
+            isClosed = true
+            for client in open {
+                for attempt in state[client]?.attempts.keys.sorted() ?? [] { actions.append(.cancel(attempt)) }
+                state[client]?.attempts = [:]
+            }
+            let leftOut = clients.filter { state[$0]?.state != .answered }
+            actions.append(
+                .close(
+                    isEnough
+                        ? .finished(answered: answered, leftOut: leftOut)
+                        : .failed(answered: answered, leftOut: leftOut)))
+        }
+    }
+
+    /// The age from which an attempt is slow: known once half of the clients have answered.
+    private var stragglerAge: (limit: Double, median: Double)? {
+        guard rules.stragglerFactor > 0, !durations.isEmpty, durations.count * 2 >= clients.count else { return nil }
+        let median = durations.sorted()[(durations.count - 1) / 2]
+        return (max(rules.stragglerMinimumSeconds, rules.stragglerFactor * median), median)
+    }
+
+    private mutating func findStragglers(_ now: Double, _ actions: inout [Action]) {
+        guard let (limit, median) = stragglerAge else { return }
+        for client in clients {
+            guard let entry = state[client], entry.state == .open, !entry.hasCompany, entry.attempts.count == 1,
+                case (let attempt, .running(let provider, let since))? = entry.attempts.first, now >= since + limit
+            else { continue }
+            state[client]?.hasCompany = true
+            state[client]?.avoiding.insert(provider)
+            actions.append(.slow(attempt, seconds: now - since, median: median))
+            launch(client, &actions)
+        }
+    }
+
+    private mutating func scheduleWake(_ now: Double, _ actions: inout [Action]) {
+        var next: Double?
+        if let timeout = rules.roundTimeout, let begin, begin + timeout > now { next = begin + timeout }
+        if let (limit, _) = stragglerAge {
+            for entry in state.values where entry.state == .open && !entry.hasCompany && entry.attempts.count == 1 {
+                if case .running(_, let since)? = entry.attempts.values.first {
+                    next = min(next ?? .infinity, since + limit)
+                }
+            }
+        }
+        if let next, next != lastWake {
+            lastWake = next
+            actions.append(.wake(at: next))
+        }
+    }
+}

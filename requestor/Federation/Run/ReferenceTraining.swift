@@ -1,0 +1,94 @@
+import Foundation
+import NeuralNetwork
+import Tensors
+import Worker
+
+/// Evaluates weights on the test set with all threads, on a thread of its own, with buffers that are made once.
+final class SharedEvaluator: Sendable {
+    private let plan: RunPlan
+    private let box = EvaluatorBox()
+
+    init(_ plan: RunPlan) {
+        self.plan = plan
+    }
+
+    func evaluate(_ weights: Weights) async throws -> Evaluation {
+        try await onOwnThread(named: "evaluation") { [plan, box] in try box.evaluate(weights, plan) }
+    }
+}
+
+/// An `Evaluator` that is made when it is first needed, and used by one thread at a time.
+private final class EvaluatorBox: @unchecked Sendable {
+    // Only ever touched while holding the lock.
+    private let lock = NSLock()
+    private var evaluator: Evaluator?
+
+    func evaluate(_ weights: Weights, _ plan: RunPlan) throws -> Evaluation {
+        try lock.withLock {
+            let evaluator = try evaluator ?? Evaluator(model: plan.model, threads: plan.threads)
+            self.evaluator = evaluator
+            return try evaluator.evaluate(weights, plan.test)
+        }
+    }
+}
+
+/// The comparison: the same model, settings and number of passes without a federation, on this machine.
+struct ReferenceTraining: Sendable {
+    let plan: RunPlan
+    let evaluator: SharedEvaluator
+    let journal: EventJournal
+
+    /// Trains on all examples, or on the first client's, pass by pass with one optimiser, and looks at the test set after
+    /// every pass.
+    func train(_ reference: RunEvent.Reference) async throws -> ReferenceResult {
+        let configuration = plan.configuration
+        let examples =
+            switch reference {
+            case .onePlace: plan.train
+            case .oneShard: plan.train.subset(plan.parts[0])
+            }
+        let passes = configuration.passes
+        journal.record(
+            .comparisonStarted(
+                RunEvent.ComparisonStarted(reference: reference, passes: passes, examples: examples.count)))
+        var options = try configuration.trainingOptions(round: 1, seed: plan.randomness.comparison(reference))
+        options.epochs = 1
+        let trainer = TrainerBox(
+            try Trainer(weights: plan.initialWeights, options: options, threads: plan.threads))
+        let stop = StopFlag()
+        var result = ReferenceResult(accuracy: nil, loss: 0, seconds: 0, passes: passes, examples: examples.count)
+        for pass in 1...passes {
+            let (weights, seconds) = try await withTaskCancellationHandler {
+                try await onOwnThread(named: "comparison") { try trainer.pass(examples, stop) }
+            } onCancel: {
+                stop.raise()
+            }
+            try Task.checkCancellation()
+            result.seconds += seconds
+            let evaluation = try await evaluator.evaluate(weights)
+            result.accuracy = evaluation.accuracy
+            result.loss = evaluation.loss
+            result.curve.append(
+                ReferenceResult.CurvePoint(pass: pass, accuracy: evaluation.accuracy, loss: evaluation.loss))
+        }
+        journal.record(.comparisonFinished(RunEvent.ComparisonFinished(reference: reference, result: result)))
+        return result
+    }
+}
+
+/// A trainer that goes from thread to thread.
+private final class TrainerBox: @unchecked Sendable {
+    // One pass at a time: the next begins after the one before has been awaited.
+    private let trainer: Trainer
+
+    init(_ trainer: Trainer) {
+        self.trainer = trainer
+    }
+
+    func pass(_ examples: Examples, _ stop: StopFlag) throws -> (Weights, Double) {
+        let start = ContinuousClock.now
+        _ = try trainer.train(on: examples, shouldStop: { stop.isUp })
+        let seconds = (ContinuousClock.now - start) / .seconds(1)
+        return (trainer.weights, seconds)
+    }
+}

@@ -1,0 +1,131 @@
+import Datasets
+import Foundation
+import NeuralNetwork
+import Tensors
+import Worker
+
+/// A run was cancelled; everything up to the last finished round is saved.
+public struct RunInterrupted: Error, Sendable, CustomStringConvertible {
+    /// Rounds that are finished and saved.
+    public var finishedRounds: Int
+    public var folder: String
+
+    public var description: String {
+        "interrupted after \(finishedRounds) finished rounds; go on with --resume \(folder)"
+    }
+}
+
+/// Federated training from the first round to the summary.
+///
+/// ```
+///  prepare ──▶ [ weights ──fleet──▶ updates ──check, average──▶ weights ──evaluate──▶ checkpoint ]* ──▶ comparison ──▶ summary
+/// ```
+///
+/// One call of ``run()``; cancelling its task is the only way to stop it, and leaves the last finished round.
+public struct Run: Sendable {
+    private let plan: RunPlan
+    private let fleet: any Fleet
+    private let clock: @Sendable () -> Date
+    private let onEvent: @Sendable (RunEvent) -> Void
+    private let storage: RunStorage
+    private let isResumed: Bool
+
+    /// - Parameters:
+    ///   - plan: what ``RunPlan`` has prepared.
+    ///   - fleet: who trains.
+    ///   - resume: go on with the run that the plan's folder holds, if it holds one. Without it such a folder is refused.
+    ///   - onEvent: told every event, one at a time and in order, from any thread; it is to return soon.
+    ///   - clock: the time of events.
+    public init(
+        _ plan: RunPlan, fleet: any Fleet, resume: Bool = false,
+        onEvent: @escaping @Sendable (RunEvent) -> Void = { _ in }, clock: @escaping @Sendable () -> Date = { Date() }
+    ) {
+        self.init(plan, fleet: fleet, resume: resume, clock: clock, storage: RunStorage(), onEvent: onEvent)
+    }
+
+    /// A run whose file operations are announced before they are done; an error from `willPerform` ends it there, as the
+    /// end of the process would.
+    package init(
+        _ plan: RunPlan, fleet: any Fleet, resume: Bool = false,
+        willPerform: @escaping @Sendable (_ operation: String) throws -> Void
+    ) {
+        self.init(
+            plan, fleet: fleet, resume: resume, clock: { Date() }, storage: RunStorage(willPerform: willPerform),
+            onEvent: { _ in })
+    }
+
+    private init(
+        _ plan: RunPlan, fleet: any Fleet, resume: Bool, clock: @escaping @Sendable () -> Date, storage: RunStorage,
+        onEvent: @escaping @Sendable (RunEvent) -> Void
+    ) {
+        self.plan = plan
+        self.fleet = fleet
+        self.clock = clock
+        self.onEvent = onEvent
+        self.storage = storage
+        isResumed = resume
+    }
+
+    /// Performs the run.
+    /// - Throws: ``ConfigurationError``, `DeMLError`, or ``RunInterrupted`` when the task was cancelled.
+    public func run() async throws -> Summary {
+        let folder = plan.folder
+        try storage.createDirectory(folder.path)
+        let lock = try FolderLock(path: folder.lock)
+        defer { withExtendedLifetime(lock) {} }
+        try enterFolder()
+        let journal = try EventJournal(path: folder.events, now: clock, onEvent: onEvent)
+        let rounds = RunRounds(
+            plan: plan, fleet: fleet, store: CheckpointStore(folder: folder, storage: storage), journal: journal)
+        do {
+            let summary = try await rounds.run()
+            journal.record(
+                .runFinished(RunEvent.RunEnded(rounds: summary.rounds, accuracy: summary.accuracy, message: nil)))
+            try journal.check()
+            try? storage.remove(folder.work)
+            return summary
+        } catch {
+            try? storage.remove(folder.work)
+            let finished = (try? folder.lastFinishedRound()) ?? 0
+            if Task.isCancelled {
+                let interrupted = RunInterrupted(finishedRounds: finished, folder: folder.path)
+                journal.record(
+                    .runInterrupted(
+                        RunEvent.RunEnded(rounds: finished, accuracy: nil, message: interrupted.description)))
+                throw interrupted
+            }
+            let message = (error as? DeMLError)?.summary ?? "\(error)"
+            journal.record(.runFailed(RunEvent.RunEnded(rounds: finished, accuracy: nil, message: message)))
+            throw error
+        }
+    }
+
+    /// Makes sure that the folder is new, or holds this very run and is to be resumed, and writes the settings.
+    private func enterFolder() throws {
+        let folder = plan.folder
+        if Files.exists(folder.config) {
+            guard isResumed else {
+                throw DeMLError(
+                    .usage, "the folder already holds a run", place: folder.path,
+                    hint: "go on with --resume \(folder.path), or choose another --output")
+            }
+            let differences = try folder.readConfiguration().differences(resumed: plan.configuration)
+            guard differences.isEmpty else {
+                throw DeMLError(
+                    .usage,
+                    "a resumed run keeps its settings, but these differ: "
+                        + differences.map(\.description).joined(separator: "; "), place: folder.path,
+                    hint: "leave them away, or start another run")
+            }
+        }
+        try storage.replace(folder.config, with: try RunJSON.encode(plan.configuration))
+    }
+}
+
+extension RunFolder {
+    /// The last finished round; `nil` when there is none.
+    func lastFinishedRound() throws -> Int? {
+        guard Files.isDirectory(rounds) else { return nil }
+        return try Files.names(in: rounds).compactMap { Int($0) }.max()
+    }
+}

@@ -1,0 +1,105 @@
+import Datasets
+import NeuralNetwork
+import Tensors
+import Worker
+
+/// A run, prepared: settings that fit together and fit the data, the examples of every client, the test set.
+public struct RunPlan: Sendable {
+    public let configuration: RunConfiguration
+    public let folder: RunFolder
+    public let model: ModelDescription
+    /// What the run starts from.
+    public let initialWeights: Weights
+    /// Indices of the training examples of every client.
+    public let parts: [[Int]]
+    /// How many examples of each class each client has; `nil` for regression.
+    public let labels: LabelDistribution?
+    let dataset: Dataset
+    let train: Examples
+    let test: Examples
+    /// Threads for evaluation and comparison.
+    let threads: Int
+
+    /// Checks everything that can be checked before a machine is asked.
+    /// - Throws: ``ConfigurationError`` with every problem of the settings, or `DeMLError` when model and data do not fit.
+    public init(
+        configuration: RunConfiguration, dataset: Dataset, folder: RunFolder, threads: Int? = nil
+    ) throws {
+        var problems = configuration.problems()
+        if configuration.workers > dataset.train.count {
+            problems.append(
+                ConfigurationProblem(
+                    "workers", "\(configuration.workers) shards cannot be made of \(dataset.train.count) examples"))
+        }
+        guard problems.isEmpty else { throw ConfigurationError(problems) }
+        guard case .description(let model)? = configuration.model else {
+            throw DeMLError(.internal, "the model of a run is to be a description by now")
+        }
+        let dataset = try dataset.fitted(to: model.inputShape)
+        guard let test = dataset.test else {
+            throw DeMLError(
+                .missing, "the dataset has no test set to measure the model with", place: dataset.name,
+                hint: "give a test set, or let a part of the data be split off")
+        }
+        let train: Examples
+        do throws(DeMLError) { train = try Examples(x: dataset.train.x, y: dataset.train.y, for: model) } catch {
+            throw error.within("training set")
+        }
+        do throws(DeMLError) { self.test = try Examples(x: test.x, y: test.y, for: model) } catch {
+            throw error.within("test set")
+        }
+        if let path = configuration.initialWeights {
+            let weights = try Weights(try Safetensors(contentsOf: path), model: model)
+            initialWeights = try Weights(model: model, parameters: weights.parameters, round: 0)
+        } else {
+            initialWeights = Initializer.weights(for: model, seed: configuration.seed)
+        }
+        _ = try configuration.trainingOptions(round: 1, seed: 0).validate()
+        parts = try dataset.partition(
+            try Partition(parsing: configuration.partition), parts: configuration.workers, seed: configuration.seed)
+        labels = try dataset.labelDistribution(parts)
+        self.configuration = configuration
+        self.folder = folder
+        self.model = model
+        self.dataset = dataset
+        self.train = train
+        self.threads = threads ?? availableProcessors()
+    }
+
+    /// The examples of every client: lists of indices into the one dataset.
+    public var clientExamples: [Examples] { parts.map { train.subset($0) } }
+
+    var randomness: RunRandomness { RunRandomness(seed: configuration.seed) }
+}
+
+extension RunPlan {
+    /// The shards, written into the run folder where the fleet needs files. Shards that are there from before a resume and
+    /// have the bytes they had are left alone.
+    func shards(asFiles: Bool, _ storage: RunStorage) throws -> [Shard] {
+        guard asFiles else { return parts.enumerated().map { Shard(index: $0.offset, count: $0.element.count) } }
+        try storage.createDirectory(folder.shards)
+        let known: [StoredFile] = (try? folder.decode(folder.shardList)) ?? []
+        var shards: [Shard] = []
+        for (index, part) in parts.enumerated() {
+            try Task.checkCancellation()
+            let path = folder.shard(index)
+            let file: StoredFile
+            if let known = known.first(where: { $0.path == Files.name(of: path) }),
+                Files.size(of: path) == known.byteCount,
+                try Safetensors.digestOfContents(of: path) == known.sha256
+            {
+                file = StoredFile(path: path, sha256: known.sha256, byteCount: known.byteCount)
+            } else {
+                try storage.willPerform("write \(path)")
+                let sha256 = try dataset.shard(part).write(to: path)
+                file = StoredFile(path: path, sha256: sha256, byteCount: Files.size(of: path) ?? 0)
+            }
+            shards.append(Shard(index: index, count: part.count, file: file))
+        }
+        let list = shards.compactMap(\.file).map {
+            StoredFile(path: Files.name(of: $0.path), sha256: $0.sha256, byteCount: $0.byteCount)
+        }
+        if list != known { try storage.replace(folder.shardList, with: try RunJSON.encode(list)) }
+        return shards
+    }
+}

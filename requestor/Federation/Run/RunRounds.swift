@@ -1,0 +1,360 @@
+import Foundation
+import NeuralNetwork
+import Tensors
+import Worker
+
+/// The rounds of a run, its comparison and its summary.
+struct RunRounds: Sendable {
+    let plan: RunPlan
+    let fleet: any Fleet
+    let store: CheckpointStore
+    let journal: EventJournal
+
+    private var configuration: RunConfiguration { plan.configuration }
+    private var folder: RunFolder { plan.folder }
+
+    /// Where a run stands between two rounds.
+    private struct Standing: Sendable {
+        var record: RoundRecord
+        var weights: RoundWeights
+        var aggregator: Aggregator
+        var evaluation: Evaluation
+    }
+
+    func run() async throws -> Summary {
+        let evaluator = SharedEvaluator(plan)
+        let start = try await standing(evaluator)
+        let finishedBefore = start.record.metrics.round
+        journal.record(
+            .runStarted(
+                RunEvent.RunStarted(
+                    fleet: fleet.name, workers: configuration.workers,
+                    clientsPerRound: configuration.clientsPerRound, rounds: configuration.rounds,
+                    finishedRounds: finishedBefore, parameters: plan.model.parameterCount,
+                    trainExamples: plan.train.count, testExamples: plan.test.count,
+                    accuracy: start.record.metrics.accuracy, loss: start.record.metrics.loss)))
+        var end = start
+        var expenses: Expenses?
+        if finishedBefore < configuration.rounds, !start.record.isLast {
+            let shards = try plan.shards(asFiles: fleet.needsFiles, store.storage)
+            let fleetPlan = FleetPlan(
+                shards: shards, clientsPerRound: configuration.clientsPerRound,
+                rounds: configuration.rounds - finishedBefore, configuration: configuration, folder: folder.work)
+            try store.storage.createDirectory(folder.work)
+            end = try await fleet.withWorkers(fleetPlan) { [journal] in
+                journal.record(.fleetNotice($0))
+            } perform: {
+                try await rounds(from: start, shards: shards, evaluator)
+            }
+            expenses = await fleet.expenses()
+        }
+        let comparison = try await comparison(evaluator)
+        let summary = summary(end, comparison, expenses)
+        try store.storage.replace(folder.summary, with: try RunJSON.encode(summary))
+        return summary
+    }
+
+    /// The last finished round of a resumed run, or the untrained model, which is saved as round 0.
+    private func standing(_ evaluator: SharedEvaluator) async throws -> Standing {
+        var aggregator = Aggregator(configuration)
+        if let checkpoint = try store.recover() {
+            let weights = try Weights(try Safetensors(decoding: checkpoint.weights))
+            guard weights.model == plan.model else {
+                throw DeMLError(
+                    .mismatch, "the weights are of another model", place: folder.weights(round: checkpoint.round))
+            }
+            aggregator.optimizer.state = checkpoint.serverState
+            let evaluation = try await evaluator.evaluate(weights)
+            var record = checkpoint.record
+            // A run that is given more rounds, or another goal, may go on.
+            record.isLast = isGoalReached(record.metrics)
+            return Standing(
+                record: record, weights: roundWeights(weights, checkpoint), aggregator: aggregator,
+                evaluation: evaluation)
+        }
+        let start = ContinuousClock.now
+        let weights = plan.initialWeights
+        let evaluation = try await evaluator.evaluate(weights)
+        let bytes = weights.safetensors(round: 0).encoded()
+        let seconds = (ContinuousClock.now - start) / .seconds(1)
+        let record = RoundRecord(
+            initial: RoundMetrics(
+                round: 0, loss: evaluation.loss, accuracy: evaluation.accuracy, seconds: seconds,
+                evaluationSeconds: seconds, weightsSHA256: sha256Hex(bytes)))
+        let checkpoint = Checkpoint(record: record, weights: bytes, serverState: [:])
+        try store.save(checkpoint)
+        return Standing(
+            record: record, weights: roundWeights(weights, checkpoint), aggregator: aggregator, evaluation: evaluation)
+    }
+
+    private func roundWeights(_ weights: Weights, _ checkpoint: Checkpoint) -> RoundWeights {
+        RoundWeights(
+            round: checkpoint.round, weights: weights,
+            file: fleet.needsFiles
+                ? StoredFile(
+                    path: folder.weights(round: checkpoint.round), sha256: checkpoint.record.metrics.weightsSHA256,
+                    byteCount: checkpoint.weights.count) : nil)
+    }
+
+    private func isGoalReached(_ metrics: RoundMetrics) -> Bool {
+        guard let goal = configuration.targetAccuracy, let accuracy = metrics.accuracy else { return false }
+        return accuracy >= goal
+    }
+
+    private func rounds(
+        from start: Standing, shards: [Shard], _ evaluator: SharedEvaluator
+    ) async throws -> Standing {
+        var standing = start
+        // A fleet that needs no files need not wait for the disk: a round is saved while the next one trains.
+        var saving: Task<Void, any Error>?
+        do {
+            while standing.record.metrics.round < configuration.rounds, !standing.record.isLast {
+                let (next, checkpoint) = try await round(after: standing, shards: shards, evaluator)
+                try await saving?.value
+                if fleet.needsFiles {
+                    try store.save(checkpoint)
+                    finish(next)
+                } else {
+                    let store = store
+                    saving = Task {
+                        try await onOwnThread(named: "checkpoint") { try store.save(checkpoint) }
+                        finish(next)
+                    }
+                }
+                try journal.check()
+                standing = next
+            }
+            try await saving?.value
+        } catch {
+            // What has been averaged is worth keeping, whatever comes after.
+            _ = await saving?.result
+            throw error
+        }
+        return standing
+    }
+
+    private func finish(_ standing: Standing) {
+        let record = standing.record
+        journal.record(.roundFinished(record.metrics))
+        if record.bestRound == record.metrics.round {
+            journal.record(
+                .bestModel(
+                    RunEvent.Best(round: record.bestRound, accuracy: record.bestAccuracy, loss: record.bestLoss)))
+        }
+    }
+
+    /// One round from the weights before to the weights after, evaluated but not yet saved.
+    private func round(
+        after standing: Standing, shards: [Shard], _ evaluator: SharedEvaluator
+    ) async throws -> (Standing, Checkpoint) {
+        let round = standing.record.metrics.round + 1
+        let start = ContinuousClock.now
+        let clients = plan.randomness.clients(
+            round: round, count: configuration.clientsPerRound, of: configuration.workers)
+        journal.record(
+            .roundStarted(RunEvent.RoundStarted(round: round, rounds: configuration.rounds, clients: clients)))
+        let costBefore = await fleet.expenses()?.costGLM
+        let driver = driver(round: round, standing: standing, shards: shards)
+        let collected = try await driver.run(round: round, clients: clients)
+
+        var next = standing
+        let updates = collected.answers.map(\.result.update)
+        let weightsBefore = standing.weights.weights
+        let (weights, norm, aggregator) = try await onOwnThread(named: "average") {
+            [aggregator = standing.aggregator] in
+            var aggregator = aggregator
+            let (parameters, norm) = try aggregator.step(weightsBefore.parameters, updates: updates)
+            return (try Weights(model: weightsBefore.model, parameters: parameters, round: round), norm, aggregator)
+        }
+        next.aggregator = aggregator
+        let evaluationStart = ContinuousClock.now
+        next.evaluation = try await evaluator.evaluate(weights)
+        let end = ContinuousClock.now
+        let costAfter = await fleet.expenses()?.costGLM
+
+        let bytes = weights.safetensors(round: round).encoded()
+        var metrics = RoundMetrics(
+            round: round, loss: next.evaluation.loss, accuracy: next.evaluation.accuracy,
+            seconds: (end - start) / .seconds(1), evaluationSeconds: (end - evaluationStart) / .seconds(1),
+            bytesUp: collected.bytesUp, bytesDown: collected.bytesDown,
+            costGLM: costAfter.map { $0 - (costBefore ?? 0) }, clients: clients.count,
+            answers: collected.answers.count, failures: collected.failures.count,
+            examples: updates.reduce(0) { $0 + $1.examples }, updateNorm: norm, weightsSHA256: sha256Hex(bytes))
+        metrics.takeTraining(collected.answers.map(\.result))
+        next.record.add(metrics, collected)
+        next.record.isLast = isGoalReached(metrics)
+
+        var checkpoint = Checkpoint(
+            record: next.record, weights: bytes, serverState: next.aggregator.optimizer.state)
+        checkpoint.take(collected, keepDeltas: configuration.keepDeltas)
+        next.weights = roundWeights(weights, checkpoint)
+        return (next, checkpoint)
+    }
+
+    private func driver(round: Int, standing: Standing, shards: [Shard]) -> RoundDriver {
+        let configuration = configuration
+        let parameters = plan.model.parameterCount
+        let maximumNorm = configuration.maxNorm
+        let randomness = plan.randomness
+        return RoundDriver(
+            fleet: fleet,
+            rules: RoundMachine.Rules(
+                requiredAnswers: configuration.requiredWorkers, retries: configuration.retries,
+                stragglerFactor: configuration.stragglerFactor, roundTimeout: configuration.roundTimeout),
+            assignment: { client in
+                var assignment = TrainAssignment(
+                    round: round, attempt: 1, shard: shards[client], weights: standing.weights,
+                    options: try configuration.trainingOptions(
+                        round: round, seed: randomness.training(round: round, client: client)),
+                    threads: configuration.threads, maxSeconds: configuration.maxSeconds,
+                    timeLimit: configuration.timeout)
+                assignment.keepsDelta = configuration.keepDeltas
+                return assignment
+            },
+            check: { update throws(DeMLError) in
+                try update.check(parameters: parameters, maximumNorm: maximumNorm)
+            },
+            journal: { [journal] in journal.record($0) })
+    }
+
+    /// Trains the same model without a federation, unless that is done already.
+    private func comparison(_ evaluator: SharedEvaluator) async throws -> Comparison? {
+        guard configuration.comparison else { return nil }
+        let training = ReferenceTraining(plan: plan, evaluator: evaluator, journal: journal)
+        if let done: SavedComparison = try? folder.decode(folder.comparison), done.passes == configuration.passes {
+            return done.comparison
+        }
+        let comparison = Comparison(
+            onePlace: try await unlessDiverged(.onePlace, training),
+            oneShard: try await unlessDiverged(.oneShard, training))
+        try store.storage.replace(
+            folder.comparison,
+            with: try RunJSON.encode(SavedComparison(passes: configuration.passes, comparison: comparison)))
+        return comparison
+    }
+
+    /// A training without a federation may diverge where the federated one did not: no reason to lose the summary.
+    private func unlessDiverged(
+        _ reference: RunEvent.Reference, _ training: ReferenceTraining
+    ) async throws -> ReferenceResult? {
+        do { return try await training.train(reference) } catch let error as DeMLError where error.code == .notFinite {
+            let name = reference == .onePlace ? "in one place" : "on one shard"
+            journal.record(
+                .fleetNotice(FleetNotice(.warning, "the comparison's training \(name) diverged: \(error.summary)")))
+            return nil
+        }
+    }
+
+    private func summary(_ end: Standing, _ comparison: Comparison?, _ expenses: Expenses?) -> Summary {
+        let record = end.record
+        return Summary(
+            accuracy: record.metrics.accuracy, loss: record.metrics.loss, rounds: record.metrics.round,
+            seconds: record.seconds, bytesUp: record.bytesUp, bytesDown: record.bytesDown,
+            costGLM: max(record.costGLM, expenses?.costGLM ?? 0), modelSHA256: record.metrics.weightsSHA256,
+            bestRound: record.bestRound, bestAccuracy: record.bestAccuracy, bestLoss: record.bestLoss,
+            comparison: comparison, workers: record.workers, failures: record.failures,
+            agreements: expenses?.agreements ?? [],
+            confusion: end.evaluation.confusion.isEmpty ? nil : end.evaluation.confusion,
+            labelCounts: plan.labels?.counts, parameters: plan.model.parameterCount, fleet: fleet.name)
+    }
+}
+
+/// `comparison.json`
+struct SavedComparison: Codable {
+    /// What it was made for: a run that is given more rounds is compared anew.
+    var passes: Int
+    var comparison: Comparison
+}
+
+extension RoundMetrics {
+    /// Mean loss and accuracy of the last local epoch, weighted by examples.
+    mutating func takeTraining(_ results: [WorkerResult]) {
+        var loss = 0.0
+        var accuracy = 0.0
+        var examples = 0.0
+        var hasAccuracy = true
+        for result in results {
+            guard let epoch = result.report.epochs?.last else { continue }
+            let share = Double(result.update.examples)
+            loss += share * epoch.loss
+            if let value = epoch.accuracy { accuracy += share * value } else { hasAccuracy = false }
+            examples += share
+        }
+        guard examples > 0 else { return }
+        trainLoss = loss / examples
+        trainAccuracy = hasAccuracy ? accuracy / examples : nil
+    }
+}
+
+extension RoundRecord {
+    /// Goes on to the next round.
+    mutating func add(_ metrics: RoundMetrics, _ collected: RoundDriver.Result) {
+        if isImproved(by: metrics.accuracy, loss: metrics.loss) {
+            bestRound = metrics.round
+            bestAccuracy = metrics.accuracy
+            bestLoss = metrics.loss
+        }
+        self.metrics = metrics
+        seconds += metrics.seconds
+        bytesUp += metrics.bytesUp
+        bytesDown += metrics.bytesDown
+        costGLM += metrics.costGLM ?? 0
+        failures += metrics.failures
+        for (_, result) in collected.answers {
+            totals(of: result.provider) { totals in
+                let speed = result.report.samplesPerSecond ?? 0
+                totals.samplesPerSecond += (speed - totals.samplesPerSecond) / Double(totals.tasks + 1)
+                totals.tasks += 1
+                totals.examples += result.report.trainedExamples
+                totals.seconds += result.seconds
+                totals.bytesUp += result.bytesUp
+                totals.bytesDown += result.bytesDown
+                if let cost = result.costGLM { totals.costGLM = (totals.costGLM ?? 0) + cost }
+            }
+        }
+        for failure in collected.failures {
+            guard let provider = failure.provider else { continue }
+            totals(of: provider) { totals in
+                totals.failures += 1
+                totals.seconds += failure.seconds
+                totals.bytesUp += failure.bytesUp
+                totals.bytesDown += failure.bytesDown
+                if let cost = failure.costGLM { totals.costGLM = (totals.costGLM ?? 0) + cost }
+            }
+        }
+        workers.sort {
+            $0.provider.name.count == $1.provider.name.count
+                ? $0.provider.name < $1.provider.name : $0.provider.name.count < $1.provider.name.count
+        }
+    }
+
+    private mutating func totals(of provider: Provider, _ change: (inout WorkerTotals) -> Void) {
+        let index = workers.firstIndex { $0.provider.id == provider.id } ?? workers.count
+        if index == workers.count { workers.append(WorkerTotals(provider: provider)) }
+        change(&workers[index])
+    }
+}
+
+extension Report {
+    /// Examples trained on, epochs counted.
+    var trainedExamples: Int { (examples ?? 0) * (epochs?.count ?? 1) }
+}
+
+extension Checkpoint {
+    /// Adds what the workers of the round have said.
+    mutating func take(_ collected: RoundDriver.Result, keepDeltas: Bool) {
+        for (attempt, result) in collected.answers {
+            let record = WorkerRecord(
+                client: result.update.client, attempt: attempt, provider: result.provider, seconds: result.seconds,
+                bytesUp: result.bytesUp, bytesDown: result.bytesDown, costGLM: result.costGLM,
+                norm: result.update.norm, report: result.report)
+            records.append((RunFolder.workerRecordName(client: record.client), record))
+            if keepDeltas, let path = result.deltaPath {
+                moved.append((path, RunFolder.deltaName(client: record.client)))
+            }
+        }
+        for failure in collected.failures {
+            records.append((RunFolder.failureRecordName(client: failure.client, attempt: failure.attempt), failure))
+        }
+    }
+}

@@ -1,0 +1,208 @@
+import AsyncHTTPClient
+import Logging
+import NIOCore
+import NIOHTTP1
+import NIOPosix
+
+/// A typed client of one `yagna` daemon's REST interface.
+///
+/// ```swift
+/// try await GolemClient.with(url: "http://127.0.0.1:7465", appKey: key) { client in
+///     print(try await client.me().nodeID)
+/// }
+/// ```
+/// Every call throws ``GolemError``, which says what was asked, of whom, what came back and what to do.
+/// The client is a value that may be shared between tasks; a cancelled task ends its call.
+public struct GolemClient: Sendable {
+    /// `http://host:port`, without a slash at the end.
+    public let url: String
+    let appKey: String
+    let http: HTTPClient
+    public var logger: Logger
+
+    /// A client on an HTTP client of the caller's, which the caller shuts down. It must allow as many connections to
+    /// one host as there are waiting calls: see ``httpConfiguration``.
+    public init(url: String, appKey: String, http: HTTPClient, logger: Logger = GolemClient.silent) throws {
+        var url = url
+        while url.hasSuffix("/") { url.removeLast() }
+        guard url.hasPrefix("http://"), url.count > "http://".count else {
+            throw GolemError(
+                .usage, "the daemon's address must begin with http://", place: url,
+                hint: "set YAGNA_API_URL to an address like http://127.0.0.1:7465")
+        }
+        self.url = url
+        self.appKey = appKey
+        self.http = http
+        self.logger = logger
+    }
+
+    /// Runs `body` with a client of its own and shuts that down afterwards.
+    public static func with<Result>(
+        url: String, appKey: String, logger: Logger = GolemClient.silent, isolation: isolated (any Actor)? = #isolation,
+        _ body: (GolemClient) async throws -> Result
+    ) async throws -> Result {
+        let http = HTTPClient(
+            eventLoopGroup: MultiThreadedEventLoopGroup.singleton, configuration: GolemClient.httpConfiguration)
+        do {
+            let result = try await body(GolemClient(url: url, appKey: appKey, http: http, logger: logger))
+            try await http.shutdown()
+            return result
+        } catch {
+            try? await http.shutdown()
+            throw error
+        }
+    }
+
+    /// Settings that suit the daemon: every long poll holds a connection, so many are allowed; no proxy, no redirects.
+    public static var httpConfiguration: HTTPClient.Configuration {
+        var configuration = HTTPClient.Configuration()
+        configuration.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit = 512
+        configuration.connectionPool.idleTimeout = .seconds(20)
+        configuration.connectionPool.retryConnectionEstablishment = false
+        configuration.timeout.connect = .seconds(5)
+        configuration.redirectConfiguration = .disallow
+        configuration.httpVersion = .http1Only
+        return configuration
+    }
+
+    /// A logger that writes nothing.
+    public static var silent: Logger { Logger(label: "golem") { _ in SwiftLogNoOpLogHandler() } }
+
+    // MARK: Calls
+
+    struct Query {
+        var items: [(String, String)] = []
+
+        mutating func add(_ name: String, _ value: String?) {
+            if let value { items.append((name, value)) }
+        }
+
+        /// `?name=value&…` with everything escaped that is not unreserved (RFC 3986), `:` and `+` too.
+        var text: String {
+            items.isEmpty ? "" : "?" + items.map { "\($0.0)=\(escaped($0.1))" }.joined(separator: "&")
+        }
+    }
+
+    /// Sends a call and reads the whole answer.
+    ///
+    /// - Parameter wait: how long the daemon may hold the call; our own limit is some seconds above it.
+    /// - Returns: the answer as JSON, `null` for an empty one.
+    func call(
+        _ method: HTTPMethod, _ path: String, query: [(String, String?)] = [], body: JSON? = nil,
+        wait: Duration = .seconds(5), maximumBytes: Int = 64 << 20
+    ) async throws -> JSON {
+        var items = Query()
+        for (name, value) in query { items.add(name, value) }
+        let target = path + items.text
+        let asked = "\(method.rawValue) \(target)"
+        var request = HTTPClientRequest(url: url + target)
+        request.method = method
+        request.headers.add(name: "Authorization", value: "Bearer " + appKey)
+        if let body {
+            var bytes: [UInt8] = []
+            body.write(to: &bytes)
+            request.headers.add(name: "Content-Type", value: "application/json")
+            request.body = .bytes(ByteBuffer(bytes: bytes))
+        } else if method == .POST {
+            request.body = .bytes(ByteBuffer())
+        }
+        let prepared = request
+        let (status, bytes) = try await transport(asked, limit: wait + .seconds(15)) {
+            let response = try await http.execute(prepared, deadline: .distantFuture, logger: nil)
+            let body = try await response.body.collect(upTo: maximumBytes)
+            return (Int(response.status.code), Array(body.readableBytesView))
+        }
+        logger.trace("\(asked) -> \(status)")
+        guard (200..<300).contains(status) else { throw failure(asked, status: status, body: bytes) }
+        if bytes.isEmpty { return .null }
+        guard let json = JSON(parsing: bytes) else {
+            throw GolemError(
+                .malformed, "the daemon's answer is not JSON", request: asked, place: url, status: status,
+                answer: excerpt(bytes))
+        }
+        return json
+    }
+
+    /// Runs a transfer under a limit and turns failures of the way to the daemon into ``GolemError``.
+    func transport<Result: Sendable>(
+        _ asked: String, limit: Duration, _ operation: @Sendable @escaping () async throws -> Result
+    ) async throws -> Result {
+        do {
+            return try await withDeadline(limit, operation)
+        } catch let error as GolemError {
+            throw error
+        } catch is CancellationError {
+            throw CancellationError()
+        } catch is DeadlineExceeded {
+            throw GolemError(
+                .timedOut, "the daemon did not answer within \(limit)", request: asked, place: url,
+                hint: "see whether it is alive: yagna version show")
+        } catch {
+            if Task.isCancelled { throw CancellationError() }
+            throw GolemError(
+                .unreachable, "the daemon cannot be reached", request: asked, place: url,
+                hint: "start it (yagna service run) or set YAGNA_API_URL to where it is", cause: error)
+        }
+    }
+
+    /// The error for an answer with a status of 300 or more.
+    func failure(_ asked: String, status: Int, body: [UInt8]) -> GolemError {
+        let text = GolemClient.errorText(body)
+        let said = text.map { ": " + $0 } ?? ""
+        let (code, message, hint): (GolemError.Code, String, String?) =
+            switch status {
+            case 400: (.refused, "the daemon refused the request" + said, nil)
+            case 401:
+                (
+                    .unauthorized, "the daemon refused the app-key" + said,
+                    "set YAGNA_APPKEY to a key that `yagna app-key list` shows"
+                )
+            case 404: (.notFound, "the daemon knows no such thing" + said, nil)
+            case 408: (.timedOut, "the time allowed for the call ran out" + said, nil)
+            case 409: (.conflict, "already done" + said, nil)
+            case 410: (.gone, "over for good" + said, nil)
+            case 501: (.unsupported, "this daemon cannot do that" + said, nil)
+            case 500 where text?.contains("GSB error") == true || text?.contains("GSB failure") == true:
+                (.peer, "the other node did not answer" + said, nil)
+            default: (.daemon, "the daemon failed" + said, "its log says more: $YAGNA_DATADIR/yagna_rCURRENT.log")
+            }
+        return GolemError(
+            code, message, request: asked, place: url, status: status, answer: excerpt(body), hint: hint)
+    }
+
+    /// What an error body says: `{"message":…}` (perhaps null), a problem object with `detail`, or plain text.
+    static func errorText(_ body: [UInt8]) -> String? {
+        guard let json = JSON(parsing: body) else {
+            return body.isEmpty ? nil : excerpt(body)
+        }
+        if let text = json.string { return text }
+        let parts = [json["message"]?.string ?? json["detail"]?.string, json["parseError"]?.string]
+        return parts.compactMap(\.self).isEmpty ? nil : parts.compactMap(\.self).joined(separator: ": ")
+    }
+}
+
+func excerpt(_ bytes: [UInt8], _ length: Int = 400) -> String {
+    let text = String(decoding: bytes.prefix(length), as: UTF8.self)
+    return bytes.count > length ? text + "…" : text
+}
+
+package func escaped(_ text: String) -> String {
+    var out: [UInt8] = []
+    for byte in text.utf8 {
+        switch byte {
+        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+            UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"),
+            UInt8(ascii: "~"):
+            out.append(byte)
+        default:
+            out.append(UInt8(ascii: "%"))
+            out += hexText([byte]).uppercased().utf8
+        }
+    }
+    return String(decoding: out, as: UTF8.self)
+}
+
+/// Seconds for a query string, fractions allowed.
+func seconds(_ duration: Duration) -> String {
+    JSON(max(0, duration.inSeconds)).description
+}

@@ -1,0 +1,152 @@
+#if canImport(FoundationEssentials)
+    import FoundationEssentials
+#else
+    import Foundation
+#endif
+
+/// Something to be sent to providers.
+public enum FileSource: Sendable {
+    case file(String)
+    case bytes([UInt8])
+}
+
+extension GolemClient {
+    /// Offers a file to providers for as long as `body` runs.
+    ///
+    /// The file is served through the daemon's bus, without the `gftp` program. Any number of providers may fetch it
+    /// at the same time, piece by piece in any order. If the daemon restarts, serving goes on afterwards.
+    ///
+    /// - Parameter body: gets the `gftp://…` address, for a transfer's `from`.
+    public func serving<Result: Sendable>(
+        _ source: FileSource, _ body: @Sendable @escaping (_ url: String) async throws -> Result
+    ) async throws -> Result {
+        let reader = try SourceReader(source)
+        return try await withService(
+            components: ["GetMetadata", "GetChunk"], answer: { try reader.answer($0, $1) }, body: body)
+    }
+
+    /// Takes one file from a provider while `body` runs, and checks it.
+    ///
+    /// - Parameters:
+    ///   - path: where the file is put once it is complete and equal to the announced hash; until then, and for ever
+    ///     if it is not, there is nothing.
+    ///   - maximumBytes: a larger file is refused.
+    ///   - body: gets the `gftp://…` address, for a transfer's `to`; returns when the transfer is done.
+    public func receiving<Result: Sendable>(
+        into path: String, maximumBytes: Int,
+        _ body: @Sendable @escaping (_ url: String) async throws -> Result
+    ) async throws -> (Result, ReceivedFile) {
+        let upload = try Upload(path: path, maximumBytes: maximumBytes)
+        defer { upload.discard() }
+        let result = try await withService(
+            components: ["UploadChunk", "UploadFinished"], answer: { try await upload.answer($0, $1) }, body: body)
+        return (result, try await upload.conclude())
+    }
+
+    private func withService<Result: Sendable>(
+        components: [String], answer: @Sendable @escaping (String, FlexValue) async throws -> FlexValue,
+        body: @Sendable @escaping (String) async throws -> Result
+    ) async throws -> Result {
+        let name = UUID().uuidString.lowercased().filter { $0 != "-" }
+        let node = try await me().nodeID
+        let address = "/public/gftp/" + name
+        let id = try await services.bind(address, components: components)
+        let outcome: Swift.Result<Result, any Error>
+        do {
+            let value = try await withThrowingTaskGroup(of: Result?.self) { group in
+                group.addTask {
+                    try await keepServing(address, components: components, id: id, answer)
+                    return nil
+                }
+                group.addTask { try await body("gftp://\(node)/\(name)") }
+                defer { group.cancelAll() }
+                while let next = try await group.next() {
+                    if let value = next { return value }
+                }
+                throw CancellationError()
+            }
+            outcome = .success(value)
+        } catch {
+            outcome = .failure(error)
+        }
+        // A service left behind would hold requests for nobody; the daemon forgets it when it restarts.
+        await shielded { try? await services.unbind(id) }
+        return try outcome.get()
+    }
+
+    /// Serves until cancelled; connects again when the socket breaks, binds again when the daemon forgot the address.
+    private func keepServing(
+        _ address: String, components: [String], id: String,
+        _ answer: @Sendable @escaping (String, FlexValue) async throws -> FlexValue
+    ) async throws {
+        var pause = Duration.milliseconds(100)
+        var id = id
+        while !Task.isCancelled {
+            do {
+                let socket = try await ServiceSocket.connect(url: url, path: services.socketPath(id), appKey: appKey)
+                pause = .milliseconds(100)
+                try await socket.serve(answer)
+            } catch {
+                if Task.isCancelled { return }
+                logger.debug("the socket of \(address) broke: \(error)")
+            }
+            if Task.isCancelled { return }
+            try await Task.sleep(for: pause)
+            pause = min(pause * 2, .seconds(2))
+            if let again = try? await services.bind(address, components: components) { id = again }
+        }
+    }
+}
+
+/// Answers requests for metadata and chunks of one source.
+package struct SourceReader: Sendable {
+    private enum Content: Sendable {
+        case memory([UInt8])
+        case file(LocalFile)
+    }
+
+    private let content: Content
+    package let size: Int
+
+    package init(_ source: FileSource) throws {
+        switch source {
+        case .bytes(let bytes):
+            content = .memory(bytes)
+            size = bytes.count
+        case .file(let path):
+            let file = try LocalFile(path, .read)
+            content = .file(file)
+            size = try file.size()
+        }
+    }
+
+    package func answer(_ component: String, _ payload: FlexValue) throws -> FlexValue {
+        switch component {
+        case "GetMetadata":
+            return .map(["fileSize": .uint(UInt64(size))])
+        case "GetChunk":
+            guard let offset = payload["offset"]?.integer, let asked = payload["size"]?.integer, offset >= 0, asked >= 0
+            else { throw ServiceRefusal(kind: "ReadError", text: "a chunk needs an offset and a size") }
+            // Above the limit of a frame the answer could not be sent; a short answer is what the end of a file gives,
+            // so a larger request is refused rather than answered in part.
+            guard asked <= ServiceSocket.frameLimit - 500 else {
+                throw ServiceRefusal(kind: "ReadError", text: "a chunk may have at most 64500 bytes")
+            }
+            let start = min(offset, size)
+            let end = min(start + asked, size)
+            let bytes: ArraySlice<UInt8>
+            switch content {
+            case .memory(let all): bytes = all[start..<end]
+            case .file(let file):
+                do {
+                    bytes = try file.read(at: start, count: end - start)[...]
+                } catch let error as GolemError {
+                    throw ServiceRefusal(kind: "ReadError", text: error.message)
+                }
+            }
+            return .map(["offset": .uint(UInt64(offset)), "content": .blob(bytes)])
+        default:
+            throw ServiceRefusal(kind: "InternalError", text: "unknown component \(component)")
+        }
+    }
+}

@@ -1,0 +1,186 @@
+/// One offer, as a proposal of a provider.
+public struct Proposal: Sendable, Equatable {
+    public enum State: String, Sendable {
+        case initial = "Initial"
+        case draft = "Draft"
+        case rejected, accepted, expired
+    }
+
+    public var id: ProposalID
+    /// The provider's node.
+    public var issuerID: NodeID
+    public var state: State
+    public var offer: Offer
+    public var constraints: String
+    public var timestamp: Timestamp?
+    /// Our own proposal that this one answers.
+    public var previousID: ProposalID?
+
+    package init(_ json: JSON) throws {
+        let fields = try Fields(json, "proposal")
+        id = try fields.string("proposalId")
+        issuerID = try fields.string("issuerId")
+        let name = try fields.string("state")
+        guard let state = State(rawValue: name) ?? State(rawValue: name.lowercased()) else {
+            throw fields.bad("state", "a known state")
+        }
+        self.state = state
+        offer = Offer(properties: fields["properties"]?.object ?? [:])
+        constraints = fields["constraints"]?.string ?? ""
+        timestamp = fields["timestamp"]?.timestamp
+        previousID = fields["prevProposalId"]?.string
+    }
+
+    package init(
+        id: ProposalID, issuerID: NodeID, state: State, offer: Offer, constraints: String = "()",
+        previousID: ProposalID? = nil
+    ) {
+        self.id = id
+        self.issuerID = issuerID
+        self.state = state
+        self.offer = offer
+        self.constraints = constraints
+        self.previousID = previousID
+    }
+}
+
+/// Something that happened to a demand. Each event is delivered once.
+public enum DemandEvent: Sendable, Equatable {
+    case proposal(Proposal)
+    /// A provider turned down the proposal of ours with this id.
+    case rejected(ProposalID, reason: String, isFinal: Bool)
+    case other(kind: String)
+
+    package init(_ json: JSON) throws {
+        let fields = try Fields(json, "demand event")
+        let kind = try fields.string("eventType")
+        switch kind {
+        case "ProposalEvent":
+            self = .proposal(try Proposal(fields["proposal"] ?? .null))
+        case "ProposalRejectedEvent":
+            let reason = fields["reason"]
+            self = .rejected(
+                try fields.string("proposalId"),
+                reason: reason?["message"]?.string ?? reason?.string ?? "no reason given",
+                isFinal: reason?["golem.proposal.rejection.is-final"]?.bool ?? false)
+        default:
+            self = .other(kind: kind)
+        }
+    }
+}
+
+/// Properties and constraints of a demand, also as the body of a counter-proposal.
+public struct Demand: Sendable, Equatable {
+    public var properties: [String: JSON]
+    public var constraints: Constraint
+
+    public init(properties: [String: JSON], constraints: Constraint) {
+        self.properties = properties
+        self.constraints = constraints
+    }
+
+    var body: JSON {
+        ["properties": .object(properties), "constraints": .string(constraints.text)]
+    }
+}
+
+/// A contract with a provider.
+public struct Agreement: Sendable, Equatable {
+    /// Extensible, as the daemon may grow states.
+    public struct State: RawRepresentable, Hashable, Sendable, CustomStringConvertible {
+        public let rawValue: String
+        public init(rawValue: String) { self.rawValue = rawValue }
+        public var description: String { rawValue }
+        public static let proposal = State(rawValue: "Proposal")
+        public static let pending = State(rawValue: "Pending")
+        public static let approved = State(rawValue: "Approved")
+        public static let rejected = State(rawValue: "Rejected")
+        public static let cancelled = State(rawValue: "Cancelled")
+        public static let expired = State(rawValue: "Expired")
+        public static let terminated = State(rawValue: "Terminated")
+    }
+
+    public var id: AgreementID
+    public var state: State
+    public var providerID: NodeID
+    public var offer: Offer
+    public var demandProperties: [String: JSON]
+    public var validTo: Timestamp?
+    public var approvedDate: Timestamp?
+    public var appSession: String?
+
+    package init(_ json: JSON) throws {
+        let fields = try Fields(json, "agreement")
+        id = try fields.string("agreementId")
+        state = State(rawValue: try fields.string("state"))
+        guard let provider = fields["offer"]?["providerId"]?.string else {
+            throw fields.bad("offer.providerId", "a string")
+        }
+        providerID = provider
+        offer = Offer(properties: fields["offer"]?["properties"]?.object ?? [:])
+        demandProperties = fields["demand"]?["properties"]?.object ?? [:]
+        validTo = fields["validTo"]?.timestamp
+        approvedDate = fields["approvedDate"]?.timestamp
+        appSession = fields["appSessionId"]?.string
+    }
+}
+
+/// Something that happened to an agreement of ours.
+public struct AgreementEvent: Sendable, Equatable {
+    public enum Kind: Sendable, Equatable {
+        case approved, rejected, cancelled, terminated
+        case other(String)
+    }
+
+    public var agreementID: AgreementID
+    public var kind: Kind
+    public var date: Timestamp
+    /// `Provider` or `Requestor`, of a termination.
+    public var terminator: String?
+    public var reason: String
+    /// `golem.provider.code`, e.g. `DebitNotesDeadline`.
+    public var providerCode: String?
+
+    package init(_ json: JSON) throws {
+        let fields = try Fields(json, "agreement event")
+        agreementID = try fields.string("agreementId")
+        date = try fields.timestamp("eventDate")
+        let name = try fields.string("eventType")
+        kind =
+            switch name {
+            case "AgreementApprovedEvent": .approved
+            case "AgreementRejectedEvent": .rejected
+            case "AgreementCancelledEvent": .cancelled
+            case "AgreementTerminatedEvent": .terminated
+            default: .other(name)
+            }
+        terminator = fields["terminator"]?.string
+        reason = fields["reason"]?["message"]?.string ?? fields["reason"]?.string ?? ""
+        providerCode = fields["reason"]?["golem.provider.code"]?.string
+    }
+}
+
+/// The answer to waiting for an agreement.
+public enum AgreementAnswer: Sendable, Equatable {
+    case approved
+    /// Not yet: wait again, and look at the state once `validTo` is over.
+    case pending
+    /// `Rejected`, `Cancelled`, `Expired` or `Terminated`.
+    case refused(String)
+}
+
+/// An offer found by a scan, without negotiation.
+public struct ScannedOffer: Sendable, Equatable {
+    public var id: String
+    public var providerID: NodeID
+    public var offer: Offer
+    public var timestamp: Timestamp?
+
+    package init(_ json: JSON) throws {
+        let fields = try Fields(json, "scanned offer")
+        id = fields["offerId"]?.string ?? fields["id"]?.string ?? ""
+        providerID = fields["providerId"]?.string ?? fields["nodeId"]?.string ?? ""
+        offer = Offer(properties: fields["properties"]?.object ?? [:])
+        timestamp = fields["timestamp"]?.timestamp
+    }
+}

@@ -1,0 +1,184 @@
+/// Names of the properties that this module reads or writes.
+public enum PropertyName {
+    public static let subnet = "golem.node.debug.subnet"
+    public static let nodeName = "golem.node.id.name"
+    public static let expiration = "golem.srv.comp.expiration"
+    public static let taskPackage = "golem.srv.comp.task_package"
+    public static let packageFormat = "golem.srv.comp.vm.package_format"
+    public static let multiActivity = "golem.srv.caps.multi-activity"
+    public static let chosenPlatform = "golem.com.payment.chosen-platform"
+    public static let acceptTimeout = "golem.com.payment.debit-notes.accept-timeout?"
+    public static let debitNoteInterval = "golem.com.scheme.payu.debit-note.interval-sec?"
+    public static let paymentTimeout = "golem.com.scheme.payu.payment-timeout-sec?"
+    public static let usageVector = "golem.com.usage.vector"
+    public static let coefficients = "golem.com.pricing.model.linear.coeffs"
+    public static let pricingModel = "golem.com.pricing.model"
+    public static let paymentScheme = "golem.com.scheme"
+    public static let runtime = "golem.runtime.name"
+    public static let cores = "golem.inf.cpu.cores"
+    public static let threads = "golem.inf.cpu.threads"
+    public static let memory = "golem.inf.mem.gib"
+    public static let storage = "golem.inf.storage.gib"
+}
+
+/// What a provider offers: the properties, with types where they are known.
+public struct Offer: Sendable, Equatable {
+    public var properties: [String: JSON]
+
+    public init(properties: [String: JSON]) {
+        self.properties = properties
+    }
+
+    public subscript(name: String) -> JSON? { properties[name] }
+
+    public var nodeName: String { properties[PropertyName.nodeName]?.string ?? "" }
+    public var subnet: String? { properties[PropertyName.subnet]?.string }
+    public var runtime: String? { properties[PropertyName.runtime]?.string }
+    public var runtimeVersion: String? { properties["golem.runtime.version"]?.string }
+    public var architecture: String? { properties["golem.inf.cpu.architecture"]?.string }
+    public var cpuBrand: String? { properties["golem.inf.cpu.brand"]?.string }
+    public var cpuCapabilities: [String] { properties["golem.inf.cpu.capabilities"]?.strings ?? [] }
+    public var cores: Int? { properties[PropertyName.cores]?.int }
+    /// Hardware threads; the number of cores where the offer does not say.
+    public var threads: Int? { properties[PropertyName.threads]?.int ?? cores }
+    public var memoryGiB: Double? { properties[PropertyName.memory]?.double }
+    public var storageGiB: Double? { properties[PropertyName.storage]?.double }
+    public var transferProtocols: [String] { properties["golem.activity.caps.transfer.protocol"]?.strings ?? [] }
+    public var isPublic: Bool? { properties["golem.node.net.is-public"]?.bool }
+    /// Seconds within which each debit note must be accepted, at most.
+    public var acceptTimeout: Int? { properties[PropertyName.acceptTimeout]?.int }
+    public var debitNoteInterval: Int? { properties[PropertyName.debitNoteInterval]?.int }
+    public var paymentTimeout: Int? { properties[PropertyName.paymentTimeout]?.int }
+
+    /// The platforms on which the provider takes payment, e.g. `erc20-hoodi-tglm`.
+    public var paymentPlatforms: [String] {
+        properties.keys.compactMap { key in
+            let prefix = "golem.com.payment.platform."
+            guard key.hasPrefix(prefix), key.hasSuffix(".address") else { return nil }
+            return String(key.dropFirst(prefix.count).dropLast(".address".count))
+        }.sorted()
+    }
+
+    /// The linear price, or `nil` if the offer has another pricing model or contradicts itself.
+    public var price: LinearPrice? { LinearPrice(self) }
+}
+
+/// A linear price: Σ coefficient × usage, plus a start price, all in GLM.
+public struct LinearPrice: Sendable, Equatable {
+    /// Counter names in the order of bills, e.g. `golem.usage.duration_sec`.
+    public var counters: [String]
+    /// GLM per unit of each counter.
+    public var coefficients: [Double]
+    /// GLM for each activity, whatever it uses.
+    public var start: Double
+
+    public static let duration = "golem.usage.duration_sec"
+    public static let cpu = "golem.usage.cpu_sec"
+
+    public init(counters: [String], coefficients: [Double], start: Double) {
+        precondition(counters.count == coefficients.count, "one coefficient for each counter")
+        self.counters = counters
+        self.coefficients = coefficients
+        self.start = start
+    }
+
+    public init(perSecond: Double, perCPUSecond: Double, start: Double) {
+        self.init(
+            counters: [LinearPrice.duration, LinearPrice.cpu], coefficients: [perSecond, perCPUSecond], start: start)
+    }
+
+    init?(_ offer: Offer) {
+        guard offer[PropertyName.pricingModel]?.string == "linear",
+            let counters = offer[PropertyName.usageVector]?.strings,
+            let all = offer[PropertyName.coefficients]?.doubles, all.count == counters.count + 1,
+            all.allSatisfy({ $0.isFinite && $0 >= 0 && $0 < 1e9 }), let start = all.last
+        else { return nil }
+        self.init(counters: counters, coefficients: Array(all.dropLast()), start: start)
+    }
+
+    private func coefficient(_ name: String) -> Double {
+        zip(counters, coefficients).reduce(0) { $1.0 == name ? $0 + $1.1 : $0 }
+    }
+
+    public var perSecond: Double { coefficient(LinearPrice.duration) }
+    public var perCPUSecond: Double { coefficient(LinearPrice.cpu) }
+
+    /// True if something is billed that time does not bound, so that no worst case can be given.
+    public var hasUnknownCounters: Bool {
+        zip(counters, coefficients).contains { $0 != LinearPrice.duration && $0 != LinearPrice.cpu && $1 > 0 }
+    }
+
+    /// GLM for an hour with all threads busy, without the start price.
+    public func perHour(threads: Int) -> Double {
+        3600 * (perSecond + perCPUSecond * Double(threads))
+    }
+
+    /// The cost of what a usage vector says, in the order of ``counters``; `nil` if it is too short.
+    public func cost(usage: [Double]) -> Double? {
+        guard usage.count >= coefficients.count else { return nil }
+        return zip(coefficients, usage).reduce(start) { $0 + $1.0 * $1.1 }
+    }
+
+    /// The cost of a time with given processor seconds.
+    public func cost(seconds: Double, cpuSeconds: Double) -> Double {
+        start + perSecond * seconds + perCPUSecond * cpuSeconds
+    }
+}
+
+/// The most that may be paid. A limit that is absent does not limit.
+public struct PriceLimits: Sendable, Equatable {
+    /// GLM for an hour with all threads of the machine busy.
+    public var perHour: Double?
+    /// GLM for a processor hour.
+    public var perCPUHour: Double?
+    /// GLM for starting an activity.
+    public var start: Double?
+
+    public init(perHour: Double? = nil, perCPUHour: Double? = nil, start: Double? = nil) {
+        self.perHour = perHour
+        self.perCPUHour = perCPUHour
+        self.start = start
+    }
+
+    /// Why an offer is too dear or cannot be judged; `nil` if it may be taken.
+    public func objection(to offer: Offer) -> String? {
+        guard let price = offer.price else { return "its price is not linear or contradicts itself" }
+        if price.hasUnknownCounters { return "it bills counters that time does not bound" }
+        let threads = max(1, offer.threads ?? 1)
+        func text(_ value: Double) -> String { Amount(glm: value)?.description ?? "\(value)" }
+        if let perHour, price.perHour(threads: threads) > perHour {
+            return "it costs up to \(text(price.perHour(threads: threads))) GLM an hour, the limit is \(text(perHour))"
+        }
+        if let perCPUHour, price.perCPUSecond * 3600 > perCPUHour {
+            return "a processor hour costs \(text(price.perCPUSecond * 3600)) GLM, the limit is \(text(perCPUHour))"
+        }
+        if let start, price.start > start {
+            return "a start costs \(text(price.start)) GLM, the limit is \(text(start))"
+        }
+        return nil
+    }
+}
+
+/// An image by URL and hash, as a demand names it.
+public struct TaskPackage: Sendable, Equatable, CustomStringConvertible {
+    /// `http:`, `https:` or `gftp:`.
+    public var url: String
+    /// SHA3-224 of the image, 56 hex digits.
+    public var sha3: String
+
+    public init(url: String, sha3: String) throws {
+        let hash = sha3.lowercased()
+        guard hash.count == 56, hash.allSatisfy({ $0.isASCII && $0.isHexDigit }) else {
+            throw GolemError(
+                .usage, "an image's hash must be 56 hex digits (SHA3-224), not `\(sha3)`", place: url,
+                hint: "openssl dgst -sha3-224 IMAGE.gvmi shows it")
+        }
+        guard ["http://", "https://", "gftp://"].contains(where: url.hasPrefix) else {
+            throw GolemError(.usage, "an image's address must begin with http://, https:// or gftp://", place: url)
+        }
+        self.url = url
+        self.sha3 = hash
+    }
+
+    public var description: String { "hash:sha3:\(sha3):\(url)" }
+}

@@ -1,0 +1,210 @@
+/// Whom an app-key stands for (`GET /me`).
+public struct Identity: Sendable, Equatable {
+    public var nodeID: NodeID
+    public var name: String
+    public var role: String?
+
+    package init(_ json: JSON) throws {
+        let fields = try Fields(json, "identity")
+        nodeID = try fields.string("identity")
+        name = fields["name"]?.string ?? ""
+        role = fields["role"]?.string
+    }
+}
+
+/// The daemon's version (`GET /version/get`).
+public struct DaemonVersion: Sendable, Equatable {
+    public var current: String
+    /// A newer release that the daemon has heard of.
+    public var pending: String?
+
+    package init(_ json: JSON) throws {
+        let fields = try Fields(json, "version")
+        guard let version = fields["current"]?["version"]?.string else {
+            throw fields.bad("current.version", "a string")
+        }
+        current = version
+        pending = fields["pending"]?["version"]?.string
+    }
+}
+
+/// Funds set aside for a run. Open allocations survive a crash of the requestor; the time-out frees them.
+public struct Allocation: Sendable, Equatable {
+    public var id: AllocationID
+    public var address: String
+    public var paymentPlatform: String
+    public var total: Amount
+    public var spent: Amount
+    public var remaining: Amount
+    public var timeout: Timestamp?
+
+    package init(_ json: JSON) throws {
+        let fields = try Fields(json, "allocation")
+        id = try fields.string("allocationId")
+        address = fields["address"]?.string ?? ""
+        paymentPlatform = fields["paymentPlatform"]?.string ?? ""
+        total = try fields.amount("totalAmount")
+        spent = fields["spentAmount"]?.amount ?? .zero
+        remaining = fields["remainingAmount"]?.amount ?? total - spent
+        timeout = fields["timeout"]?.timestamp
+    }
+}
+
+/// What a demand must say so that providers can be paid from given allocations.
+public struct Decorations: Sendable, Equatable {
+    public var properties: [String: JSON]
+    /// Constraint texts such as `(golem.com.payment.protocol.version>1)`.
+    public var constraints: [String]
+
+    package init(_ json: JSON) throws {
+        let fields = try Fields(json, "demand decorations")
+        properties = [:]
+        for item in try (fields["properties"] ?? .array([])).list("properties of the decorations") {
+            guard let key = item["key"]?.string, let value = item["value"] else {
+                throw fields.bad("properties", "a list of keys and values")
+            }
+            properties[key] = value
+        }
+        constraints = fields["constraints"]?.strings ?? []
+    }
+}
+
+/// One way of paying that the daemon is set up for.
+public struct PaymentAccount: Sendable, Equatable {
+    public var platform: String
+    public var address: String
+    public var driver: String
+    public var network: String
+    public var token: String
+    public var canSend: Bool
+    public var canReceive: Bool
+
+    package init(_ json: JSON) throws {
+        let fields = try Fields(json, "payment account")
+        platform = try fields.string("platform")
+        address = fields["address"]?.string ?? ""
+        driver = fields["driver"]?.string ?? ""
+        network = fields["network"]?.string ?? ""
+        token = fields["token"]?.string ?? ""
+        canSend = fields["send"]?.bool ?? false
+        canReceive = fields["receive"]?.bool ?? false
+    }
+}
+
+/// Status of a debit note or invoice. Extensible.
+public struct DocumentStatus: RawRepresentable, Hashable, Sendable, CustomStringConvertible {
+    public let rawValue: String
+    public init(rawValue: String) { self.rawValue = rawValue }
+    public var description: String { rawValue }
+    public static let received = DocumentStatus(rawValue: "RECEIVED")
+    public static let accepted = DocumentStatus(rawValue: "ACCEPTED")
+    public static let rejected = DocumentStatus(rawValue: "REJECTED")
+    public static let failed = DocumentStatus(rawValue: "FAILED")
+    public static let settled = DocumentStatus(rawValue: "SETTLED")
+    public static let cancelled = DocumentStatus(rawValue: "CANCELLED")
+}
+
+/// A provider's running bill for one activity. The amount is cumulative.
+public struct DebitNote: Sendable, Equatable {
+    public var id: DebitNoteID
+    public var agreementID: AgreementID
+    public var activityID: ActivityID
+    public var issuerID: NodeID
+    public var paymentPlatform: String
+    public var totalAmountDue: Amount
+    /// What the provider says was used, in the order of the offer's usage vector.
+    public var usage: [Double]?
+    public var status: DocumentStatus
+    public var timestamp: Timestamp?
+    /// Present: must be paid by then, not just accepted.
+    public var paymentDueDate: Timestamp?
+
+    package init(_ json: JSON) throws {
+        let fields = try Fields(json, "debit note")
+        id = try fields.string("debitNoteId")
+        agreementID = try fields.string("agreementId")
+        activityID = try fields.string("activityId")
+        issuerID = fields["issuerId"]?.string ?? ""
+        paymentPlatform = fields["paymentPlatform"]?.string ?? ""
+        totalAmountDue = try fields.amount("totalAmountDue")
+        usage = fields["usageCounterVector"]?.doubles
+        status = DocumentStatus(rawValue: try fields.string("status"))
+        timestamp = fields["timestamp"]?.timestamp
+        paymentDueDate = fields["paymentDueDate"]?.timestamp
+    }
+}
+
+/// A provider's bill for a whole agreement.
+public struct Invoice: Sendable, Equatable {
+    public var id: InvoiceID
+    public var agreementID: AgreementID
+    public var activityIDs: [ActivityID]
+    public var issuerID: NodeID
+    public var paymentPlatform: String
+    public var amount: Amount
+    public var status: DocumentStatus
+    public var timestamp: Timestamp?
+    public var paymentDueDate: Timestamp?
+
+    package init(_ json: JSON) throws {
+        let fields = try Fields(json, "invoice")
+        id = try fields.string("invoiceId")
+        agreementID = try fields.string("agreementId")
+        activityIDs = fields["activityIds"]?.strings ?? []
+        issuerID = fields["issuerId"]?.string ?? ""
+        paymentPlatform = fields["paymentPlatform"]?.string ?? ""
+        amount = try fields.amount("amount")
+        status = DocumentStatus(rawValue: try fields.string("status"))
+        timestamp = fields["timestamp"]?.timestamp
+        paymentDueDate = fields["paymentDueDate"]?.timestamp
+    }
+}
+
+/// Something that happened to a debit note or an invoice.
+public struct PaymentEvent: Sendable, Equatable {
+    /// `DebitNoteReceivedEvent`, `InvoiceReceivedEvent`, `…SettledEvent`, `…CancelledEvent` and others.
+    public var kind: String
+    public var documentID: String
+    public var date: Timestamp
+
+    package init(_ json: JSON) throws {
+        let fields = try Fields(json, "payment event")
+        kind = try fields.string("eventType")
+        date = try fields.timestamp("eventDate")
+        guard let id = fields["invoiceId"]?.string ?? fields["debitNoteId"]?.string else {
+            throw fields.bad("invoiceId", "a string")
+        }
+        documentID = id
+    }
+
+    public var isReceived: Bool { kind.hasSuffix("ReceivedEvent") }
+}
+
+/// A transfer that settled one or several documents.
+public struct Payment: Sendable, Equatable {
+    public var id: String
+    public var payeeID: NodeID
+    public var amount: Amount
+    public var agreements: [AgreementID: Amount]
+    /// Base64 of the transaction's hash.
+    public var details: String?
+
+    package init(_ json: JSON) throws {
+        let fields = try Fields(json, "payment")
+        id = try fields.string("paymentId")
+        payeeID = fields["payeeId"]?.string ?? ""
+        amount = try fields.amount("amount")
+        agreements = [:]
+        for item in fields["agreementPayments"]?.array ?? [] {
+            if let id = item["agreementId"]?.string, let amount = item["amount"]?.amount { agreements[id] = amount }
+        }
+        details = fields["details"]?.string
+    }
+}
+
+/// Why an invoice is not accepted.
+public enum RejectionReason: String, Sendable {
+    case incorrectAmount = "INCORRECT_AMOUNT"
+    case badService = "BAD_SERVICE"
+    case unsolicitedService = "UNSOLICITED_SERVICE"
+}

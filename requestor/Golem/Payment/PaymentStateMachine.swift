@@ -1,0 +1,369 @@
+/// Decides what is paid. Pure: events in, actions out; no clock, no I/O.
+///
+/// Rules, in this order:
+/// 1. an acceptance is preceded by its `record` action, so that it is on disk before it is sent;
+/// 2. the sum of all acceptances never passes the budget: per agreement, the larger of its accepted notes together and
+///    its accepted invoice counts;
+/// 3. nothing is accepted above price × our own clock (with ``BillTolerance``), nor above price × the usage that the
+///    provider itself reports;
+/// 4. an amount above that ends the agreement, and its invoice is rejected with the reason;
+/// 5. an agreement whose work was not usable is not paid;
+/// 6. bills of agreements that are not ours are not touched.
+public struct PaymentStateMachine: Sendable {
+    public enum Action: Sendable, Equatable {
+        case record(LedgerEntry)
+        case acceptDebitNote(DebitNoteID, Amount)
+        case acceptInvoice(InvoiceID, Amount)
+        case rejectInvoice(InvoiceID, RejectionReason, message: String)
+        /// Terminate the agreement, whatever runs under it.
+        case endAgreement(AgreementID, code: String, message: String)
+        /// The bill is not accepted, for the log.
+        case reportRefusal(AgreementID, Amount, String)
+        case reportAccepted(AgreementID, Amount, isInvoice: Bool)
+        /// Nothing more may be rented or run.
+        case budgetExhausted
+    }
+
+    struct ActivityAccount: Sendable, Equatable {
+        var startedAt: Timestamp
+        var endedAt: Timestamp?
+        /// The highest due amount that we accepted or are accepting.
+        var promised: Amount?
+        var billed = Amount.zero
+        /// Processor seconds at some time, as the provider reported them.
+        var cpu: (seconds: Double, at: Timestamp)?
+
+        static func == (left: ActivityAccount, right: ActivityAccount) -> Bool {
+            left.startedAt == right.startedAt && left.endedAt == right.endedAt && left.promised == right.promised
+        }
+    }
+
+    enum Bill: Sendable, Equatable {
+        case none
+        case accepting(InvoiceID, Amount)
+        case accepted(InvoiceID, Amount)
+        case settled(InvoiceID, Amount)
+        case rejected(InvoiceID, Amount, String)
+        case givenUp
+    }
+
+    struct Account: Sendable, Equatable {
+        var contract: Contract
+        var activities: [ActivityID: ActivityAccount] = [:]
+        var isEnded = false
+        var unusable: String?
+        /// Why no more of its notes are accepted.
+        var refusal: String?
+        var invoice = Bill.none
+
+        /// What we promised to pay, and can be held to.
+        var promised: Amount {
+            let notes = activities.values.reduce(Amount.zero) { $0 + ($1.promised ?? .zero) }
+            switch invoice {
+            case .accepting(_, let amount), .accepted(_, let amount), .settled(_, let amount): return max(notes, amount)
+            case .none, .rejected, .givenUp: return notes
+            }
+        }
+
+        var isOpen: Bool {
+            switch invoice {
+            case .none, .accepting: true
+            default: false
+            }
+        }
+    }
+
+    struct PendingNote: Sendable, Equatable {
+        var agreement: AgreementID
+        var activity: ActivityID
+        var amount: Amount
+        /// What was promised for the activity before.
+        var before: Amount?
+    }
+
+    public let budget: Amount
+    public let tolerance: BillTolerance
+    private(set) var accounts: [AgreementID: Account] = [:]
+    /// Notes being accepted: what to undo if the daemon refuses.
+    private var pendingNotes: [DebitNoteID: PendingNote] = [:]
+    private var isExhausted = false
+    package private(set) var openAllocations: [AllocationID] = []
+    package private(set) var closedAt: Timestamp?
+    private(set) var lastTime = Timestamp(nanoseconds: 0)
+
+    public init(budget: Amount, tolerance: BillTolerance = BillTolerance()) {
+        self.budget = budget
+        self.tolerance = tolerance
+    }
+
+    /// The sum of all that was promised.
+    public var promised: Amount { accounts.values.reduce(.zero) { $0 + $1.promised } }
+
+    // MARK: Replaying a ledger
+
+    mutating func note(_ time: Timestamp) { lastTime = max(lastTime, time) }
+    mutating func openAllocation(_ id: AllocationID) { openAllocations.append(id) }
+    mutating func closeAllocation(_ id: AllocationID) { openAllocations.removeAll { $0 == id } }
+    mutating func close(_ time: Timestamp) { closedAt = time }
+    mutating func reopen() { closedAt = nil }
+
+    mutating func restoreNote(
+        _ id: DebitNoteID, _ activity: ActivityID, _ agreement: AgreementID, _ amount: Amount
+    ) {
+        guard let account = accounts[agreement]?.activities[activity] else { return }
+        pendingNotes[id] = PendingNote(
+            agreement: agreement, activity: activity, amount: amount, before: account.promised)
+        accounts[agreement]?.activities[activity]?.promised = max(account.promised ?? .zero, amount)
+        accounts[agreement]?.activities[activity]?.billed = max(account.billed, amount)
+    }
+
+    mutating func restoreInvoice(_ bill: Bill, _ agreement: AgreementID) {
+        accounts[agreement]?.invoice = bill
+    }
+
+    // MARK: Life of agreements
+
+    public mutating func agreementMade(_ id: AgreementID, _ contract: Contract, at: Timestamp) -> [Action] {
+        accounts[id] = Account(contract: contract)
+        return [.record(.agreement(id, contract, at: at))]
+    }
+
+    public mutating func activityStarted(_ id: ActivityID, under agreement: AgreementID, at: Timestamp) -> [Action] {
+        guard accounts[agreement] != nil else { return [] }
+        accounts[agreement]?.activities[id] = ActivityAccount(startedAt: at)
+        return [.record(.activity(id, agreement, at: at))]
+    }
+
+    public mutating func activityEnded(_ id: ActivityID, under agreement: AgreementID, at: Timestamp) -> [Action] {
+        guard let account = accounts[agreement]?.activities[id], account.endedAt == nil else { return [] }
+        accounts[agreement]?.activities[id]?.endedAt = at
+        return [.record(.activityEnded(id, agreement, at: at))]
+    }
+
+    public mutating func agreementEnded(_ id: AgreementID, at: Timestamp) -> [Action] {
+        guard let account = accounts[id], !account.isEnded else { return [] }
+        accounts[id]?.isEnded = true
+        var actions: [Action] = []
+        for (activity, one) in account.activities.sorted(by: { $0.key < $1.key }) where one.endedAt == nil {
+            actions += activityEnded(activity, under: id, at: at)
+        }
+        return actions + [.record(.agreementEnded(id, at: at))]
+    }
+
+    /// Its work was of no use: its invoice will not be paid.
+    public mutating func workUnusable(_ id: AgreementID, reason: String) -> [Action] {
+        guard let account = accounts[id], account.unusable == nil, account.isOpen else { return [] }
+        accounts[id]?.unusable = reason
+        accounts[id]?.refusal = reason
+        return [.record(.unusable(id, reason: reason))]
+    }
+
+    /// What the provider says an activity has used; bounds its bill for processor time.
+    public mutating func usageReported(
+        _ counters: [Double], by activity: ActivityID, under agreement: AgreementID, at: Timestamp
+    ) {
+        guard let account = accounts[agreement], let one = account.activities[activity],
+            let index = account.contract.price.counters.firstIndex(of: LinearPrice.cpu), index < counters.count,
+            counters[index].isFinite, counters[index] >= (one.cpu?.seconds ?? 0)
+        else { return }
+        accounts[agreement]?.activities[activity]?.cpu = (counters[index], at)
+    }
+
+    // MARK: Bills
+
+    public mutating func debitNoteReceived(_ note: DebitNote, at now: Timestamp) -> [Action] {
+        guard let account = accounts[note.agreementID], account.isOpen, note.status == .received,
+            pendingNotes[note.id] == nil
+        else { return [] }
+        let due = note.totalAmountDue
+        guard let activity = account.activities[note.activityID] else {
+            return refuse(note.agreementID, due, "a debit note came for an activity that we did not start")
+        }
+        accounts[note.agreementID]?.activities[note.activityID]?.billed = max(activity.billed, due)
+        if account.refusal != nil || due < (activity.promised ?? .zero) { return [] }
+        if let usage = note.usage {
+            usageReported(usage, by: note.activityID, under: note.agreementID, at: activity.endedAt ?? now)
+        }
+        let allowed = allowance(account.contract, activity, usage: note.usage, at: now)
+        if due > allowed {
+            return refuse(
+                note.agreementID, due, "a debit note asks for \(due) GLM, by price and clock it may be \(allowed)")
+        }
+        let increase = due - (activity.promised ?? .zero)
+        if promised + increase > budget {
+            isExhausted = true
+            return refuse(note.agreementID, due, "the budget of \(budget) GLM does not allow \(due) more") + [
+                .budgetExhausted
+            ]
+        }
+        pendingNotes[note.id] = PendingNote(
+            agreement: note.agreementID, activity: note.activityID, amount: due, before: activity.promised)
+        accounts[note.agreementID]?.activities[note.activityID]?.promised = due
+        return [
+            .record(.acceptingNote(note.id, note.activityID, note.agreementID, due)), .acceptDebitNote(note.id, due),
+        ]
+    }
+
+    public mutating func invoiceReceived(_ invoice: Invoice, at now: Timestamp) -> [Action] {
+        guard let account = accounts[invoice.agreementID], invoice.status == .received else { return [] }
+        switch account.invoice {
+        case .none, .givenUp:
+            break
+        case .accepting(let id, let amount) where id == invoice.id:
+            // Written down, but not known to be sent: after a crash it is sent again, which pays nothing twice.
+            return [.acceptInvoice(id, amount)]
+        default:
+            return []
+        }
+        var actions = agreementEnded(invoice.agreementID, at: now)
+        let ended = accounts[invoice.agreementID] ?? account
+        if invoice.amount == .zero { return actions + accept(invoice) }
+        if invoice.amount < .zero {
+            return actions + reject(invoice, .incorrectAmount, "an invoice cannot ask for less than nothing")
+        }
+        if let reason = ended.unusable {
+            return actions + reject(invoice, .badService, "the work was not usable: " + reason)
+        }
+        let allowed = ended.activities.values.reduce(Amount.zero) {
+            $0 + allowance(ended.contract, $1, usage: nil, at: now)
+        }
+        if invoice.amount > allowed {
+            actions += reject(
+                invoice, .incorrectAmount,
+                "the invoice asks for \(invoice.amount) GLM, by the agreed price and our clock it may be \(allowed)")
+            return actions
+        }
+        let others = promised - ended.promised
+        if others + max(ended.promised, invoice.amount) > budget {
+            return actions
+                + reject(
+                    invoice, .incorrectAmount, "the budget of \(budget) GLM does not allow \(invoice.amount) more")
+        }
+        return actions + accept(invoice)
+    }
+
+    private mutating func accept(_ invoice: Invoice) -> [Action] {
+        accounts[invoice.agreementID]?.invoice = .accepting(invoice.id, invoice.amount)
+        return [
+            .record(.acceptingInvoice(invoice.id, invoice.agreementID, invoice.amount)),
+            .acceptInvoice(invoice.id, invoice.amount),
+        ]
+    }
+
+    private mutating func reject(_ invoice: Invoice, _ reason: RejectionReason, _ message: String) -> [Action] {
+        accounts[invoice.agreementID]?.invoice = .rejected(invoice.id, invoice.amount, message)
+        return [
+            .record(.rejectedInvoice(invoice.id, invoice.agreementID, invoice.amount, reason: message)),
+            .rejectInvoice(invoice.id, reason, message: message),
+            .reportRefusal(invoice.agreementID, invoice.amount, message),
+        ]
+    }
+
+    private mutating func refuse(_ agreement: AgreementID, _ amount: Amount, _ reason: String) -> [Action] {
+        guard accounts[agreement]?.refusal == nil else { return [] }
+        accounts[agreement]?.refusal = reason
+        return [
+            .reportRefusal(agreement, amount, reason),
+            .endAgreement(agreement, code: "IncorrectAmount", message: reason),
+        ]
+    }
+
+    // MARK: What became of acceptances
+
+    public mutating func acceptanceTaken(_ document: String) -> [Action] {
+        if let note = pendingNotes.removeValue(forKey: document) {
+            return [.record(.accepted(document)), .reportAccepted(note.agreement, note.amount, isInvoice: false)]
+        }
+        for (id, account) in accounts {
+            if case .accepting(document, let amount) = account.invoice {
+                accounts[id]?.invoice = .accepted(document, amount)
+                return [.record(.accepted(document)), .reportAccepted(id, amount, isInvoice: true)]
+            }
+        }
+        return []
+    }
+
+    /// The daemon refused the acceptance for good (not: did not answer).
+    public mutating func acceptanceRefused(_ document: String, reason: String) -> [Action] {
+        if let note = pendingNotes.removeValue(forKey: document) {
+            // A newer note of the same activity may have been promised meanwhile; it stands.
+            if accounts[note.agreement]?.activities[note.activity]?.promised == note.amount {
+                accounts[note.agreement]?.activities[note.activity]?.promised = note.before
+            }
+            return [.record(.acceptanceRefused(document))]
+        }
+        for (id, account) in accounts {
+            if case .accepting(document, let amount) = account.invoice {
+                accounts[id]?.invoice = .rejected(document, amount, "the daemon did not take our acceptance: " + reason)
+                return [
+                    .record(.acceptanceRefused(document)),
+                    .reportRefusal(id, amount, "the daemon did not take our acceptance: " + reason),
+                ]
+            }
+        }
+        return []
+    }
+
+    public mutating func invoiceSettled(_ invoice: InvoiceID) -> [Action] {
+        for (id, account) in accounts {
+            if case .accepted(invoice, let amount) = account.invoice {
+                accounts[id]?.invoice = .settled(invoice, amount)
+                return [.record(.settled(invoice))]
+            }
+        }
+        return []
+    }
+
+    /// No invoice came in the time allowed for it.
+    public mutating func invoiceGivenUp(_ agreement: AgreementID) {
+        if accounts[agreement]?.invoice == Bill.none { accounts[agreement]?.invoice = .givenUp }
+    }
+
+    // MARK: Budget
+
+    /// Looks ahead by `margin`: if all that runs went on so long, would its bills pass the budget?
+    public mutating func clockTicked(_ now: Timestamp, margin: Duration) -> [Action] {
+        guard !isExhausted, exposure(at: now + margin) > budget else { return [] }
+        isExhausted = true
+        let running = accounts.filter { !$0.value.isEnded && $0.value.isOpen }.keys.sorted()
+        let reason = "the budget of \(budget) GLM is used up"
+        return [.budgetExhausted] + running.map { .endAgreement($0, code: "Cancelled", message: reason) }
+    }
+
+    /// What all bills together may come to if everything that runs ends at `time`.
+    public func exposure(at time: Timestamp) -> Amount {
+        accounts.values.reduce(.zero) { sum, account in
+            guard account.isOpen, account.unusable == nil, account.refusal == nil else { return sum + account.promised }
+            let bills = account.activities.values.reduce(Amount.zero) {
+                $0 + allowance(account.contract, $1, usage: nil, at: time)
+            }
+            return sum + max(account.promised, bills)
+        }
+    }
+
+    /// True if the budget allows another machine to be started and to run for `time`.
+    public func allows(_ contract: Contract, for time: Duration, at now: Timestamp) -> Bool {
+        guard !isExhausted else { return false }
+        let seconds = time.inSeconds
+        let cost = contract.price.cost(seconds: seconds, cpuSeconds: seconds * Double(contract.threads))
+        return exposure(at: now + time) + (Amount(glm: cost) ?? budget) <= budget
+    }
+
+    private func allowance(
+        _ contract: Contract, _ activity: ActivityAccount, usage: [Double]?, at now: Timestamp
+    ) -> Amount {
+        let end = activity.endedAt ?? now
+        let threads = Double(max(1, contract.threads))
+        let seconds = max(0, (end - activity.startedAt).inSeconds) + tolerance.seconds
+        var cpu = seconds * threads
+        if let known = activity.cpu {
+            let since = max(0, (end - known.at).inSeconds) + tolerance.seconds
+            cpu = min(cpu, known.seconds + since * threads)
+        }
+        var cost = contract.price.cost(seconds: seconds, cpuSeconds: cpu)
+        if let usage, let byUsage = contract.price.cost(usage: usage) {
+            cost = min(cost, byUsage + contract.price.perSecond * tolerance.seconds)
+        }
+        return Amount(glm: max(0, cost) * (1 + tolerance.relative)) ?? .zero
+    }
+}

@@ -1,0 +1,353 @@
+/// Performs what ``PaymentStateMachine`` decides: keeps the ledger, accepts and rejects bills, watches the budget.
+actor Treasurer {
+    private let client: GolemClient
+    private let ledger: Ledger
+    private var machine: PaymentStateMachine
+    private let runName: String
+    private let emit: @Sendable (RentalEvent) -> Void
+    private var allocation: AllocationID?
+    /// Set when the ledger cannot be written any more: nothing is accepted from then on.
+    private var isLedgerBroken = false
+    /// Agreements whose provider cannot be reached: their invoices are not waited for.
+    private var unreachable: Set<AgreementID> = []
+    private var endAgreement: @Sendable (AgreementID, String, String) async -> Void = { _, _, _ in }
+    private var budgetExhausted: @Sendable (String) async -> Void = { _ in }
+
+    init(
+        client: GolemClient, ledger: Ledger, budget: Amount, tolerance: BillTolerance, runName: String,
+        emit: @escaping @Sendable (RentalEvent) -> Void
+    ) {
+        self.client = client
+        self.ledger = ledger
+        self.runName = runName
+        self.emit = emit
+        machine = PaymentStateMachine(budget: budget, tolerance: tolerance, replaying: ledger.entries)
+    }
+
+    func connect(
+        endAgreement: @escaping @Sendable (AgreementID, String, String) async -> Void,
+        budgetExhausted: @escaping @Sendable (String) async -> Void
+    ) {
+        self.endAgreement = endAgreement
+        self.budgetExhausted = budgetExhausted
+    }
+
+    var remainingBudget: Amount { machine.budget - machine.promised }
+    var openAllocations: [AllocationID] { machine.openAllocations + (allocation.map { [$0] } ?? []) }
+
+    func expenses() -> [Expense] { machine.expenses(run: runName, now: .now()) }
+
+    func allows(_ contract: Contract, for time: Duration) -> Bool {
+        machine.allows(contract, for: time, at: .now())
+    }
+
+    // MARK: Ledger and allocation
+
+    /// Writes a line; throws if the disk does not take it.
+    func record(_ entry: LedgerEntry) throws {
+        do {
+            try ledger.append(entry)
+        } catch {
+            isLedgerBroken = true
+            throw error
+        }
+    }
+
+    func opened(_ allocation: Allocation) throws {
+        self.allocation = allocation.id
+        try record(.allocation(allocation.id, allocation.total))
+        emit(RentalEvent(.allocated, "set \(allocation.total) GLM aside", amount: allocation.total))
+    }
+
+    /// Prolongs the allocation until cancelled.
+    func keepAllocation(_ timeout: Duration) async {
+        while !Task.isCancelled, let allocation {
+            try? await Task.sleep(for: timeout / 3)
+            if Task.isCancelled { return }
+            do {
+                _ = try await client.payment.amend(allocation, timeout: .now() + timeout)
+            } catch {
+                emit(RentalEvent(.warning, "the allocation could not be prolonged: \(error)"))
+            }
+        }
+    }
+
+    func releaseAllocation() async {
+        guard let id = allocation else { return }
+        for attempt in 1...5 {
+            do {
+                try await client.payment.release(id)
+                try? record(.allocationReleased(id))
+                allocation = nil
+                emit(RentalEvent(.released, "released the allocation"))
+                return
+            } catch {
+                if attempt == 5 {
+                    emit(RentalEvent(.warning, "the allocation \(id) could not be released: \(error)"))
+                } else {
+                    try? await Task.sleep(for: .milliseconds(300 * attempt))
+                }
+            }
+        }
+    }
+
+    /// The run left nothing behind.
+    func closeLedger() {
+        guard machine.openAgreements.isEmpty, machine.openAllocations.isEmpty, allocation == nil else { return }
+        try? record(.closed(at: .now()))
+    }
+
+    // MARK: Life of agreements
+
+    /// Written to disk before the agreement is sent: one that a crash leaves behind must be found.
+    func agreementMade(_ id: AgreementID, _ contract: Contract) throws {
+        for action in machine.agreementMade(id, contract, at: .now()) {
+            if case .record(let entry) = action { try record(entry) }
+        }
+    }
+
+    func activityStarted(_ id: ActivityID, under agreement: AgreementID, at: Timestamp) async {
+        await perform(machine.activityStarted(id, under: agreement, at: at))
+    }
+
+    func activityEnded(_ id: ActivityID, under agreement: AgreementID) async {
+        await perform(machine.activityEnded(id, under: agreement, at: .now()))
+    }
+
+    func agreementEnded(_ id: AgreementID, providerAnswers: Bool) async {
+        if !providerAnswers { unreachable.insert(id) }
+        await perform(machine.agreementEnded(id, at: .now()))
+    }
+
+    func workUnusable(_ id: AgreementID, reason: String) async {
+        await perform(machine.workUnusable(id, reason: reason))
+    }
+
+    func usageReported(_ usage: ActivityUsage, by activity: ActivityID, under agreement: AgreementID) {
+        machine.usageReported(usage.counters, by: activity, under: agreement, at: .now())
+    }
+
+    // MARK: Loops
+
+    /// Handles debit notes until cancelled. It runs for the whole life of all agreements: a note that is not accepted
+    /// in time makes the provider leave.
+    func handleDebitNotes(since: Timestamp) async {
+        await follow(since: since) { [client] after in
+            try await client.payment.debitNoteEvents(after: after, timeout: .seconds(10))
+        } handle: { event in
+            guard event.isReceived else { return }
+            let note = try await self.client.payment.debitNote(event.documentID)
+            await self.perform(self.machine.debitNoteReceived(note, at: .now()))
+        }
+    }
+
+    func handleInvoices(since: Timestamp) async {
+        await follow(since: since) { [client] after in
+            try await client.payment.invoiceEvents(after: after, timeout: .seconds(10))
+        } handle: { event in
+            if event.isReceived {
+                try await self.handle(await self.client.payment.invoice(event.documentID))
+            } else if event.kind.hasSuffix("SettledEvent") {
+                await self.perform(self.machine.invoiceSettled(event.documentID))
+            }
+        }
+    }
+
+    /// Looks ahead every `interval` whether the budget holds.
+    func watchBudget(every interval: Duration, margin: Duration) async {
+        while !Task.isCancelled {
+            await perform(machine.clockTicked(.now(), margin: margin))
+            try? await Task.sleep(for: interval)
+        }
+    }
+
+    private func follow(
+        since: Timestamp, _ next: @Sendable (Timestamp) async throws -> [PaymentEvent],
+        handle: (PaymentEvent) async throws -> Void
+    ) async {
+        var after = since
+        while !Task.isCancelled {
+            do {
+                for event in try await next(after) {
+                    do {
+                        try await handle(event)
+                    } catch let error as GolemError where !error.mayPass {
+                        emit(RentalEvent(.warning, "a bill could not be read: \(error)"))
+                    }
+                    after = max(after, event.date)
+                }
+            } catch {
+                // Our daemon is away or slow: the same events are asked for again.
+                try? await Task.sleep(for: .milliseconds(500))
+            }
+        }
+    }
+
+    private func handle(_ invoice: Invoice) async throws {
+        if invoice.status == .accepted || invoice.status == .settled {
+            // Accepted before a crash, as the ledger says; only the confirmation was lost.
+            await perform(machine.acceptanceTaken(invoice.id))
+            if invoice.status == .settled { await perform(machine.invoiceSettled(invoice.id)) }
+        } else {
+            await perform(machine.invoiceReceived(invoice, at: .now()))
+        }
+    }
+
+    /// Waits until every invoice has come and is dealt with, at most `limit`.
+    func settleUp(within limit: Duration) async {
+        let end = ContinuousClock.now + limit
+        while ContinuousClock.now < end, machine.awaitedInvoices.contains(where: { !unreachable.contains($0) }) {
+            try? await Task.sleep(for: .milliseconds(50))
+        }
+        for agreement in machine.awaitedInvoices { machine.invoiceGivenUp(agreement) }
+    }
+
+    // MARK: Actions
+
+    private func perform(_ actions: [PaymentStateMachine.Action]) async {
+        for action in actions { await perform(action) }
+    }
+
+    private func perform(_ action: PaymentStateMachine.Action) async {
+        switch action {
+        case .record(let entry):
+            do {
+                try record(entry)
+            } catch {
+                emit(RentalEvent(.warning, "the ledger cannot be written, nothing more is accepted: \(error)"))
+                await budgetExhausted("the ledger cannot be written: \(error)")
+            }
+        case .acceptDebitNote(let id, let amount):
+            await accept(id) { try await $0.payment.acceptDebitNote(id, amount: amount, allocation: $1) }
+        case .acceptInvoice(let id, let amount):
+            await accept(id) { try await $0.payment.acceptInvoice(id, amount: amount, allocation: $1) }
+        case .rejectInvoice(let id, let reason, let message):
+            await attempt("reject an invoice") { [client] in
+                try await client.payment.rejectInvoice(id, reason: reason, message: message)
+            }
+        case .endAgreement(let id, let code, let message):
+            await endAgreement(id, code, message)
+        case .reportRefusal(let id, let amount, let reason):
+            event(.billRefused, reason, id, amount)
+        case .reportAccepted(let id, let amount, let isInvoice):
+            event(isInvoice ? .invoice : .debitNote, isInvoice ? "invoice accepted" : "debit note accepted", id, amount)
+        case .budgetExhausted:
+            emit(RentalEvent(.budget, "the budget of \(machine.budget) GLM is used up", amount: machine.promised))
+            await budgetExhausted("the budget of \(machine.budget) GLM is used up")
+        }
+    }
+
+    private func event(_ kind: RentalEvent.Kind, _ message: String, _ agreement: AgreementID, _ amount: Amount) {
+        let contract = machine.contract(of: agreement)
+        emit(
+            RentalEvent(
+                kind, message, providerID: contract?.providerID, providerName: contract?.providerName,
+                agreementID: agreement, amount: amount))
+    }
+
+    private func accept(
+        _ document: String, _ send: @escaping @Sendable (GolemClient, AllocationID) async throws -> Void
+    ) async {
+        guard let allocation = allocation ?? machine.openAllocations.last, !isLedgerBroken else { return }
+        var pause = Duration.milliseconds(200)
+        for _ in 1...8 {
+            do {
+                try await send(client, allocation)
+                await perform(machine.acceptanceTaken(document))
+                return
+            } catch let error as GolemError where !error.mayPass && error.code != .daemon {
+                emit(RentalEvent(.warning, "an acceptance was refused: \(error)"))
+                await perform(machine.acceptanceRefused(document, reason: error.message))
+                return
+            } catch {
+                // Not known whether it arrived: sending it again pays nothing twice.
+                try? await Task.sleep(for: pause)
+                pause = min(pause * 2, .seconds(3))
+            }
+        }
+        emit(RentalEvent(.warning, "the acceptance of \(document) may not have arrived; it stays in the ledger"))
+    }
+
+    private func attempt(_ what: String, _ operation: @Sendable () async throws -> Void) async {
+        for attempt in 1...3 {
+            do {
+                return try await operation()
+            } catch {
+                if attempt == 3 { emit(RentalEvent(.warning, "could not \(what): \(error)")) }
+                try? await Task.sleep(for: .milliseconds(300))
+            }
+        }
+    }
+}
+
+extension Treasurer {
+    /// Gives back what a crashed run left: activities, agreements, bills, allocations.
+    func releaseLeftovers(invoiceLimit: Duration) async {
+        let agreements = machine.openAgreements
+        let answering = await withTaskGroup(of: (AgreementID, Bool).self) { group in
+            for id in agreements {
+                group.addTask { (id, await self.endLeftover(id)) }
+            }
+            var answers: [AgreementID: Bool] = [:]
+            for await (id, answered) in group { answers[id] = answered }
+            return answers
+        }
+        for id in agreements { await agreementEnded(id, providerAnswers: answering[id] ?? false) }
+        await collectInvoices(within: invoiceLimit)
+        for id in machine.openAllocations {
+            do {
+                try await client.payment.release(id)
+                try record(.allocationReleased(id))
+                machine.closeAllocation(id)
+                emit(RentalEvent(.leftover, "released the allocation of an earlier run that did not end well"))
+            } catch {
+                emit(RentalEvent(.warning, "an allocation of an earlier run could not be released: \(error)"))
+            }
+        }
+    }
+
+    /// Ends one agreement of a crashed run; returns whether its provider answers.
+    private func endLeftover(_ id: AgreementID) async -> Bool {
+        let known = machine.openActivities(of: id)
+        let listed = (try? await client.activity.list(agreement: id)) ?? []
+        for activity in Set(known + listed) {
+            try? await client.activity.destroy(activity, timeout: .seconds(5))
+        }
+        guard let agreement = try? await client.market.agreement(id) else { return false }
+        switch agreement.state {
+        case .approved:
+            do {
+                try await client.market.terminate(
+                    id, code: "Cancelled", message: "the requestor was interrupted and has started again")
+                emit(RentalEvent(.leftover, "ended an agreement of an earlier run", agreementID: id))
+                return true
+            } catch {
+                emit(RentalEvent(.warning, "an agreement of an earlier run could not be ended: \(error)"))
+                return false
+            }
+        case .pending, .proposal:
+            try? await client.market.cancel(id, reason: "the requestor has started again")
+            return false
+        case .terminated:
+            return true
+        default:
+            return false
+        }
+    }
+
+    /// Handles the invoices of agreements that are over, at most for `limit`.
+    private func collectInvoices(within limit: Duration) async {
+        let end = ContinuousClock.now + limit
+        while true {
+            let awaited = Set(machine.awaitedInvoices)
+            guard !awaited.isEmpty else { return }
+            for invoice in (try? await client.payment.invoices()) ?? [] where awaited.contains(invoice.agreementID) {
+                try? await handle(invoice)
+            }
+            guard ContinuousClock.now < end, machine.awaitedInvoices.contains(where: { !unreachable.contains($0) })
+            else { break }
+            try? await Task.sleep(for: .milliseconds(300))
+        }
+        for agreement in machine.awaitedInvoices { machine.invoiceGivenUp(agreement) }
+    }
+}

@@ -1,0 +1,143 @@
+import Synchronization
+
+/// One activity as a place to run batches: one at a time, each with a limit, lost as soon as there is reason.
+package final class ActivitySession: Sendable {
+    let client: GolemClient
+    let activityID: ActivityID
+    let label: String
+    let daemonPatience: Duration
+    /// Set once, when the machine is of no more use.
+    package let lost = OneShot<GolemError>()
+    private let turn = AsyncLock()
+
+    package init(client: GolemClient, activityID: ActivityID, label: String, daemonPatience: Duration) {
+        self.client = client
+        self.activityID = activityID
+        self.label = label
+        self.daemonPatience = daemonPatience
+    }
+
+    package func run(
+        _ commands: [Command], limit: Duration, onEvent: (@Sendable (RuntimeEvent) -> Void)? = nil
+    ) async throws -> BatchResult {
+        guard !commands.isEmpty else { return BatchResult(results: [], commandCount: 0) }
+        try await turn.acquire()
+        defer { turn.release() }
+        if let reason = lost.value { throw reason }
+        do {
+            return try await withThrowingTaskGroup(of: BatchResult?.self) { group in
+                group.addTask { [self] in try await attempt(commands, onEvent: onEvent) }
+                group.addTask { [lost] in throw try await lost.wait() }
+                group.addTask {
+                    try await Task.sleep(for: limit)
+                    return nil
+                }
+                defer { group.cancelAll() }
+                guard let first = try await group.next(), let result = first else {
+                    throw GolemError(
+                        .timedOut, "`\(commands.map(\.summary).joined(separator: "; "))` did not end within \(limit)",
+                        place: label, hint: "the machine is given up; raise the limit if the work needs longer")
+                }
+                return result
+            }
+        } catch let error as GolemError {
+            // Whatever is still running there would make every later batch fail as "Busy".
+            lost.set(error.code == .timedOut ? error : lossError(error))
+            throw lost.value ?? error
+        } catch {
+            lost.set(lossError(error))
+            throw error
+        }
+    }
+
+    private func lossError(_ cause: any Error) -> GolemError {
+        if let error = cause as? GolemError, error.code == .machineLost { return error }
+        let what = cause is CancellationError ? "a batch was cancelled in it" : "its provider does not answer"
+        return GolemError(
+            .machineLost, "the machine is lost: \(what)", place: label,
+            hint: "another machine takes its place", cause: cause is CancellationError ? nil : cause)
+    }
+
+    private func attempt(
+        _ commands: [Command], onEvent: (@Sendable (RuntimeEvent) -> Void)?
+    ) async throws -> BatchResult {
+        let batch = try await send(commands)
+        guard let onEvent else { return try await poll(batch, count: commands.count) }
+        return try await withThrowingTaskGroup(of: BatchResult?.self) { group in
+            group.addTask { [self] in
+                // For display only: a stream that breaks does not matter, the poll tells the truth.
+                try? await client.activity.stream(of: batch, on: activityID, last: commands.count - 1) { onEvent($0) }
+                return nil
+            }
+            group.addTask { [self] in try await poll(batch, count: commands.count) }
+            defer { group.cancelAll() }
+            while let next = try await group.next() {
+                if let result = next { return result }
+            }
+            throw CancellationError()
+        }
+    }
+
+    /// Sends a batch; waits for our own daemon if it is away, as a call that was never sent may be repeated.
+    private func send(_ commands: [Command]) async throws -> BatchID {
+        let clock = ContinuousClock()
+        let start = clock.now
+        while true {
+            do {
+                return try await client.activity.execute(commands, on: activityID)
+            } catch let error as GolemError where error.code == .unreachable {
+                guard clock.now - start < daemonPatience else { throw error }
+                try await Task.sleep(for: .milliseconds(300))
+            }
+        }
+    }
+
+    private func poll(_ batch: BatchID, count: Int) async throws -> BatchResult {
+        let clock = ContinuousClock()
+        var peerFailures = 0
+        var awaySince: ContinuousClock.Instant?
+        var lastAway: ContinuousClock.Instant?
+        while true {
+            do {
+                let results = try await client.activity.results(of: batch, on: activityID, timeout: .seconds(10))
+                peerFailures = 0
+                awaySince = nil
+                if let last = results.last, last.isBatchFinished || results.count == count {
+                    return BatchResult(results: results, commandCount: count)
+                }
+                // A daemon that answers at once, against its own rules, must not be asked in a hot loop.
+                try await Task.sleep(for: .milliseconds(20))
+            } catch let error as GolemError {
+                switch error.code {
+                case .unreachable:
+                    let since = awaySince ?? clock.now
+                    awaySince = since
+                    lastAway = clock.now
+                    guard clock.now - since < daemonPatience else { throw error }
+                    try await Task.sleep(for: .milliseconds(300))
+                case .timedOut:
+                    continue
+                case .peer, .daemon, .notFound:
+                    // After a restart of our own daemon the way to the provider takes some seconds to come back.
+                    let restarted = lastAway.map { clock.now - $0 < .seconds(20) } ?? false
+                    peerFailures += 1
+                    if let state = try? await client.activity.state(activityID), state.isOver {
+                        throw ended(state, cause: error)
+                    }
+                    guard peerFailures < 3 || restarted else { throw error }
+                    try await Task.sleep(for: .milliseconds(500))
+                default:
+                    throw error
+                }
+            }
+        }
+    }
+
+    private func ended(_ state: ActivityState, cause: GolemError) -> GolemError {
+        let reason = [state.reason, state.errorMessage].compactMap(\.self).joined(separator: ", ")
+        return GolemError(
+            .machineLost,
+            "the machine is lost: its activity is \(state.current)" + (reason.isEmpty ? "" : " (\(reason))"),
+            place: label, hint: "another machine takes its place", cause: cause)
+    }
+}

@@ -1,0 +1,345 @@
+/// Performs what the pool's state machine decides, and carries events between the daemon, the rentals and the pool.
+actor Engine {
+    let plan: RentalPlan
+    let client: GolemClient
+    let treasurer: Treasurer
+    let decorations: Decorations
+    /// The tag under which the daemon files the events of our agreements.
+    let session: String
+    private var pool: PoolStateMachine
+    private var demand: DemandID?
+    private var contexts: [RentalID: RentalContext] = [:]
+    private var offers: [ProposalID: (proposal: Proposal, demand: DemandID)] = [:]
+    /// Rentals by the id of our proposal, and drafts that came before that id was known.
+    private var rentalsByProposal: [ProposalID: RentalID] = [:]
+    private var earlyDrafts: [ProposalID: Proposal] = [:]
+    private var rentalsByAgreement: [AgreementID: RentalID] = [:]
+    private var answers: [Int: OneShot<Result<Machine, GolemError>>] = [:]
+    private var nextTicket = 0
+    private var lastObjection: [NodeID: String] = [:]
+    private let orders: AsyncStream<Order>
+    private let orderInput: AsyncStream<Order>.Continuation
+
+    enum Order: Sendable {
+        case rent(RentalContext)
+        case decline(ProposalID, DemandID, String)
+        case withdraw(DemandID)
+    }
+
+    init(plan: RentalPlan, client: GolemClient, treasurer: Treasurer, decorations: Decorations, session: String) {
+        self.plan = plan
+        self.client = client
+        self.treasurer = treasurer
+        self.decorations = decorations
+        self.session = session
+        var settings = PoolStateMachine.Settings(target: plan.machines)
+        settings.failuresAllowed = plan.failuresAllowed
+        settings.patience = plan.patience
+        settings.renewalMargin = plan.renewalMargin
+        pool = PoolStateMachine(settings: settings)
+        (orders, orderInput) = AsyncStream.makeStream()
+    }
+
+    nonisolated func emit(_ event: RentalEvent) { plan.onEvent(event) }
+
+    // MARK: Tasks
+
+    /// Carries out orders until cancelled; every rental is a child task.
+    func carryOutOrders() async {
+        await withDiscardingTaskGroup { group in
+            for await order in orders {
+                switch order {
+                case .rent(let context): group.addTask { await self.live(context) }
+                case .decline(let proposal, let demand, let reason):
+                    group.addTask { try? await self.client.market.reject(proposal, of: demand, reason: reason) }
+                case .withdraw(let demand):
+                    group.addTask { try? await self.client.market.unsubscribe(demand) }
+                }
+            }
+        }
+    }
+
+    func tick(every interval: Duration) async {
+        while !Task.isCancelled {
+            perform(pool.clockTicked(.now()))
+            try? await Task.sleep(for: interval)
+        }
+    }
+
+    /// Keeps a demand published and reads its events until cancelled.
+    func followDemand() async {
+        while !Task.isCancelled {
+            do {
+                let id = try await client.market.subscribe(try demandBody(for: nil))
+                demand = id
+                emit(RentalEvent(.demand, "published the demand"))
+                while !Task.isCancelled {
+                    for event in try await client.market.demandEvents(id, timeout: .seconds(10)) {
+                        received(event, demand: id)
+                    }
+                }
+            } catch let error as GolemError where error.code == .notFound {
+                // Withdrawn by us to hear of known offers again, or its hour is over.
+                continue
+            } catch {
+                if Task.isCancelled { break }
+                emit(RentalEvent(.warning, "the market does not answer: \(error)"))
+                try? await Task.sleep(for: .milliseconds(500))
+                if let demand { try? await client.market.unsubscribe(demand) }
+            }
+        }
+        if let demand { await shielded { [client] in try? await client.market.unsubscribe(demand) } }
+    }
+
+    func followAgreements(since: Timestamp) async {
+        var after = since
+        while !Task.isCancelled {
+            do {
+                let events = try await client.market.agreementEvents(
+                    session: session, after: after, timeout: .seconds(10))
+                for event in events {
+                    after = max(after, event.date)
+                    guard event.kind == .terminated, event.terminator != "Requestor",
+                        let rental = rentalsByAgreement[event.agreementID]
+                    else { continue }
+                    let code = event.providerCode.map { " (\($0))" } ?? ""
+                    await treasurer.agreementEnded(event.agreementID, providerAnswers: true)
+                    contexts[rental]?.mailbox.yield(.agreementEnded(event.reason + code))
+                }
+            } catch {
+                try? await Task.sleep(for: .milliseconds(500))
+            }
+        }
+    }
+
+    // MARK: Market events
+
+    private func received(_ event: DemandEvent, demand: DemandID) {
+        switch event {
+        case .proposal(let proposal) where proposal.state == .initial:
+            offerCame(proposal, demand: demand)
+        case .proposal(let proposal) where proposal.state == .draft:
+            guard let previous = proposal.previousID else { return }
+            if let rental = rentalsByProposal[previous] {
+                draftCame(proposal, for: rental)
+            } else {
+                if earlyDrafts.count > 1000 { earlyDrafts = [:] }
+                earlyDrafts[previous] = proposal
+            }
+        case .rejected(let ours, let reason, let isFinal):
+            guard let rental = rentalsByProposal[ours] else { return }
+            contexts[rental]?.mailbox.yield(.proposalRejected(reason, isFinal: isFinal))
+        default:
+            return
+        }
+    }
+
+    private func offerCame(_ proposal: Proposal, demand: DemandID) {
+        guard !pool.isStopped else { return }
+        let offer = proposal.offer
+        let candidate = Candidate(
+            providerID: proposal.issuerID, offer: offer, failures: pool.providers[proposal.issuerID]?.failures ?? 0)
+        var objection = objection(to: offer)
+        let score = objection == nil ? plan.score(candidate) : nil
+        if objection == nil, score == nil { objection = "it was turned down by its score" }
+        if let objection, lastObjection[proposal.issuerID] != objection {
+            lastObjection[proposal.issuerID] = objection
+            emit(
+                RentalEvent(
+                    .offerRefused, objection, providerID: proposal.issuerID, providerName: offer.nodeName))
+        } else if objection == nil {
+            emit(RentalEvent(.offer, "offer", providerID: proposal.issuerID, providerName: offer.nodeName))
+        }
+        if offers.count > 10_000 { offers = [:] }
+        offers[proposal.id] = (proposal, demand)
+        perform(
+            pool.offerCame(
+                proposal.id, from: proposal.issuerID, name: offer.nodeName, score: score, objection: objection,
+                at: .now()))
+    }
+
+    /// Why an offer cannot be taken, whatever it costs or for its price.
+    func objection(to offer: Offer) -> String? {
+        if !offer.paymentPlatforms.contains(plan.paymentPlatform) { return "it does not take \(plan.paymentPlatform)" }
+        let protocols = offer.transferProtocols
+        if !protocols.isEmpty, !protocols.contains("gftp") { return "it cannot transfer files by gftp" }
+        return plan.priceLimits.objection(to: offer)
+    }
+
+    private func draftCame(_ draft: Proposal, for rental: RentalID) {
+        guard let context = contexts[rental] else { return }
+        // The answer may not be dearer than what was offered.
+        if let objection = objection(to: draft.offer) {
+            context.mailbox.yield(.close(code: "Cancelled", reason: "its answer: " + objection, blame: true))
+        } else if draft.offer.price != context.proposal.offer.price {
+            context.mailbox.yield(
+                .close(code: "Cancelled", reason: "it changed its price while negotiating", blame: true))
+        } else {
+            context.draftOffer.set(draft.offer)
+            context.mailbox.yield(.draft(draft.id))
+        }
+    }
+
+    /// The demand, or its form as an answer to an offer: what providers want negotiated is taken from the offer.
+    func demandBody(for offer: Offer?, expiration: Timestamp? = nil) throws -> Demand {
+        let expiration = expiration ?? self.expiration(for: offer)
+        var properties: [String: JSON] = [
+            PropertyName.expiration: JSON(expiration.milliseconds),
+            PropertyName.taskPackage: .string(plan.image.description),
+            PropertyName.packageFormat: "gvmkit-squash", PropertyName.multiActivity: true,
+            PropertyName.subnet: .string(plan.subnet), PropertyName.chosenPlatform: .string(plan.paymentPlatform),
+            PropertyName.debitNoteInterval: JSON(plan.debitNoteInterval),
+            PropertyName.paymentTimeout: JSON(plan.paymentTimeout),
+        ]
+        properties[PropertyName.nodeName] = plan.nodeName.map { .string($0) }
+        // A provider takes no longer time than its offer says; without any it limits the agreement to 30 minutes.
+        if let offer {
+            properties[PropertyName.acceptTimeout] = offer.acceptTimeout.map { JSON(min($0, plan.acceptTimeout)) }
+        } else {
+            properties[PropertyName.acceptTimeout] = JSON(plan.acceptTimeout)
+        }
+        properties.merge(decorations.properties) { _, decoration in decoration }
+        let constraints: [Constraint] =
+            [
+                .equal(PropertyName.subnet, plan.subnet), .equal(PropertyName.runtime, plan.runtime),
+                .atLeast(PropertyName.memory, plan.minimumMemoryGiB),
+                .atLeast(PropertyName.storage, plan.minimumStorageGiB),
+                .atLeast(PropertyName.cores, Double(plan.minimumCores)), .equal(PropertyName.pricingModel, "linear"),
+                .equal(PropertyName.paymentScheme, "payu"),
+            ] + plan.constraints + decorations.constraints.map { .verbatim($0) }
+        return Demand(properties: properties, constraints: try Constraint.all(constraints).checked())
+    }
+
+    func expiration(for offer: Offer?) -> Timestamp {
+        let limit: Duration = offer != nil && offer?.acceptTimeout == nil ? .seconds(25 * 60) : plan.agreementDuration
+        return .now() + min(limit, plan.agreementDuration)
+    }
+
+    // MARK: Pool
+
+    func perform(_ actions: [PoolStateMachine.Action]) {
+        for action in actions {
+            switch action {
+            case .startRental(let id, _, let proposalID):
+                guard let (proposal, demand) = offers.removeValue(forKey: proposalID) else { continue }
+                let context = RentalContext(
+                    id: id, proposal: proposal, demand: demand, expiration: expiration(for: proposal.offer))
+                contexts[id] = context
+                orderInput.yield(.rent(context))
+            case .closeRental(let id, let code, let reason, let blame):
+                contexts[id]?.session.value?.lost.set(
+                    GolemError(.machineLost, "the machine was closed: \(reason)", place: contexts[id]?.label))
+                contexts[id]?.mailbox.yield(.close(code: code, reason: reason, blame: blame))
+            case .lend(let ticket, let id):
+                guard let machine = contexts[id]?.machine.value else { continue }
+                answers.removeValue(forKey: ticket)?.set(.success(machine))
+            case .refuse(let ticket, let code, let reason):
+                answers.removeValue(forKey: ticket)?.set(.failure(refusal(code, reason)))
+            case .refreshDemand:
+                if let demand { orderInput.yield(.withdraw(demand)) }
+            case .leaveProvider(let id, let reason):
+                emit(
+                    RentalEvent(
+                        .providerLeft, "left for this run: \(reason)", providerID: id,
+                        providerName: pool.rentals.values.first { $0.provider == id }?.name))
+            case .declineProposal(let proposal, let reason):
+                guard let (_, demand) = offers.removeValue(forKey: proposal) else { continue }
+                orderInput.yield(.decline(proposal, demand, reason))
+            }
+        }
+    }
+
+    private func refusal(_ code: GolemError.Code, _ reason: String) -> GolemError {
+        switch code {
+        case .noMachine:
+            GolemError(
+                .noMachine, "no machine could be rented within \(plan.patience): \(reason)",
+                place: "subnet \(plan.subnet), \(plan.paymentPlatform)",
+                hint: "raise the price limits, check subnet and network, or wait for providers")
+        case .budget:
+            GolemError(.budget, reason, hint: "give the run a larger budget")
+        default:
+            GolemError(code, reason)
+        }
+    }
+
+    func ask(excluding: Set<NodeID>) -> (Int, OneShot<Result<Machine, GolemError>>) {
+        nextTicket += 1
+        let answer = OneShot<Result<Machine, GolemError>>()
+        answers[nextTicket] = answer
+        perform(pool.wanted(nextTicket, excluding: excluding, at: .now()))
+        return (nextTicket, answer)
+    }
+
+    /// The asker went away; a machine that it was just given comes back.
+    func withdraw(_ ticket: Int, _ answer: OneShot<Result<Machine, GolemError>>) {
+        answers[ticket] = nil
+        pool.notWanted(ticket)
+        if case .success(let machine)? = answer.value { giveBack(machine) }
+    }
+
+    func giveBack(_ machine: Machine) {
+        if let reason = machine.lossReason {
+            perform(pool.discarded(machine.rental, reason: reason.message, blame: true, at: .now()))
+        } else {
+            perform(pool.givenBack(machine.rental, at: .now()))
+        }
+    }
+
+    func discard(_ machine: Machine, because reason: String, blame: Bool, pay: Bool) async {
+        if !pay { await treasurer.workUnusable(machine.agreementID, reason: reason) }
+        perform(pool.discarded(machine.rental, reason: reason, blame: blame, at: .now()))
+    }
+
+    func setTarget(_ count: Int) { perform(pool.targetChanged(count, at: .now())) }
+    var readyCount: Int { pool.readyCount }
+    var machines: [MachineInfo] { pool.machines }
+
+    // MARK: Rentals report here
+
+    func countered(_ context: RentalContext, ours: ProposalID) {
+        rentalsByProposal[ours] = context.id
+        context.mailbox.yield(.countered(ours))
+        if let draft = earlyDrafts.removeValue(forKey: ours) { draftCame(draft, for: context.id) }
+    }
+
+    func agreementKnown(_ id: AgreementID, _ context: RentalContext) { rentalsByAgreement[id] = context.id }
+    func approved(_ context: RentalContext) { perform(pool.rentalApproved(context.id, at: .now())) }
+    func ready(_ context: RentalContext) {
+        perform(pool.rentalReady(context.id, expiration: context.expiration, at: .now()))
+    }
+    func lost(_ context: RentalContext) { perform(pool.rentalLost(context.id, at: .now())) }
+
+    func closed(_ context: RentalContext, _ outcome: RentalStateMachine.Outcome) {
+        contexts[context.id] = nil
+        rentalsByProposal = rentalsByProposal.filter { $0.value != context.id }
+        rentalsByAgreement = rentalsByAgreement.filter { $0.value != context.id }
+        perform(pool.rentalClosed(context.id, outcome, at: .now()))
+    }
+
+    // MARK: Ends
+
+    /// The treasurer wants an agreement ended.
+    func endAgreement(_ id: AgreementID, code: String, reason: String) async {
+        if let rental = rentalsByAgreement[id], let context = contexts[rental] {
+            context.session.value?.lost.set(
+                GolemError(.machineLost, "the machine was closed: \(reason)", place: context.label))
+            context.mailbox.yield(.close(code: code, reason: reason, blame: true))
+        } else {
+            try? await client.market.terminate(id, code: code, message: reason)
+        }
+    }
+
+    func stop(_ code: GolemError.Code, _ reason: String, closeCode: String) {
+        perform(pool.stop(code, reason, closeCode: closeCode))
+    }
+
+    /// Ends all rentals and waits until they are over, at most `limit`.
+    func shutDown(within limit: Duration) async {
+        stop(.stopped, "the requestor is shutting down", closeCode: "Success")
+        let end = ContinuousClock.now + limit
+        while !pool.openRentals.isEmpty, ContinuousClock.now < end {
+            try? await Task.sleep(for: .milliseconds(20))
+        }
+    }
+}

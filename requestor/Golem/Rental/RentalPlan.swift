@@ -1,0 +1,191 @@
+#if canImport(FoundationEssentials)
+    import FoundationEssentials
+#else
+    import Foundation
+#endif
+
+/// What is to be rented, for how much, and how it is paid.
+public struct RentalPlan: Sendable {
+    /// How many machines are kept. A lost one is replaced.
+    public var machines: Int
+    /// The image that each machine runs.
+    public var image: TaskPackage
+    /// The most that all acceptances together may come to. Also what is allocated.
+    public var budget: Amount
+    public var priceLimits: PriceLimits
+    public var subnet: String
+    /// `hoodi`, `holesky`, `polygon`, …
+    public var network: String
+    public var driver: String = "erc20"
+    /// Shown to providers.
+    public var nodeName: String?
+    public var runtime: String = "vm"
+    public var minimumMemoryGiB: Double = 0.5
+    public var minimumStorageGiB: Double = 1
+    public var minimumCores: Int = 1
+    /// Conditions beside those that follow from the fields above.
+    public var constraints: [Constraint] = []
+    /// Commands that make a machine ready, run once in each.
+    public var preparation: [Command] = [.deploy, .start()]
+    /// The most that preparation may take, the fetching of the image included.
+    public var preparationLimit: Duration = .seconds(600)
+
+    /// How long an agreement is meant to hold. Machines are exchanged for new ones before it ends.
+    public var agreementDuration: Duration = .seconds(24 * 3600)
+    /// How long before its end an agreement is given up for a new one.
+    public var renewalMargin: Duration = .seconds(180)
+    /// The most seconds within which we promise to accept a debit note; less where the offer wants less.
+    public var acceptTimeout: Int = 120
+    /// Seconds between debit notes that we ask for.
+    public var debitNoteInterval: Int = 120
+    public var paymentTimeout: Int = 43_200
+    /// How long a provider may take to answer a proposal or an agreement.
+    public var answerLimit: Duration = .seconds(30)
+    /// How long an activity may take to come up.
+    public var activityLimit: Duration = .seconds(60)
+
+    /// The allocation's own time-out, prolonged while the run goes on. After a crash the funds are free that much later.
+    public var allocationTimeout: Duration = .seconds(3600)
+    /// How long final invoices are waited for at the end.
+    public var invoiceLimit: Duration = .seconds(30)
+    public var tolerance = BillTolerance()
+    /// How long to go on without a single machine before ``MachinePool/next(excluding:)`` gives up.
+    public var patience: Duration = .seconds(120)
+    /// How long our own daemon may be away, e.g. while it restarts.
+    public var daemonPatience: Duration = .seconds(60)
+    /// A provider that failed this many times in a run is left.
+    public var failuresAllowed: Int = 2
+
+    /// Folder of ledgers, one file a run. Runs that left something behind are found here.
+    public var ledgerFolder: String
+    /// Name of this run, also of its ledger. A run that is resumed under its name goes on with the same budget.
+    public var runName: String
+
+    /// Judges an offer: smaller is better, `nil` is never. The default takes the cheapest.
+    public var score: @Sendable (Candidate) -> Double? = { candidate in
+        candidate.offer.price?.perHour(threads: max(1, candidate.offer.threads ?? 1))
+    }
+    /// Told of everything that happens, in order.
+    public var onEvent: @Sendable (RentalEvent) -> Void = { _ in }
+
+    public init(
+        machines: Int, image: TaskPackage, budget: Amount, priceLimits: PriceLimits, subnet: String = "public",
+        network: String = "hoodi", ledgerFolder: String, runName: String
+    ) {
+        self.machines = machines
+        self.image = image
+        self.budget = budget
+        self.priceLimits = priceLimits
+        self.subnet = subnet
+        self.network = network
+        self.ledgerFolder = ledgerFolder
+        self.runName = runName
+    }
+
+    /// `erc20-hoodi-tglm`: test networks have test GLM.
+    public var paymentPlatform: String {
+        let main = ["mainnet", "polygon"].contains(network)
+        return "\(driver)-\(network)-\(main ? "glm" : "tglm")"
+    }
+}
+
+/// An offer as a score sees it.
+public struct Candidate: Sendable, Equatable {
+    public var providerID: NodeID
+    public var offer: Offer
+    /// How often this provider failed in this run.
+    public var failures: Int
+
+    public init(providerID: NodeID, offer: Offer, failures: Int) {
+        self.providerID = providerID
+        self.offer = offer
+        self.failures = failures
+    }
+
+    public var providerName: String { offer.nodeName }
+}
+
+/// By how much a bill may pass price × our own clock.
+///
+/// Our clock starts when the activity is asked for and stops when its end is confirmed, so an honest bill is never
+/// above it; the tolerance is for clocks that run at different speeds.
+public struct BillTolerance: Sendable, Equatable {
+    /// Of the amount: 0.02 is 2 %.
+    public var relative: Double
+    /// Seconds of running time.
+    public var seconds: Double
+
+    public init(relative: Double = 0.02, seconds: Double = 2) {
+        self.relative = relative
+        self.seconds = seconds
+    }
+}
+
+/// Something that happened while machines are rented.
+public struct RentalEvent: Sendable, CustomStringConvertible {
+    public enum Kind: String, Sendable {
+        case leftover, allocated, released, demand, offer, offerRefused, negotiation, agreement, activity, machineReady
+        case machineLost, machineClosed, providerLeft, debitNote, invoice, billRefused, budget, daemon, warning
+    }
+
+    public var kind: Kind
+    public var date: Timestamp
+    public var message: String
+    public var providerID: NodeID?
+    public var providerName: String?
+    public var agreementID: AgreementID?
+    public var activityID: ActivityID?
+    public var amount: Amount?
+
+    public init(
+        _ kind: Kind, _ message: String, date: Timestamp = .now(), providerID: NodeID? = nil,
+        providerName: String? = nil, agreementID: AgreementID? = nil, activityID: ActivityID? = nil,
+        amount: Amount? = nil
+    ) {
+        self.kind = kind
+        self.date = date
+        self.message = message
+        self.providerID = providerID
+        self.providerName = providerName
+        self.agreementID = agreementID
+        self.activityID = activityID
+        self.amount = amount
+    }
+
+    public var description: String {
+        let who = providerName.map { "\($0): " } ?? ""
+        let what = amount.map { " (\($0) GLM)" } ?? ""
+        return "\(kind.rawValue): \(who)\(message)\(what)"
+    }
+}
+
+/// One line of the table of costs: an agreement, what was billed for it and what was accepted.
+public struct Expense: Sendable, Equatable {
+    public enum State: String, Sendable {
+        /// The agreement is not over, or its invoice did not come yet.
+        case open
+        /// The invoice was accepted; the daemon pays it.
+        case accepted
+        case settled
+        /// The invoice was rejected: see `reason`.
+        case rejected
+        /// No invoice came within the time allowed.
+        case noInvoice
+        /// An acceptance was written down, but its outcome is not known.
+        case uncertain
+    }
+
+    public var runName: String
+    public var providerID: NodeID
+    public var providerName: String
+    public var agreementID: AgreementID
+    public var invoiceID: InvoiceID?
+    /// How long its activities ran, by our clock.
+    public var seconds: Double
+    /// What the invoice, or the newest debit notes, ask for.
+    public var billed: Amount
+    /// What we promised to pay.
+    public var accepted: Amount
+    public var state: State
+    public var reason: String?
+}

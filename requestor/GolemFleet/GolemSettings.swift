@@ -1,0 +1,193 @@
+import Golem
+
+/// What `deml train --on golem` may rent, from whom, and for how much at most.
+///
+/// Made from the `golem:` keys of a run's configuration (the options' names with `_` for `-`) and from the variables that
+/// other Golem programs honour: `YAGNA_APPKEY`, `YAGNA_API_URL`, `YAGNA_SUBNET`, `YAGNA_PAYMENT_NETWORK`. A key wins over
+/// a variable, a variable over the default.
+public struct GolemSettings: Sendable, Equatable {
+    /// Where the daemon listens.
+    public var apiURL = "http://127.0.0.1:7465"
+    /// Absent means that nobody gave one: nothing can be rented then.
+    public var appKey: String?
+    public var subnet = "public"
+    public var network = "hoodi"
+    public var driver = "erc20"
+    /// Where providers get the worker from; absent: not given.
+    public var image: ImageSource?
+    /// What the run may cost in all. The sum of everything that is ever accepted stays below.
+    public var budget: Amount = 5
+    /// The most that a provider may ask: GLM an hour with every core busy, GLM for an hour of one busy core, GLM once.
+    public var priceLimits = PriceLimits(perHour: 1, perCPUHour: 1, start: 0.05)
+    /// What a machine must have at least.
+    public var minimumMemoryGiB = 0.5
+    public var minimumStorageGiB = 1.0
+    public var minimumCores = 1
+    /// How many seconds the first machine may take to appear before the run gives up.
+    public var startTimeout = 120.0
+    /// The run begins when so many machines are there; `nil`: with the first one.
+    public var minimumMachines: Int?
+    /// Where the image registry answers.
+    public var registry = "https://registry.golem.network"
+    /// Where DeML keeps what it remembers of providers and payments; `nil`: the user's data folder.
+    public var dataFolder: String?
+
+    public init() {}
+
+    /// `erc20-hoodi-tglm`: how the daemon names driver, network and token in one word. The token is GLM on the networks
+    /// where it is worth money and tGLM on the others.
+    public var platform: String {
+        let isMainnet = ["mainnet", "polygon"].contains(network)
+        return "\(driver)-\(network)-\(isMainnet ? "glm" : "tglm")"
+    }
+
+    /// True where GLM is worth money.
+    public var isMainnet: Bool { !platform.hasSuffix("tglm") }
+
+    /// GLM that `machines` cost in `hours` when each asks the most that is allowed; never above the budget, which ends the
+    /// run before it is passed.
+    public func worstCase(machines: Int, hours: Double) -> Double {
+        min(budget.glm, Double(machines) * ((priceLimits.start ?? 0) + hours * (priceLimits.perHour ?? .infinity)))
+    }
+
+    /// What a run with so many machines may come to, in two lines: said before anything is spent.
+    public func costNotice(machines: Int) -> [String] {
+        func text(_ value: Double?) -> String { value.map { Amount(glm: $0)?.description ?? "\($0)" } ?? "any price" }
+        let unit = isMainnet ? "GLM" : "tGLM (test money)"
+        return [
+            "budget \(budget) \(unit) on \(network): the run ends before more than that is promised to anybody",
+            "worst case \(text(worstCase(machines: machines, hours: 1))) in the first hour: \(machines) machines at up to "
+                + "\(text(priceLimits.perHour)) an hour, \(text(priceLimits.perCPUHour)) a CPU hour, "
+                + "\(text(priceLimits.start)) at the start",
+        ]
+    }
+}
+
+/// Where providers get the image with the worker from.
+public enum ImageSource: Sendable, Equatable {
+    /// A file here, served to them by this program.
+    case file(String)
+    /// Anywhere they can reach, with the SHA3-224 of the whole file.
+    case url(String, sha3: String)
+    /// A name at the image registry, `user/repository:tag`.
+    case tag(String)
+}
+
+extension GolemSettings {
+    /// Every key, in the order of the help, with what a person reads about it.
+    public static let keys: [(name: String, help: String)] = [
+        ("budget", "GLM that the run may cost in all"),
+        ("max_price_per_hour", "GLM an hour that a machine with all cores busy may cost"),
+        ("max_price_per_cpu_hour", "GLM that an hour of one busy core may cost"),
+        ("max_start_price", "GLM that taking a machine may cost"),
+        ("image", "image file, served from here"),
+        ("image_url", "where providers find the image; needs image_hash"),
+        ("image_hash", "SHA3-224 of the image"),
+        ("image_tag", "user/repository:tag at the image registry"),
+        ("subnet", "part of the network to look at"),
+        ("network", "where payments are made: hoodi, holesky, polygon, mainnet"),
+        ("driver", "payment driver"),
+        ("api_url", "address of the yagna daemon"),
+        ("min_memory", "GiB of memory that a machine must have"),
+        ("min_storage", "GiB of disk that a machine must have"),
+        ("min_cores", "cores that a machine must have"),
+        ("start_timeout", "seconds until the first machine must be there"),
+        ("min_machines", "machines that must be there before the run begins"),
+        ("registry", "address of the image registry"),
+        ("data_folder", "folder for what is remembered of providers and payments"),
+    ]
+
+    /// Reads options and environment. All that is wrong is reported together, each in one sentence.
+    public static func read(
+        _ options: [String: String], environment: [String: String]
+    ) -> (settings: GolemSettings, problems: [String]) {
+        var settings = GolemSettings()
+        var problems: [String] = []
+        func variable(_ name: String) -> String? { environment[name].flatMap { $0.isEmpty ? nil : $0 } }
+
+        settings.appKey = variable("YAGNA_APPKEY")
+        settings.apiURL = variable("YAGNA_API_URL") ?? settings.apiURL
+        settings.subnet = variable("YAGNA_SUBNET") ?? settings.subnet
+        settings.network = variable("YAGNA_PAYMENT_NETWORK") ?? settings.network
+        settings.driver = variable("YAGNA_PAYMENT_DRIVER") ?? settings.driver
+        settings.registry = variable("REGISTRY_URL") ?? settings.registry
+        settings.dataFolder = variable("DEML_GOLEM_DATA")
+
+        func number(_ key: String, _ text: String, above zero: Bool) -> Double? {
+            guard let value = Double(text), value.isFinite, zero ? value > 0 : value >= 0 else {
+                problems.append("golem.\(key): '\(text)' is not a number \(zero ? "above 0" : "of 0 or more")")
+                return nil
+            }
+            return value
+        }
+        func whole(_ key: String, _ text: String) -> Int? {
+            guard let value = Int(text), value >= 1 else {
+                problems.append("golem.\(key): '\(text)' is not a whole number of 1 or more")
+                return nil
+            }
+            return value
+        }
+
+        for (key, text) in options.sorted(by: { $0.key < $1.key }) {
+            switch key {
+            case "budget":
+                if let amount = Amount(text), amount > .zero {
+                    settings.budget = amount
+                } else {
+                    problems.append("golem.budget: '\(text)' is not an amount of GLM above 0")
+                }
+            case "max_price_per_hour":
+                if let value = number(key, text, above: false) { settings.priceLimits.perHour = value }
+            case "max_price_per_cpu_hour":
+                if let value = number(key, text, above: false) { settings.priceLimits.perCPUHour = value }
+            case "max_start_price":
+                if let value = number(key, text, above: false) { settings.priceLimits.start = value }
+            case "min_memory": if let value = number(key, text, above: true) { settings.minimumMemoryGiB = value }
+            case "min_storage": if let value = number(key, text, above: true) { settings.minimumStorageGiB = value }
+            case "min_cores": if let value = whole(key, text) { settings.minimumCores = value }
+            case "start_timeout": if let value = number(key, text, above: true) { settings.startTimeout = value }
+            case "min_machines": settings.minimumMachines = whole(key, text)
+            case "subnet": settings.subnet = text
+            case "network": settings.network = text
+            case "driver": settings.driver = text
+            case "api_url": settings.apiURL = text
+            case "app_key": settings.appKey = text
+            case "registry": settings.registry = text
+            case "data_folder": settings.dataFolder = text
+            case "image", "image_url", "image_hash", "image_tag": break
+            default:
+                problems.append("golem.\(key): no such setting; there are \(keys.map(\.name).joined(separator: ", "))")
+            }
+        }
+        settings.image = image(options, &problems)
+        return (settings, problems)
+    }
+
+    private static func image(_ options: [String: String], _ problems: inout [String]) -> ImageSource? {
+        let given = ["image", "image_url", "image_tag"].filter { options[$0] != nil }
+        if given.count > 1 {
+            problems.append("golem: \(given.joined(separator: " and ")) exclude each other")
+            return nil
+        }
+        if options["image_hash"] != nil, options["image_url"] == nil {
+            problems.append("golem.image_hash: belongs to image_url")
+        }
+        if let path = options["image"] { return .file(path) }
+        if let tag = options["image_tag"] { return .tag(tag) }
+        guard let url = options["image_url"] else { return nil }
+        guard let hash = options["image_hash"]?.lowercased() else {
+            problems.append(
+                "golem.image_url: image_hash is missing, the SHA3-224 that `deml doctor` or `make image` prints")
+            return nil
+        }
+        guard hash.utf8.count == 56, hash.utf8.allSatisfy({ "0123456789abcdef".utf8.contains($0) }) else {
+            problems.append("golem.image_hash: a SHA3-224 has 56 hexadecimal digits")
+            return nil
+        }
+        guard ["http://", "https://", "gftp://"].contains(where: url.hasPrefix) else {
+            problems.append("golem.image_url: '\(url)' is not an http, https or gftp address")
+            return nil
+        }
+        return .url(url, sha3: hash)
+    }
+}

@@ -1,0 +1,77 @@
+import Foundation
+
+/// How figures are written wherever DeML shows them: fixed notation, the same on every machine and in every language.
+public enum Figures {
+    /// `0.97613` → `97.61 %`; what is not finite → `–`.
+    public static func percent(_ share: Double, digits: Int = 2) -> String {
+        guard share.isFinite else { return "–" }
+        return decimal(share * 100, digits: digits) + " %"
+    }
+
+    /// A loss: four significant places for small values, fewer digits for large ones.
+    public static func loss(_ value: Double) -> String {
+        guard value.isFinite else { return "–" }
+        return abs(value) >= 1000 ? String(format: "%.3g", value) : decimal(value, digits: abs(value) >= 10 ? 2 : 4)
+    }
+
+    /// `0.834` → `0.83 s`, `93` → `1 min 33 s`, `7265` → `2 h 01 min`.
+    public static func duration(_ seconds: Double) -> String {
+        guard seconds.isFinite, seconds >= 0 else { return "–" }
+        if seconds < 0.0995 { return "\(Int((seconds * 1000).rounded())) ms" }
+        if seconds < 9.995 { return decimal(seconds, digits: 2) + " s" }
+        if seconds < 59.95 { return decimal(seconds, digits: 1) + " s" }
+        guard seconds < 1e9 else { return String(format: "%.3g s", seconds) }
+        let whole = Int(seconds.rounded())
+        if whole < 3600 { return "\(whole / 60) min \(padded(whole % 60)) s" }
+        return "\(whole / 3600) h \(padded(whole % 3600 / 60)) min"
+    }
+
+    /// Decimal units, as networks are priced: `940` → `940 B`, `402_112` → `402 kB`, `1_204_000` → `1.20 MB`.
+    public static func bytes(_ count: Int) -> String {
+        var value = Double(count)
+        if abs(value) < 1000 { return "\(count) B" }
+        var unit = ""
+        for next in ["kB", "MB", "GB", "TB"] where abs(value) >= 999.5 || unit.isEmpty {
+            value /= 1000
+            unit = next
+        }
+        return decimal(value, digits: abs(value) < 9.995 ? 2 : abs(value) < 99.95 ? 1 : 0) + " " + unit
+    }
+
+    /// `41_234.5` → `41,235/s`; below ten two digits.
+    public static func rate(_ perSecond: Double) -> String {
+        guard perSecond.isFinite else { return "–" }
+        return (perSecond < 10 ? decimal(perSecond, digits: 2) : grouped(Int(perSecond.rounded()))) + "/s"
+    }
+
+    /// `199210` → `199,210`.
+    public static func grouped(_ value: Int) -> String {
+        var digits = Array(String(value.magnitude))
+        var index = digits.count - 3
+        while index > 0 {
+            digits.insert(",", at: index)
+            index -= 3
+        }
+        return (value < 0 ? "-" : "") + String(digits)
+    }
+
+    /// GLM with four digits, `free` when nothing was paid.
+    public static func cost(_ glm: Double?) -> String {
+        guard let glm, glm.isFinite else { return "–" }
+        return glm == 0 ? "free" : decimal(glm, digits: 4) + " GLM"
+    }
+
+    /// A number without trailing zeros, for axes: `0.5`, `12`, `1e-05`.
+    public static func short(_ value: Double) -> String {
+        String(format: "%.6g", value)
+    }
+
+    /// Fixed notation; "-0.00" is written "0.00".
+    public static func decimal(_ value: Double, digits: Int) -> String {
+        let text = String(format: "%.\(digits)f", value)
+        return text.hasPrefix("-") && !text.contains(where: { ("1"..."9").contains($0) })
+            ? String(text.dropFirst()) : text
+    }
+
+    private static func padded(_ value: Int) -> String { value < 10 ? "0\(value)" : "\(value)" }
+}

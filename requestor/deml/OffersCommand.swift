@@ -1,0 +1,125 @@
+import ArgumentParser
+import CommandLineSupport
+import Federation
+import Foundation
+import Golem
+import GolemFleet
+import Tensors
+
+struct OffersCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "offers",
+        abstract: "Show what is on the Golem market now, what a run could take of it, and what it would cost.",
+        discussion: """
+            The daemon hears of offers only while it has a demand, so on the public network wait a minute or two.
+
+              deml offers --max-price-per-hour 0.3
+              deml offers --like runs/mnist-mlp --workers 8
+            """)
+
+    @OptionGroup(title: "Golem")
+    var golem: GolemOptions
+    @Option(help: ArgumentHelp("How long to listen.", valueName: "seconds"))
+    var marketTime = 60.0
+    @Option(help: ArgumentHelp("Stop listening when so many usable offers were seen.", valueName: "n"))
+    var enough: Int?
+    @Option(help: ArgumentHelp("Machines of the run whose cost is asked. (default: 3)", valueName: "n"))
+    var workers: Int?
+    @Option(help: ArgumentHelp("Hours of that run. (default: 1)", valueName: "h"))
+    var hours: Double?
+    @Option(help: ArgumentHelp("A finished run that the one asked about is like.", valueName: "run"))
+    var like: String?
+    @Flag(help: "Print JSON.")
+    var json = false
+
+    /// What `--json` prints.
+    private struct Answer: Encodable {
+        var offers: [MarketSurvey.Line]
+        var steps: [MarketSurvey.Step]
+        var machines: Int
+        var hours: Double
+        var expected: Double?
+        var worst: Double
+
+        enum CodingKeys: String, CodingKey {
+            case offers, steps, machines, hours
+            case expected = "expected_glm"
+            case worst = "worst_case_glm"
+        }
+    }
+
+    func run() async throws {
+        try await CommandErrors.reportedAsync { try await show() }
+    }
+
+    private func show() async throws {
+        var (machines, hours) = (workers ?? 3, hours ?? 1)
+        var settingsOfRun: [String: String] = [:]
+        if let like {
+            let folder = RunFolder(path: Paths.resolved(like, from: Paths.workingFolder))
+            let configuration = try folder.readConfiguration()
+            settingsOfRun = configuration.golem
+            machines = workers ?? configuration.clientsPerRound
+            hours = try self.hours ?? (folder.readSummary().seconds / 3600)
+        }
+        let (settings, problems) = golem.settings(besides: settingsOfRun)
+        guard problems.isEmpty else { throw DeMLError(.usage, problems.joined(separator: "\n")) }
+        let survey = try await GolemMarket(
+            settings: settings, environment: ProcessInfo.processInfo.environment
+        ).survey(
+            for: .seconds(marketTime), enough: enough ?? .max)
+        let expected = survey.expectedCost(machines: machines, hours: hours)
+        let worst = settings.worstCase(machines: machines, hours: hours)
+        if json {
+            try Output.standard.json(
+                Answer(
+                    offers: survey.offers, steps: survey.steps, machines: machines, hours: hours, expected: expected,
+                    worst: worst))
+            return
+        }
+        let terminal = Terminal.current(of: STDOUT_FILENO)
+        let paint = Paint(terminal.hasColour)
+        Output.standard.line("\(survey.offers.count) offers in subnet \(settings.subnet), \(settings.network)")
+        var before = survey.offers.count
+        for step in survey.steps {
+            let lost = before - step.left
+            Output.standard.line("  \(step.left) left after: \(step.filter)" + (lost > 0 ? " (\(lost) lost)" : ""))
+            before = step.left
+        }
+        if !survey.offers.isEmpty { Output.standard.line() }
+        let table = TextTable(
+            [
+                .init("provider", toRight: false), .init("threads"), .init("GiB"), .init("GLM/h"), .init("GLM/CPU h"),
+                .init("start"), .init("samples/s"), .init("objection", toRight: false),
+            ],
+            rows: survey.offers.map { offer in
+                [
+                    offer.provider, "\(offer.threads)", Self.text(offer.memoryGiB), Self.text(offer.perHour),
+                    Self.text(offer.perCPUHour), Self.text(offer.start), Self.text(offer.speed), offer.objection ?? "",
+                ]
+            })
+        if !survey.offers.isEmpty { Output.standard.lines(table.lines(paint: paint, width: terminal.columns)) }
+        Output.standard.line()
+        if let spread = survey.spread {
+            Output.standard.line(
+                "price of an hour: \(Self.text(spread.least)) to \(Self.text(spread.most)) GLM, "
+                    + "half of them at most \(Self.text(spread.median))")
+        }
+        let what = "\(RunText.counted(machines, "machine")) for \(Self.text(hours)) h"
+        if let expected {
+            Output.standard.line(
+                "\(what): about \(Self.text(expected)) GLM, at the very most \(Self.text(worst)) by your limits")
+        } else {
+            Output.standard.line("\(what): nobody to ask; widen the limits or wait longer (--market-time)")
+            throw ExitCode(69)
+        }
+    }
+
+    /// A figure of a table; a dash where there is none.
+    private static func text(_ value: Double?) -> String {
+        value.map {
+            $0.formatted(
+                .number.precision(.significantDigits(1...3)).grouping(.never).locale(Locale(identifier: "en_US")))
+        } ?? "–"
+    }
+}

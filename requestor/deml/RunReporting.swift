@@ -1,0 +1,153 @@
+import Datasets
+import Federation
+import Foundation
+import Reports
+import Synchronization
+import Tensors
+
+extension RunReport.Round {
+    init(_ metrics: RoundMetrics) {
+        self.init(
+            number: metrics.round, accuracy: metrics.accuracy ?? .nan, loss: metrics.loss, trainLoss: metrics.trainLoss,
+            seconds: metrics.seconds, bytesUp: metrics.bytesUp, bytesDown: metrics.bytesDown, cost: metrics.costGLM,
+            clients: metrics.answers, failures: metrics.failures)
+    }
+}
+
+extension RunReport.Worker {
+    init(_ totals: WorkerTotals) {
+        self.init(
+            name: totals.provider.name, tasks: totals.tasks, failures: totals.failures, examples: totals.examples,
+            seconds: totals.seconds, samplesPerSecond: totals.samplesPerSecond > 0 ? totals.samplesPerSecond : nil,
+            bytesUp: totals.bytesUp, bytesDown: totals.bytesDown, cost: totals.costGLM)
+    }
+}
+
+extension RunReport.Place {
+    /// - Parameter rounds: those of the federated run, which made as many passes in them.
+    init(name: String, _ result: ReferenceResult, rounds: Int) {
+        self.init(
+            name: name, accuracy: result.accuracy ?? .nan, loss: result.loss, seconds: result.seconds,
+            curve: result.curve.map {
+                RunReport.CurvePoint(
+                    round: Double($0.pass * rounds) / Double(max(1, result.passes)), accuracy: $0.accuracy ?? .nan,
+                    loss: $0.loss)
+            })
+    }
+}
+
+/// What is shown of a run folder, as far as the run has come.
+enum RunReporting {
+    /// The federated model, then what it is compared with.
+    static func places(_ summary: Summary, workers: Int) -> [RunReport.Place] {
+        var places = [
+            RunReport.Place(
+                name: "federated, \(workers) worker\(workers == 1 ? "" : "s")", accuracy: summary.accuracy ?? .nan,
+                loss: summary.loss, seconds: summary.seconds, bytes: summary.bytesUp + summary.bytesDown,
+                cost: summary.costGLM)
+        ]
+        if let onePlace = summary.comparison?.onePlace {
+            places.append(.init(name: "one place", onePlace, rounds: summary.rounds))
+        }
+        if let oneShard = summary.comparison?.oneShard {
+            places.append(.init(name: "one shard alone", oneShard, rounds: summary.rounds))
+        }
+        return places
+    }
+
+    /// Writes `report.html` from what lies in the run folder.
+    ///
+    /// - Parameter failures: what failed, where that is known already; else it is read from `events.jsonl`.
+    static func write(_ folder: RunFolder, failures: [String]? = nil) throws {
+        let page = try report(folder, failures: failures).html()
+        try Files.writeAtomically(Array(page.utf8), to: folder.report)
+    }
+
+    static func report(_ folder: RunFolder, failures known: [String]? = nil) throws -> RunReport {
+        let configuration = try folder.readConfiguration()
+        let metrics = try folder.readMetrics()
+        // A run that is still going on, or was stopped, has no summary.
+        let summary = Files.exists(folder.summary) ? try folder.readSummary() : nil
+        let failures =
+            try known ?? (Files.exists(folder.events) ? folder.readEvents().compactMap(failureLine) : [])
+        let classes = summary.flatMap { $0.confusion?.count ?? $0.labelCounts?.first?.count } ?? 0
+        return RunReport(
+            title: (folder.path as NSString).lastPathComponent, subtitle: subtitle(configuration, summary),
+            rounds: metrics.map(RunReport.Round.init), workers: summary?.workers.map(RunReport.Worker.init) ?? [],
+            places: summary.map { places($0, workers: configuration.workers) } ?? [],
+            classes: classNames(configuration, count: classes), labelCounts: summary?.labelCounts ?? [],
+            confusion: summary?.confusion ?? [], failures: failures, settings: settings(configuration),
+            modelSHA256: summary?.modelSHA256 ?? "")
+    }
+
+    static func failureLine(_ event: RunEvent) -> String? {
+        if case .attemptFailed(let failure) = event.kind { return failure.line }
+        return nil
+    }
+
+    private static func subtitle(_ configuration: RunConfiguration, _ summary: Summary?) -> String {
+        var parts: [String] = []
+        if let summary { parts.append("\(Figures.grouped(summary.parameters)) parameters") }
+        parts.append("\(configuration.optimizer.rawValue), learning rate \(Figures.short(configuration.learningRate))")
+        parts.append((configuration.data as NSString).lastPathComponent + " divided \(configuration.partition)")
+        let asked = configuration.clientsPerRound
+        let workers =
+            "\(configuration.workers) \(configuration.fleet.rawValue) worker\(configuration.workers == 1 ? "" : "s")"
+        parts.append(workers + (asked < configuration.workers ? ", \(asked) a round" : ""))
+        return parts.joined(separator: " · ")
+    }
+
+    /// Names are known for the datasets that come with some; elsewhere a class is its number.
+    private static func classNames(_ configuration: RunConfiguration, count: Int) -> [String] {
+        let fashion = [
+            "T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot",
+        ]
+        if (configuration.data as NSString).lastPathComponent.contains("fashion-mnist"), count == fashion.count {
+            return fashion
+        }
+        return (0..<count).map(String.init)
+    }
+
+    /// The settings as the run folder has them, one a line; what is long (the model) as JSON.
+    private static func settings(_ configuration: RunConfiguration) -> [RunReport.Setting] {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        guard let data = try? encoder.encode(configuration),
+            let object = try? JSONSerialization.jsonObject(with: data) as? [String: Any]
+        else { return [] }
+        return object.sorted { $0.key < $1.key }.compactMap { key, value in
+            if value is NSNull { return nil }
+            if let text = value as? String { return .init(key, text) }
+            guard
+                let json = try? JSONSerialization.data(
+                    withJSONObject: value, options: [.sortedKeys, .fragmentsAllowed, .withoutEscapingSlashes])
+            else { return nil }
+            return .init(key, String(decoding: json, as: UTF8.self))
+        }
+    }
+}
+
+/// Keeps `report.html` up to date while a run goes on, so that it can be looked at. Events of hundreds of rounds are not
+/// read again and again, and the page is not written more than once a second.
+final class LiveReport: Sendable {
+    private struct State {
+        var failures: [String] = []
+        var written: ContinuousClock.Instant?
+    }
+
+    private let folder: RunFolder
+    private let state = Mutex(State())
+
+    init(_ folder: RunFolder) { self.folder = folder }
+
+    func handle(_ event: RunEvent) {
+        state.withLock { state in
+            if let failure = RunReporting.failureLine(event) { state.failures.append(failure) }
+            guard case .roundFinished = event.kind else { return }
+            if let written = state.written, ContinuousClock.now - written < .seconds(1) { return }
+            // A page that cannot be written now is written at the end, where it is an error.
+            try? RunReporting.write(folder, failures: state.failures)
+            state.written = .now
+        }
+    }
+}

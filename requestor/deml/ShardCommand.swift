@@ -1,0 +1,67 @@
+import ArgumentParser
+import CommandLineSupport
+import Datasets
+import Foundation
+import Reports
+import Tensors
+
+struct ShardCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "shard",
+        abstract: "Divide a dataset into shard files, as a run does by itself.",
+        discussion: "  deml shard mnist --parts 100 --partition pathological:2 --output shards")
+
+    @Argument(help: ArgumentHelp("A folder of IDX files, .npz, CSV, safetensors, or 'mnist'.", valueName: "data"))
+    var data: String
+    @Option(help: ArgumentHelp("Number of shards.", valueName: "n"))
+    var parts: Int
+    @Option(
+        help: ArgumentHelp(
+            "iid, dirichlet:0.3, pathological:2 (pieces of the sorted data a shard), quantity:0.5.", valueName: "rule"))
+    var partition = "iid"
+    @Option(
+        name: [.long, .customShort("o")],
+        help: ArgumentHelp("Folder for the shards, made if needed.", valueName: "folder"))
+    var output: String
+    @Option(help: ArgumentHelp("Seed: same seed, same shards.", valueName: "n"))
+    var seed: UInt64 = 0
+    @Option(help: ArgumentHelp("Column of a CSV file that holds the label.", valueName: "name"))
+    var labelColumn: String?
+    @Option(
+        help: ArgumentHelp("Part of the examples to test with, where the data has no test set.", valueName: "share"))
+    var testFraction = 0.2
+    @Flag(help: "Print shards.json as one line.")
+    var json = false
+
+    func run() throws {
+        try CommandErrors.reported { try shard() }
+    }
+
+    private func shard() throws {
+        guard parts >= 1 else { throw DeMLError(.usage, "--parts is to be 1 or more, not \(parts)") }
+        let rule = try Partition(parsing: partition)
+        let path = try Paths.dataset(data, from: Paths.workingFolder)
+        let dataset = try Dataset(
+            path: path, options: DatasetOptions(testFraction: testFraction, labelColumn: labelColumn))
+        let folder = Paths.resolved(output, from: Paths.workingFolder)
+        let shards = try dataset.writeShards(to: folder, parts: parts, partition: rule, seed: seed)
+        if json { return try Output.standard.json(shards) }
+
+        let terminal = Terminal.current()
+        let paint = Paint(terminal.hasColour)
+        let bytes = shards.shards.reduce(0) { $0 + $1.bytes }
+        var lines: [String] = []
+        if let labels = shards.labels {
+            let names = (0..<labels.classes).map { labels.name(ofClass: $0) }
+            lines += RunText.labelDistribution(labels.counts, classes: names, paint: paint, width: terminal.columns)
+        } else {
+            lines += shards.shards.prefix(20).map { "  \($0.file)  \(Figures.grouped($0.examples)) examples" }
+        }
+        lines += [
+            "",
+            "\(RunText.counted(shards.shards.count, "shard")) of \(dataset.name), \(rule), \(Figures.bytes(bytes)) "
+                + "in \(Paths.shown(folder))",
+        ]
+        Output.standard.lines(lines)
+    }
+}

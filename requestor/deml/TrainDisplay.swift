@@ -1,0 +1,230 @@
+import CommandLineSupport
+import Federation
+import Foundation
+import Reports
+import Synchronization
+
+/// Shows a run as it goes on: live lines on a terminal, plain lines elsewhere.
+///
+/// Events come from any task, one at a time; `tick` comes from a timer. Both take the same lock, and nothing else happens
+/// under it but drawing.
+final class TrainDisplay: Sendable {
+    private struct State {
+        var rounds = 0
+        var asked = 0
+        var best: Double?
+        var board: ProgressBoard?
+        var roundStart = ContinuousClock.now
+        var region = LiveRegion()
+        var note: String?
+        var noteStart = ContinuousClock.now
+    }
+
+    private let state = Mutex(State())
+    private let terminal: Terminal
+    private let paint: Paint
+    private let output: Output
+    private let epochs: Int
+
+    /// With more clients in a round, a line for each would bury the rounds when the output is not a terminal.
+    private static let mostPlainLines = 8
+
+    init(terminal: Terminal, output: Output, epochs: Int) {
+        self.terminal = terminal
+        self.output = output
+        self.epochs = epochs
+        paint = Paint(terminal.hasColour)
+    }
+
+    func handle(_ event: RunEvent) {
+        state.withLock { state in
+            let said = apply(event.kind, to: &state)
+            guard terminal.isInteractive else { return output.lines(said) }
+            if said.isEmpty {
+                // Redrawn by the next tick, so that a burst of events costs one drawing.
+                if case .roundStarted = event.kind { output.write(state.region.draw(region(state))) }
+            } else {
+                output.write(
+                    state.region.print(said.map { TextWidth.cut($0, to: terminal.columns) }, above: region(state)))
+            }
+        }
+    }
+
+    /// Draws the live lines anew.
+    func tick() {
+        guard terminal.isInteractive else { return }
+        state.withLock { state in
+            let lines = region(state)
+            if !lines.isEmpty { output.write(state.region.draw(lines)) }
+        }
+    }
+
+    /// Takes the live lines away: the end, or something else is to be said.
+    func clear() {
+        state.withLock { state in
+            state.board = nil
+            state.note = nil
+            output.write(state.region.clear())
+        }
+    }
+
+    /// A line of our own above the live ones.
+    func say(_ line: String) {
+        state.withLock { state in
+            if terminal.isInteractive {
+                output.write(state.region.print([line], above: region(state)))
+            } else {
+                output.line(line)
+            }
+        }
+    }
+
+    private func region(_ state: State) -> [String] {
+        // Asked each time: a window changes its size. One line is left for the cursor.
+        let terminal = Terminal.current(of: output.descriptor)
+        if let board = state.board {
+            return board.lines(
+                seconds: seconds(since: state.roundStart), paint: paint, width: terminal.columns - 1,
+                height: terminal.rows - 2)
+        }
+        if let note = state.note {
+            return [
+                TextWidth.cut(
+                    note + paint("  \(Figures.duration(seconds(since: state.noteStart)))", .dim),
+                    to: terminal.columns - 1)
+            ]
+        }
+        return []
+    }
+
+    private func seconds(since start: ContinuousClock.Instant) -> Double {
+        (ContinuousClock.now - start) / .seconds(1)
+    }
+
+    /// Changes the state; gives the lines to print for good.
+    private func apply(_ kind: RunEvent.Kind, to state: inout State) -> [String] {
+        switch kind {
+        case .runStarted(let run):
+            state.rounds = run.rounds
+            state.asked = run.clientsPerRound
+            return started(run)
+        case .roundStarted(let round):
+            state.board = ProgressBoard(
+                round: round.round, rounds: round.rounds, clients: round.clients, epochs: epochs)
+            state.roundStart = .now
+            return []
+        case .attemptStarted(let attempt):
+            state.board?.update(client: attempt.client) {
+                $0.worker = attempt.provider.name
+                $0.stage = .sending
+                $0.epoch = 0
+                $0.loss = nil
+                $0.samplesPerSecond = nil
+            }
+            return []
+        case .attemptStage(let stage):
+            state.board?.update(client: stage.client) { row in
+                guard row.stage != .done else { return }
+                switch stage.stage {
+                case "train": row.stage = .training
+                case "download", "verify": row.stage = .fetching
+                default: row.stage = .sending
+                }
+            }
+            if stage.stage == "average" || stage.stage == "evaluate" { state.board?.note = stage.stage }
+            return []
+        case .epochFinished(let epoch):
+            state.board?.update(client: epoch.client) { row in
+                guard row.stage != .done else { return }
+                row.stage = .training
+                row.epoch = epoch.progress.epoch
+                row.epochs = epoch.progress.epochs
+                row.loss = epoch.progress.loss
+                row.samplesPerSecond = epoch.progress.samplesPerSecond
+            }
+            return []
+        case .attemptSucceeded(let success):
+            state.board?.update(client: success.client) {
+                $0.worker = success.provider.name
+                $0.stage = .done
+                $0.loss = success.loss ?? $0.loss
+                $0.samplesPerSecond = success.samplesPerSecond ?? $0.samplesPerSecond
+            }
+            if let board = state.board, board.finished == board.rows.count {
+                state.board?.note = "averaging and testing"
+            }
+            guard !terminal.isInteractive, state.asked <= Self.mostPlainLines else { return [] }
+            return [plain(success, rounds: state.rounds)]
+        case .attemptFailed(let failure):
+            if failure.next != .elsewhere {
+                state.board?.update(client: failure.client) { $0.stage = .failed(failure.message) }
+            }
+            var lines = [paint("  ✗ ", .red) + TextWidth.harmless(failure.line)]
+            // What the worker said last, unless that is what the line says already.
+            if let said = failure.standardErrorTail?.split(whereSeparator: \.isNewline).last,
+                !said.contains(failure.message), !failure.message.contains(said)
+            {
+                lines.append(paint("    it said: \(TextWidth.harmless(String(said)))", .dim))
+            }
+            return lines
+        case .stragglerFound(let straggler):
+            let name = straggler.provider?.name ?? "its worker"
+            return [
+                paint("  ! ", .yellow)
+                    + TextWidth.harmless(
+                        "round \(straggler.round), shard \(straggler.client): \(name) has taken "
+                            + "\(Figures.duration(straggler.seconds)), others \(Figures.duration(straggler.median)); "
+                            + "another worker gets it too")
+            ]
+        case .roundFinished(let metrics):
+            state.board = nil
+            guard metrics.round > 0 else { return [] }
+            let better = metrics.accuracy.map { accuracy in state.best.map { accuracy > $0 } ?? true } ?? false
+            if better { state.best = metrics.accuracy }
+            return [RunText.round(RunReport.Round(metrics), of: state.rounds, best: better, paint: paint)]
+        case .bestModel:
+            return []
+        case .comparisonStarted(let start):
+            state.noteStart = .now
+            let manner = start.reference == .onePlace ? "in one place" : "on one shard alone"
+            state.note =
+                "to compare: the same model \(manner), \(Figures.grouped(start.examples)) examples x \(start.passes) passes"
+            return terminal.isInteractive ? [] : [state.note ?? ""]
+        case .comparisonFinished:
+            state.note = nil
+            return []
+        case .fleetNotice(let notice):
+            let who = notice.provider.map { " (\($0.name))" } ?? ""
+            let text = TextWidth.harmless(notice.message + who)
+            return [notice.level == .warning ? paint("  ! ", .yellow) + text : "  " + text]
+        case .runFinished, .runInterrupted, .runFailed:
+            state.board = nil
+            state.note = nil
+            return []
+        }
+    }
+
+    private func started(_ run: RunEvent.RunStarted) -> [String] {
+        var first = "\(Figures.grouped(run.parameters)) parameters, \(Figures.grouped(run.trainExamples)) training and "
+        first +=
+            "\(Figures.grouped(run.testExamples)) test examples, \(RunText.counted(run.workers, "worker")) (\(run.fleet))"
+        if run.clientsPerRound < run.workers { first += ", \(run.clientsPerRound) a round" }
+        var lines = (terminal.isInteractive ? TextWidth.wrapped(first, to: terminal.columns) : [first])
+            .map { paint($0, .dim) }
+        if run.finishedRounds > 0 {
+            let accuracy = run.accuracy.map { ", accuracy \(Figures.percent($0))" } ?? ""
+            lines.append(paint("going on after round \(run.finishedRounds)\(accuracy)", .dim))
+        }
+        return lines
+    }
+
+    private func plain(_ success: RunEvent.AttemptSucceeded, rounds: Int) -> String {
+        let digits = String(rounds).count
+        var text = "round \(TextWidth.padded("\(success.round)", to: digits, right: true))/\(rounds)   "
+        text += "\(TextWidth.harmless(success.provider.name)), shard \(success.client)"
+        text += "   epoch \(epochs)/\(epochs)"
+        if let loss = success.loss { text += "   loss \(Figures.loss(loss))" }
+        if let rate = success.samplesPerSecond { text += "   \(Figures.grouped(Int(rate.rounded()))) samples/s" }
+        return text + "   \(Figures.duration(success.seconds))"
+    }
+}

@@ -1,0 +1,158 @@
+import Federation
+import Foundation
+import NeuralNetwork
+import Tensors
+import Yams
+
+/// The settings of a run: defaults, then the YAML file (or the settings of the run that is resumed), then options.
+///
+/// Everything that is wrong with any of them is found before anything is thrown.
+struct TrainSettings {
+    var configuration: RunConfiguration
+    /// What the run is called when it is not given a folder: the file's name without its ending.
+    var name: String
+
+    /// - Parameters:
+    ///   - file: the YAML file; paths in it are seen from its folder.
+    ///   - resumed: the `config.json` of the run to go on with.
+    ///   - given: options by key; paths in them are seen from the working folder.
+    init(file: String?, resumed: String?, given: [(key: String, text: String?)], golem: [String: String] = [:]) throws {
+        name = file.map { (($0 as NSString).lastPathComponent as NSString).deletingPathExtension } ?? "run"
+        let source = file ?? resumed
+        var mapping = Node.Mapping([])
+        if let source {
+            guard let node = try YAMLFile.read(source).mapping else {
+                throw DeMLError(
+                    .malformed, "the file is no list of settings", place: Paths.shown(source),
+                    hint: "write 'key: value' lines, as in examples/mnist-mlp.yaml")
+            }
+            mapping = node
+        }
+        var fromOptions: Set<String> = []
+        for case (let key, let text?) in given {
+            mapping[Node(key)] = Node(text, Tag(.implicit), Self.isText(key) ? .singleQuoted : .any)
+            fromOptions.insert(key)
+        }
+        if !golem.isEmpty {
+            var section = mapping["golem"]?.mapping ?? Node.Mapping([])
+            for (key, text) in golem.sorted(by: { $0.key < $1.key }) { section[Node(key)] = Node(text) }
+            mapping["golem"] = .mapping(section)
+        }
+
+        let fileFolder = source.map {
+            (Paths.resolved($0, from: Paths.workingFolder) as NSString).deletingLastPathComponent
+        }
+        func folder(of key: String) -> String {
+            fromOptions.contains(key) ? Paths.workingFolder : fileFolder ?? Paths.workingFolder
+        }
+        let decoded = try YAMLDecoder().decode(RunConfigurationFile.self, from: .mapping(mapping))
+        var configuration = decoded.configuration
+        var problems = decoded.problems
+        let broken = Set(problems.map(\.key))
+        problems += configuration.problems().filter { !broken.contains($0.key) }
+
+        // What the settings point to is looked for now, so that a missing file stands in the same list.
+        var found: [DeMLError] = []
+        func check(_ key: String, _ body: () throws(DeMLError) -> Void) {
+            guard !problems.contains(where: { $0.key == key }) else { return }
+            do throws(DeMLError) {
+                try body()
+            } catch {
+                found.append(error)
+                problems.append(ConfigurationProblem(key, error.summary))
+            }
+        }
+        var dataPath = ""
+        check("data") { () throws(DeMLError) in
+            dataPath = try Paths.dataset(configuration.data, from: folder(of: "data"))
+        }
+        if let weights = configuration.initialWeights {
+            let path = Paths.resolved(weights, from: folder(of: "initial_weights"))
+            configuration.initialWeights = path
+            check("initial_weights") { () throws(DeMLError) in
+                guard Files.exists(path) else {
+                    throw DeMLError(.notFound, "there is no such weights file", place: Paths.shown(path))
+                }
+            }
+        }
+        if case .path(let model) = configuration.model {
+            check("model") { () throws(DeMLError) in
+                let path = Paths.resolved(model, from: folder(of: "model"))
+                let loaded = try ModelFile(path: path)
+                configuration.model = .description(loaded.description)
+                if loaded.isWeights, configuration.initialWeights == nil { configuration.initialWeights = path }
+            }
+        }
+        guard problems.isEmpty else {
+            if problems.count == 1, let error = found.first { throw error }
+            throw ConfigurationError(problems.map { Self.named($0, fromOptions: fromOptions) })
+        }
+        configuration.data = dataPath
+        if let image = configuration.golem["image"] {
+            let from = golem["image"] == nil ? fileFolder ?? Paths.workingFolder : Paths.workingFolder
+            configuration.golem["image"] = Paths.resolved(image, from: from)
+        }
+        if let output = configuration.output {
+            configuration.output = Paths.resolved(output, from: folder(of: "output"))
+        }
+        self.configuration = configuration
+    }
+
+    /// Texts are quoted, so that a folder called 2024 or null stays one.
+    private static func isText(_ key: String) -> Bool {
+        ["data", "model", "initial_weights", "partition", "output", "label_column"].contains(key)
+    }
+
+    /// A problem of an option is named as the option was written.
+    private static func named(_ problem: ConfigurationProblem, fromOptions: Set<String>) -> ConfigurationProblem {
+        guard fromOptions.contains(problem.key) else { return problem }
+        let option: String
+        switch problem.key {
+        case "fleet": option = "on"
+        case "shuffle": option = "no-shuffle"
+        case "comparison": option = "no-comparison"
+        default: option = problem.key.replacingOccurrences(of: "_", with: "-")
+        }
+        return ConfigurationProblem("--" + option, problem.message)
+    }
+
+    /// A folder under `runs/` that does not exist yet: NAME, NAME-2, NAME-3, …
+    static func freshFolder(name: String) -> String {
+        let base = Paths.resolved("runs/" + name, from: Paths.workingFolder)
+        var candidate = base
+        var number = 2
+        while Files.exists(candidate) {
+            candidate = "\(base)-\(number)"
+            number += 1
+        }
+        return candidate
+    }
+}
+
+/// A model description out of a YAML or JSON file, an example with a `model`, or a weights file.
+struct ModelFile {
+    var description: ModelDescription
+    /// The file holds weights too.
+    var isWeights: Bool
+
+    init(path: String) throws(DeMLError) {
+        let place = Paths.shown(path)
+        let start = try Files.prefix(of: path, count: 16)
+        // A safetensors file begins with the header's length and "{", or is gzip-compressed.
+        if Gzip.isGzip(start) || (start.count > 8 && start[8] == UInt8(ascii: "{") && start[7] == 0) {
+            description = try Weights(Safetensors(contentsOf: path)).model
+            isWeights = true
+            return
+        }
+        let node = try YAMLFile.read(path)
+        guard let mapping = node.mapping else {
+            throw DeMLError(.malformed, "the file is no model description", place: place)
+        }
+        do {
+            description = try YAMLDecoder().decode(ModelDescription.self, from: mapping["model"] ?? node)
+            isWeights = false
+        } catch {
+            throw DeMLError(decoding: error, of: "the model description").at(place)
+        }
+    }
+}

@@ -1,0 +1,51 @@
+import Tensors
+import Yams
+
+/// A YAML or JSON file (JSON is YAML too) as a tree of nodes, with errors that say the line.
+enum YAMLFile {
+    /// More is not a settings file but a mistake.
+    static let maximumBytes = 16 << 20
+
+    static func read(_ path: String) throws(DeMLError) -> Node {
+        if Files.isDirectory(path) {
+            throw DeMLError(
+                .usage, "this is a folder, not a settings file", place: Paths.shown(path),
+                hint: "a run folder is continued by deml train --resume, a dataset is named by --data")
+        }
+        let bytes = try Files.read(path, maximumBytes: maximumBytes)
+        guard let text = String(validating: bytes, as: UTF8.self) else {
+            throw DeMLError(.malformed, "the file is not text in UTF-8", place: Paths.shown(path))
+        }
+        return try parse(text, place: Paths.shown(path))
+    }
+
+    static func parse(_ text: String, place: String) throws(DeMLError) -> Node {
+        do {
+            guard let node = try Yams.compose(yaml: text) else {
+                throw DeMLError(.malformed, "the file is empty", place: place)
+            }
+            return node
+        } catch let error as DeMLError {
+            throw error
+        } catch let error as YamlError {
+            throw DeMLError(.malformed, "this is not YAML: \(oneLine(error))", place: place)
+        } catch {
+            throw DeMLError(.malformed, "this is not YAML", place: place, cause: error)
+        }
+    }
+
+    /// Yams' messages draw the place over several lines; one line with the numbers is enough.
+    private static func oneLine(_ error: YamlError) -> String {
+        switch error {
+        case .scanner(let context, let problem, let mark, _), .parser(let context, let problem, let mark, _),
+            .composer(let context, let problem, let mark, _):
+            let before = context.map { "\($0.text) " } ?? ""
+            return "line \(mark.line), column \(mark.column): \(before)\(problem)"
+        case .duplicatedKeysInMapping(let duplicates, let context):
+            return
+                "line \(context.mark.line): the key \(duplicates.map { "\($0)" }.joined(separator: ", ")) stands there twice"
+        default:
+            return "\(error)".split(separator: "\n").joined(separator: "; ")
+        }
+    }
+}
