@@ -14,27 +14,28 @@ final class Storage {
     /// Bytes allocated so far.
     private(set) var byteCount = 0
 
-    /// Memory of this machine.
-    private static let physicalBytes: Int = {
-        let bytes = sysconf(Int32(_SC_PHYS_PAGES)).multipliedReportingOverflow(by: sysconf(Int32(_SC_PAGESIZE)))
-        return bytes.overflow || bytes.partialValue <= 0 ? Int.max : bytes.partialValue
-    }()
+    /// Of these, the bytes allocated since the system was last asked what it has left.
+    private var unasked = 0
 
     func allocate<Element: BitwiseCopyable>(
         _: Element.Type, _ count: Int
     ) throws(DeMLError) -> UnsafeMutablePointer<Element> {
         let (size, overflow) = max(count, 1).multipliedReportingOverflow(by: MemoryLayout<Element>.stride)
-        // Asked beforehand, because a system that promises more than it has ends the program when it is used.
+        // Asked beforehand: a system promises more than it has, and ends the program when that is used.
+        let asks = overflow || size >= 1 << 20 - unasked
+        let isFree = !overflow && (!asks || size <= availableMemory())
         var block: UnsafeMutableRawPointer?
-        guard !overflow, size <= Self.physicalBytes - byteCount, posix_memalign(&block, 64, size) == 0, let block else {
+        guard isFree, posix_memalign(&block, 64, size) == 0, let block else {
             throw DeMLError(
                 .tooLarge,
-                "the model's arrays need more than the \(Self.physicalBytes >> 20) MiB of memory of this machine",
-                hint: "a smaller batch needs less")
+                "the model's arrays need more memory than there is: \(byteCount >> 20) MiB are taken, the next needs "
+                    + "\((overflow ? Int.max : size) >> 20) MiB, and \(availableMemory() >> 20) MiB are free",
+                hint: "a smaller batch needs less; or take a machine with more memory")
         }
         memset(block, 0, size)
         blocks.append(block)
         byteCount += size
+        unasked = asks ? 0 : unasked + size
         return block.bindMemory(to: Element.self, capacity: count)
     }
 

@@ -7,14 +7,6 @@ import Tensors
     import Foundation
 #endif
 
-#if canImport(Glibc)
-    import Glibc
-#elseif canImport(Musl)
-    import Musl
-#elseif canImport(Darwin)
-    import Darwin
-#endif
-
 /// What a task is doing, for its report.
 public struct Stage: Sendable, Equatable {
     public var name: String
@@ -92,10 +84,10 @@ struct LoadedShard {
     var sha256: String
 }
 
-/// A file may not expand to more than half of this machine's memory: a worker that tried would be killed without a word.
+/// A file may not expand to more than half of the memory that is free: it is held once as it is read, and once as
+/// tensors.
 func maximumFileBytes() -> Int {
-    let memory = sysconf(Int32(_SC_PHYS_PAGES)) * sysconf(Int32(_SC_PAGESIZE))
-    return memory > 0 ? min(4 << 30, memory / 2) : 4 << 30
+    min(4 << 30, availableMemory() / 2)
 }
 
 func loadWeights(_ path: String, stage: inout Stage) throws(DeMLError) -> LoadedWeights {

@@ -1,7 +1,7 @@
 #!/bin/sh
 # The provider image: built twice in different folders with the same bytes, refused when damaged, equal to what
 # gvmkit-build computes, booted with and without AVX2 and FMA, with the delta that the host computes; and what a
-# requestor sees when the data is bad, the executable is missing, or the guest runs out of memory.
+# requestor sees when the data is bad, the executable is missing, the worker is killed, or the memory does not suffice.
 set -eu
 cd "$(dirname "$0")/../.."
 root=$(pwd -P)
@@ -132,8 +132,18 @@ guest missing "$image" -- /usr/local/bin/deml-walker train
 [ -z "$(ls "$scratch/out-missing")" ] || fail "a missing executable left something"
 
 "$python" Tests/system/worker/files.py "$folder" --model large --examples 20
+# Killed from outside: a shell that becomes the worker, after it has left somebody behind who waits for the report.
+# shellcheck disable=SC2016,SC2086  # the guest's shell expands; words on purpose
+guest killed "$image" -- /dev/busybox sh -c '/dev/busybox sh -c "until [ -s /golem/output/report.json ]; do :; done
+    /dev/busybox kill -9 $$" & exec "$@"' sh $program $train $files
+[ $code -eq 9 ] || fail "a killed worker ends with $code, wanted 9: $(cat "$scratch/out-killed/report.json")"
+[ "$(field "$scratch/out-killed/report.json" status)" = running ] || fail "no report says that the worker had begun"
+[ ! -e "$scratch/out-killed/delta.gz" ] || fail "a killed worker left a delta"
+
+# A guest that has given its last page may hang for minutes instead of killing anybody: the worker asks before.
 # shellcheck disable=SC2086
-guest memory --memory 192M "$image" -- $program $train $files
-[ $code -eq 9 ] || fail "running out of memory ends with $code, wanted 9: $(cat "$scratch/out-memory/report.json")"
-[ "$(field "$scratch/out-memory/report.json" status)" = running ] || fail "no report says that the worker had begun"
+guest memory --memory 256M "$image" -- $program $train $files
+[ $code -eq 65 ] || fail "too little memory ends with $code, wanted 65: $(cat "$scratch/out-memory/report.json")"
+field "$scratch/out-memory/report.json" message
+field "$scratch/out-memory/report.json" message | grep -q "MiB are free" || fail "the report does not blame the memory"
 step "done"
