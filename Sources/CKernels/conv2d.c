@@ -145,7 +145,7 @@ DEML_BODY(conv2d_weight_gradient) {
         deml_sink_put(worker->kernels, a->weight_sink, &update, begin * out, (rows_end - begin) * out, rows);
     }
     if (end > weight_rows && a->bias_sink)
-        deml_bias_gradient(worker->kernels, s->batch * a->oh * a->ow, out, a->dy, a->bias_sink, padded);
+        deml_bias_gradient(worker->kernels, s->batch * a->oh * a->ow, 0, out, out, a->dy, a->bias_sink, padded);
 }
 
 void deml_conv2d_weight_gradient(deml_pool *pool, const deml_conv2d *shape, const float *x, const float *dy,

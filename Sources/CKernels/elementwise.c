@@ -73,7 +73,7 @@ void deml_dropout(deml_pool *pool, const deml_random *random, float p, long coun
     const double threshold = (double)p * 4294967296.0;
     const deml_dropout_arguments a = {*random, threshold >= 4294967295.0 ? UINT32_MAX : (uint32_t)threshold,
                                       p < 1 ? 1 / (1 - p) : 0, x, y};
-    RUN(dropout, &a, count, 64, 3, 0);
+    RUN(dropout, &a, count, 64, 9, 0);
 }
 
 // MARK: Pooling

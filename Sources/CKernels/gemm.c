@@ -145,24 +145,60 @@ void deml_gemm(deml_pool *pool, long m, long n, long k, const float *a, long lda
     if (m > 0) gemm(pool, &arguments);
 }
 
-// MARK: Linear layers
-
-void deml_linear_forward(deml_pool *pool, long batch, long in, long out, const float *x, const float *weights,
-                         const float *bias, deml_activation activation, float *y) {
-    const gemm_arguments arguments = {
-        {.a = x, .group = batch, .row_stride = in, .segments = 1, .run = in, .step = 1, .b = weights,
-         .b_stride = out, .init = bias, .c = y, .c_stride = out, .relu = activation == DEML_RELU}, batch, out};
-    if (batch > 0) gemm(pool, &arguments);
-}
+// MARK: Linear layers. Weights lie in blocks of DEML_LINEAR_BLOCK outputs: block[in][outputs of the block].
 
 typedef struct {
     long batch, in, out;
-    const float *x, *dy, *weights;
-    float *dx;
+    const float *x, *dy, *weights, *bias;
+    float *y, *dx;
+    bool relu;
     const deml_sink *weight_sink, *bias_sink;
 } linear_arguments;
 
 enum { ROWS_AT_ONCE = 48 };
+
+/// Whether threads share the outputs of a layer rather than its rows. Then a thread reads and updates weights that no other
+/// does, which stay in its cache. A block is never divided: there must be enough of them to give each about the same.
+static bool shares_outputs(const deml_pool *pool, long out) {
+    const long blocks = deml_ceil_div(out, DEML_LINEAR_BLOCK), threads = deml_pool_threads(pool);
+    return deml_ceil_div(blocks, threads) * threads * DEML_LINEAR_BLOCK <= out + out / 4;
+}
+
+/// Rows (examples) begin ..< end of outputs first ..< last, whole blocks.
+static void forward_part(const linear_arguments *a, long begin, long end, long first, long last, deml_worker *worker) {
+    for (long o = first; o < last; o += DEML_LINEAR_BLOCK) {
+        const long width = deml_min(DEML_LINEAR_BLOCK, a->out - o);
+        const deml_product p = {.a = a->x, .group = a->batch, .row_stride = a->in, .segments = 1, .run = a->in, .step = 1,
+                                .b = a->weights + o * a->in, .b_stride = width, .init = a->bias ? a->bias + o : NULL,
+                                .c = a->y + o, .c_stride = a->out, .relu = a->relu};
+        deml_product_rows(worker->kernels, &p, begin, end, width, worker->scratch);
+    }
+}
+
+/// Elements: examples.
+DEML_BODY(linear_forward_rows) {
+    const linear_arguments *a = arguments;
+    forward_part(a, begin, end, 0, a->out, worker);
+}
+
+/// Elements: outputs.
+DEML_BODY(linear_forward_outputs) {
+    const linear_arguments *a = arguments;
+    forward_part(a, 0, a->batch, begin, end, worker);
+}
+
+void deml_linear_forward(deml_pool *pool, long batch, long in, long out, const float *x, const float *weights,
+                         const float *bias, deml_activation activation, float *y) {
+    const linear_arguments a = {.batch = batch, .in = in, .out = out, .x = x, .weights = weights, .bias = bias, .y = y,
+                                .relu = activation == DEML_RELU};
+    const long scratch = deml_product_scratch(deml_pool_kernels(pool), 1, in), threads = deml_pool_threads(pool);
+    const double operations = 2.0 * (double)in / 16;
+    if (shares_outputs(pool, out))
+        deml_run(pool, linear_forward_outputs, &a, out, DEML_LINEAR_BLOCK, operations * (double)batch, scratch);
+    else
+        deml_run(pool, linear_forward_rows, &a, batch, deml_min(6, deml_ceil_div(batch, threads)),
+                 operations * (double)out, scratch);
+}
 
 /// Columns begin ..< end of dx (inputs). dxᵀ = weights · dyᵀ, so that lanes run over the batch and the weights are
 /// read where they are; only dy and dx, which are small, are transposed. scratch: dyᵀ, a block of dxᵀ.
@@ -170,15 +206,22 @@ DEML_BODY(linear_input_gradient) {
     const linear_arguments *a = arguments;
     const deml_kernels *kernels = worker->kernels;
     const long width = deml_ceil_div(a->batch, kernels->lanes) * kernels->lanes;
+    const long blocks = a->out / DEML_LINEAR_BLOCK, whole = blocks * DEML_LINEAR_BLOCK, rest = a->out - whole;
     float *dyt = (float *)worker->scratch, *dxt = dyt + a->out * width;
     char *scratch = (char *)(dxt + ROWS_AT_ONCE * width);
     for (long o = 0; o < a->out; o++)
         for (long b = 0; b < width; b++) dyt[o * width + b] = b < a->batch ? a->dy[b * a->out + o] : 0;
     for (long i = begin; i < end; i += ROWS_AT_ONCE) {
         const long rows = deml_min(ROWS_AT_ONCE, end - i);
-        const deml_product p = {.a = a->weights + i * a->out, .group = rows, .row_stride = a->out, .segments = 1,
-                                .run = a->out, .step = 1, .b = dyt, .b_stride = width, .c = dxt, .c_stride = width};
-        deml_product_rows(kernels, &p, 0, rows, width, scratch);
+        deml_product p = {.a = a->weights + i * DEML_LINEAR_BLOCK, .group = rows, .row_stride = DEML_LINEAR_BLOCK,
+                          .segments = blocks, .run = DEML_LINEAR_BLOCK, .segment = a->in * DEML_LINEAR_BLOCK, .step = 1,
+                          .b = dyt, .b_stride = width, .c = dxt, .c_stride = width};
+        if (blocks > 0) deml_product_rows(kernels, &p, 0, rows, width, scratch);
+        // The last block has shorter rows; its part of the sums goes on from the others'.
+        p.a = a->weights + whole * a->in + i * rest, p.row_stride = rest, p.segments = 1, p.run = rest;
+        p.b = dyt + whole * width;
+        if (blocks > 0) p.init = dxt, p.init_stride = width;
+        if (rest > 0) deml_product_rows(kernels, &p, 0, rows, width, scratch);
         for (long b = 0; b < a->batch; b++)
             for (long r = 0; r < rows; r++) a->dx[b * a->in + i + r] = dxt[r * width + b];
     }
@@ -193,31 +236,53 @@ void deml_linear_input_gradient(deml_pool *pool, long batch, long in, long out, 
                  deml_product_scratch(deml_pool_kernels(pool), 1, out));
 }
 
-/// Rows begin ..< end of the weights' gradient (inputs); row `in` is the bias. A block of rows at a time goes into its
-/// sink while it is in the first cache.
-DEML_BODY(linear_weight_gradient) {
-    const linear_arguments *a = arguments;
+/// Rows (inputs) begin ..< end of the gradient of the weights of outputs first ..< last, whole blocks. Some rows of a
+/// block at a time go into the sink while they are in the first cache.
+static void weight_gradient_part(const linear_arguments *a, long begin, long end, long first, long last,
+                                 deml_worker *worker) {
     const deml_kernels *kernels = worker->kernels;
+    const deml_sink *sink = a->weight_sink;
     float *block = (float *)worker->scratch;
-    char *scratch = (char *)(block + ROWS_AT_ONCE * a->out);
+    char *scratch = (char *)(block + ROWS_AT_ONCE * DEML_LINEAR_BLOCK);
     deml_update update;
-    if (a->weight_sink->optimizer) update = deml_update_prepare(a->weight_sink->optimizer);
-    const long rows_end = deml_min(end, a->in);
-    for (long i = begin; i < rows_end; i += ROWS_AT_ONCE) {
-        const long rows = deml_min(ROWS_AT_ONCE, rows_end - i);
-        float *gradient = a->weight_sink->gradient ? a->weight_sink->gradient + i * a->out : block;
-        const deml_product p = {.a = a->x + i, .group = rows, .row_stride = 1, .segments = 1, .run = a->batch,
-                                .step = a->in, .b = a->dy, .b_stride = a->out, .c = gradient, .c_stride = a->out};
-        deml_product_rows(kernels, &p, 0, rows, a->out, scratch);
-        deml_sink_put(kernels, a->weight_sink, &update, i * a->out, rows * a->out, gradient);
-    }
-    if (end > a->in && a->bias_sink) deml_bias_gradient(kernels, a->batch, a->out, a->dy, a->bias_sink, block);
+    if (sink->optimizer) update = deml_update_prepare(sink->optimizer);
+    for (long i = begin; i < end; i += ROWS_AT_ONCE)
+        for (long o = first; o < last; o += DEML_LINEAR_BLOCK) {
+            const long rows = deml_min(ROWS_AT_ONCE, end - i), width = deml_min(DEML_LINEAR_BLOCK, a->out - o);
+            const long offset = o * a->in + i * width;
+            float *gradient = sink->gradient ? sink->gradient + offset : block;
+            const deml_product p = {.a = a->x + i, .group = rows, .row_stride = 1, .segments = 1, .run = a->batch,
+                                    .step = a->in, .b = a->dy + o, .b_stride = a->out, .c = gradient, .c_stride = width};
+            deml_product_rows(kernels, &p, 0, rows, width, scratch);
+            deml_sink_put(kernels, sink, &update, offset, rows * width, gradient);
+        }
+}
+
+/// Elements: inputs, then the bias.
+DEML_BODY(linear_weight_gradient_rows) {
+    const linear_arguments *a = arguments;
+    weight_gradient_part(a, begin, deml_min(end, a->in), 0, a->out, worker);
+    if (end > a->in && a->bias_sink)
+        deml_bias_gradient(worker->kernels, a->batch, 0, a->out, a->out, a->dy, a->bias_sink, (float *)worker->scratch);
+}
+
+/// Elements: outputs, each with its bias.
+DEML_BODY(linear_weight_gradient_outputs) {
+    const linear_arguments *a = arguments;
+    weight_gradient_part(a, 0, a->in, begin, end, worker);
+    if (a->bias_sink)
+        deml_bias_gradient(worker->kernels, a->batch, begin, end, a->out, a->dy, a->bias_sink,
+                           (float *)worker->scratch);
 }
 
 void deml_linear_weight_gradient(deml_pool *pool, long batch, long in, long out, const float *x, const float *dy,
                                  const deml_sink *weights, const deml_sink *bias) {
     const linear_arguments a = {.batch = batch, .in = in, .out = out, .x = x, .dy = dy, .weight_sink = weights,
                                 .bias_sink = bias};
-    deml_run(pool, linear_weight_gradient, &a, in + 1, 6, 2.0 * (double)out * (double)batch / 16,
-             ROWS_AT_ONCE * out * (long)sizeof(float) + deml_product_scratch(deml_pool_kernels(pool), 1, batch));
+    const double operations = 2.0 * (double)batch / 16;
+    const long block = deml_max(ROWS_AT_ONCE * DEML_LINEAR_BLOCK, out) * (long)sizeof(float);
+    const long scratch = block + deml_product_scratch(deml_pool_kernels(pool), 1, batch);
+    if (shares_outputs(pool, out))
+        deml_run(pool, linear_weight_gradient_outputs, &a, out, DEML_LINEAR_BLOCK, operations * (double)in, scratch);
+    else deml_run(pool, linear_weight_gradient_rows, &a, in + 1, 6, operations * (double)out, scratch);
 }

@@ -143,8 +143,8 @@ long deml_product_scratch(const deml_kernels *kernels, long segments, long run);
 /// Gives a finished gradient to a sink: elements at `offset` of the parameter.
 void deml_sink_put(const deml_kernels *kernels, const deml_sink *sink, const deml_update *update, long offset,
                    long count, const float *gradient);
-/// The bias's gradient, column sums of dy[rows][count], into its sink. `scratch`: count floats.
-void deml_bias_gradient(const deml_kernels *kernels, long rows, long count, const float *dy, const deml_sink *sink,
-                        float *scratch);
+/// The bias's gradient, sums of columns begin ..< end of dy[rows][stride], into its sink. `scratch`: so many floats.
+void deml_bias_gradient(const deml_kernels *kernels, long rows, long begin, long end, long stride, const float *dy,
+                        const deml_sink *sink, float *scratch);
 
 #endif

@@ -38,10 +38,12 @@ static void transpose_each(deml_pool *pool, long count, long rows, long columns,
 }
 
 void deml_linear_weights_import(deml_pool *pool, long in, long out, const float *torch, float *ours) {
-    deml_transpose(pool, out, in, torch, ours);
+    for (long o = 0; o < out; o += DEML_LINEAR_BLOCK)
+        deml_transpose(pool, deml_min(DEML_LINEAR_BLOCK, out - o), in, torch + o * in, ours + o * in);
 }
 void deml_linear_weights_export(deml_pool *pool, long in, long out, const float *ours, float *torch) {
-    deml_transpose(pool, in, out, ours, torch);
+    for (long o = 0; o < out; o += DEML_LINEAR_BLOCK)
+        deml_transpose(pool, in, deml_min(DEML_LINEAR_BLOCK, out - o), ours + o * in, torch + o * in);
 }
 
 // [out][in][pixels] <-> [pixels][in][out], once per training: no need to be quick.
@@ -97,7 +99,7 @@ DEML_BODY(gather_f32) { gather(arguments, false, begin, end, worker); }
 
 static void run_gather(deml_pool *pool, deml_body *body, long batch, const deml_gather_arguments *a) {
     const long size = a->channels * a->pixels;
-    deml_run(pool, body, a, batch, 1, (double)size, a->channels == 1 ? 0 : size * (long)sizeof(float));
+    deml_run(pool, body, a, batch, 1, 2.5 * (double)size, a->channels == 1 ? 0 : size * (long)sizeof(float));
 }
 void deml_gather_u8(deml_pool *pool, long batch, long channels, long pixels, const uint8_t *from,
                     const int64_t *indices, const float *scale, const float *shift, float *to) {

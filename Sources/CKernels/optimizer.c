@@ -46,10 +46,10 @@ void deml_sink_put(const deml_kernels *kernels, const deml_sink *sink, const dem
         update_range(kernels, update, offset, count, gradient, sink->value, sink->state1, sink->state2);
 }
 
-void deml_bias_gradient(const deml_kernels *kernels, long rows, long count, const float *dy, const deml_sink *sink,
-                        float *scratch) {
+void deml_bias_gradient(const deml_kernels *kernels, long rows, long begin, long end, long stride, const float *dy,
+                        const deml_sink *sink, float *scratch) {
     deml_update update;
     if (sink->optimizer) update = deml_update_prepare(sink->optimizer);
-    kernels->column_sums(rows, count, count, dy, scratch, false);
-    deml_sink_put(kernels, sink, &update, 0, count, scratch);
+    kernels->column_sums(rows, end - begin, stride, dy + begin, scratch, false);
+    deml_sink_put(kernels, sink, &update, begin, end - begin, scratch);
 }

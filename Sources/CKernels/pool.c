@@ -15,8 +15,8 @@ enum {
     SPINS = 2000,         // some tens of microseconds: longer than the gaps between kernels of a training step
     YIELDS = 20,          // then let others run before sleeping
 };
-/// Work too small to be worth waking another thread, in rough operations (about 3 µs).
-static const double operations_per_thread = 50e3;
+/// Work too small to be worth waking another thread, in operations of which a processor does some 8 a nanosecond (3 µs).
+static const double operations_per_thread = 25e3;
 
 typedef struct {
     struct deml_pool *pool;

@@ -6,7 +6,7 @@ final class Parameter {
     /// How the kernels keep what torch keeps otherwise.
     enum Order {
         case torch
-        /// torch [out][in], here [in][out].
+        /// torch [out][in], here blocks of [in][64 outputs].
         case linear(in: Int, out: Int)
         /// torch [out][in][kh][kw], here [kh][kw][in][out].
         case conv2d(in: Int, out: Int, kernel: Size2D)

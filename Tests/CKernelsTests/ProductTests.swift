@@ -50,13 +50,16 @@ import Testing
         for b in 0..<batch {
             for o in 0..<out {
                 var sum = bias[o]
-                for i in 0..<inputs { sum = fused(x[b * inputs + i], weights[i * out + o], sum) }
+                for i in 0..<inputs {
+                    sum = fused(x[b * inputs + i], weights[weightIndex(i, o, inputs, out)], sum)
+                }
                 y[b * out + o] = sum > 0 ? sum : 0
             }
             for i in 0..<inputs {
                 for o in 0..<out {
-                    dx[b * inputs + i] = fused(weights[i * out + o], dy[b * out + o], dx[b * inputs + i])
-                    dweights[i * out + o] = fused(x[b * inputs + i], dy[b * out + o], dweights[i * out + o])
+                    let w = weightIndex(i, o, inputs, out)
+                    dx[b * inputs + i] = fused(weights[w], dy[b * out + o], dx[b * inputs + i])
+                    dweights[w] = fused(x[b * inputs + i], dy[b * out + o], dweights[w])
                 }
             }
             for o in 0..<out { dbias[o] += dy[b * out + o] }

@@ -48,6 +48,13 @@ struct Random {
     }
 }
 
+/// Where the kernels keep the weight of input `i` and output `o`: in blocks of outputs.
+func weightIndex(_ i: Int, _ o: Int, _ inputs: Int, _ out: Int) -> Int {
+    let block = Int(DEML_LINEAR_BLOCK)
+    let first = o / block * block
+    return first * inputs + i * min(block, out - first) + o - first
+}
+
 /// The first place where two arrays differ in any bit; nil if there is none.
 func firstDifference(_ a: [Float], _ b: [Float]) -> String? {
     guard a.count == b.count else { return "counts \(a.count) and \(b.count)" }

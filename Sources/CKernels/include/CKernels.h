@@ -49,7 +49,7 @@ long deml_pool_scratch_bytes(const deml_pool *pool);
 
 /// to[column][row] = from[row][column].
 void deml_transpose(deml_pool *pool, long rows, long columns, const float *from, float *to);
-/// torch's Linear.weight [out][in] to ours [in][out], and back.
+/// torch's Linear.weight [out][in] to our blocks (DEML_LINEAR_BLOCK), and back.
 void deml_linear_weights_import(deml_pool *pool, long in, long out, const float *torch, float *ours);
 void deml_linear_weights_export(deml_pool *pool, long in, long out, const float *ours, float *torch);
 /// torch's Conv2d.weight [out][in][kh][kw] to ours [kh][kw][in][out], and back.
@@ -103,13 +103,18 @@ typedef enum {
     DEML_IDENTITY = 0, DEML_RELU, DEML_LEAKY_RELU, DEML_GELU, DEML_TANH, DEML_SIGMOID
 } deml_activation;
 
-/// y[batch][out] = f(x[batch][in] · weights[in][out] + bias[out]); f: DEML_IDENTITY or DEML_RELU; bias may be NULL.
+/// Weights of linear layers lie in blocks of so many outputs, one block after the other (the last may be smaller):
+/// block[in][outputs of the block]. Weight (i, o) is at o0·in + i·width + (o - o0), where o0 is the block's first output.
+/// What one thread works on is contiguous then, and so is what the inner loop reads.
+enum { DEML_LINEAR_BLOCK = 64 };
+
+/// y[batch][out] = f(x[batch][in] · weights + bias[out]); f: DEML_IDENTITY or DEML_RELU; bias may be NULL.
 void deml_linear_forward(deml_pool *pool, long batch, long in, long out, const float *x, const float *weights,
                          const float *bias, deml_activation activation, float *y);
 /// dx[batch][in] = dy[batch][out] · weightsᵀ.
 void deml_linear_input_gradient(deml_pool *pool, long batch, long in, long out, const float *dy, const float *weights,
                                 float *dx);
-/// dweights[in][out] = x[batch][in]ᵀ · dy[batch][out]; dbias[out] = sum of dy over the batch (`bias` may be NULL).
+/// dweights = x[batch][in]ᵀ · dy[batch][out], in blocks as the weights; dbias[out] = sum of dy over the batch (`bias` may be NULL).
 void deml_linear_weight_gradient(deml_pool *pool, long batch, long in, long out, const float *x, const float *dy,
                                  const deml_sink *weights, const deml_sink *bias);
 
