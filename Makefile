@@ -6,15 +6,18 @@ BUILD := .build/release
 STATIC := .build-static/release
 SWIFT_PACKAGES := zlib1g-dev libsqlite3-dev
 TEST_PYTHON := .venv-test
+# Of the Golem Network that `make testnet` starts.
+PROVIDERS := 3
 # More options for `make train`, for example TRAIN_OPTIONS="--output runs/mine --seed 1".
 TRAIN_OPTIONS :=
 TEST_REQUIREMENTS := numpy==2.4.6 safetensors==0.8.0 torch==2.13.0
 
-.PHONY: help build worker image train train-golem test lint test-unit test-system bench format clean
+.PHONY: help build worker image train train-golem testnet test lint test-unit test-system bench format clean
 
 help:
 	@echo "make train   train MNIST on three workers, compare with one place, write runs/mnist-mlp/report.html"
 	@echo "make train-golem  the same on three rented machines of a Golem Network on this computer"
+	@echo "make testnet a Golem Network on this computer, until Ctrl-C; prints what to export (PROVIDERS=3)"
 	@echo "make test    everything: format, unit tests, whole-system tests"
 	@echo "make build   deml and deml-worker in $(BUILD)"
 	@echo "make worker  the static deml-worker in $(STATIC)"
@@ -45,6 +48,9 @@ train: build
 # A Golem Network on loopback, the image, three rented machines; then the same training here, byte for byte.
 train-golem: build image
 	DEML=$$PWD/$(BUILD)/deml DEML_WORKER_STATIC=$$PWD/$(STATIC)/deml-worker Tests/system/run golem_train
+
+testnet:
+	@exec Tests/testnet/up --providers $(PROVIDERS)
 
 test: lint test-unit test-system
 

@@ -145,7 +145,7 @@ void deml_gemm(deml_pool *pool, long m, long n, long k, const float *a, long lda
     if (m > 0) gemm(pool, &arguments);
 }
 
-// MARK: Linear layers. Weights lie in blocks of DEML_LINEAR_BLOCK outputs: block[in][outputs of the block].
+// MARK: Linear layers. Weights lie in blocks of outputs: block[in][outputs of the block].
 
 typedef struct {
     long batch, in, out;
@@ -155,19 +155,29 @@ typedef struct {
     const deml_sink *weight_sink, *bias_sink;
 } linear_arguments;
 
-enum { ROWS_AT_ONCE = 48 };
+enum { ROWS_AT_ONCE = 48, WEIGHT_GRADIENT_BLOCK = ROWS_AT_ONCE * 2 * DEML_LINEAR_BLOCK };
 
-/// Whether threads share the outputs of a layer rather than its rows. Then a thread reads and updates weights that no other
+long deml_linear_block(long out, long first) {
+    return out - first < 2 * DEML_LINEAR_BLOCK ? out - first : DEML_LINEAR_BLOCK;
+}
+
+static long block_count(long out) { return deml_max(1, out / DEML_LINEAR_BLOCK); }
+
+/// The first output of a block; of the one after the last, the number of outputs.
+static long block_begin(long out, long block) { return block < block_count(out) ? block * DEML_LINEAR_BLOCK : out; }
+
+/// Whether threads share the blocks of a layer rather than its rows. Then a thread reads and updates weights that no other
 /// does, which stay in its cache. A block is never divided: there must be enough of them to give each about the same.
-static bool shares_outputs(const deml_pool *pool, long out) {
-    const long blocks = deml_ceil_div(out, DEML_LINEAR_BLOCK), threads = deml_pool_threads(pool);
-    return deml_ceil_div(blocks, threads) * threads * DEML_LINEAR_BLOCK <= out + out / 4;
+static bool shares_blocks(const deml_pool *pool, long out) {
+    const long threads = deml_pool_threads(pool), most = deml_ceil_div(block_count(out), threads) - 1;
+    return (most * DEML_LINEAR_BLOCK + deml_linear_block(out, block_begin(out, block_count(out) - 1))) * threads <=
+           out + out / 4;
 }
 
 /// Rows (examples) begin ..< end of outputs first ..< last, whole blocks.
 static void forward_part(const linear_arguments *a, long begin, long end, long first, long last, deml_worker *worker) {
-    for (long o = first; o < last; o += DEML_LINEAR_BLOCK) {
-        const long width = deml_min(DEML_LINEAR_BLOCK, a->out - o);
+    for (long o = first, width; o < last; o += width) {
+        width = deml_linear_block(a->out, o);
         const deml_product p = {.a = a->x, .group = a->batch, .row_stride = a->in, .segments = 1, .run = a->in, .step = 1,
                                 .b = a->weights + o * a->in, .b_stride = width, .init = a->bias ? a->bias + o : NULL,
                                 .c = a->y + o, .c_stride = a->out, .relu = a->relu};
@@ -181,10 +191,10 @@ DEML_BODY(linear_forward_rows) {
     forward_part(a, begin, end, 0, a->out, worker);
 }
 
-/// Elements: outputs.
-DEML_BODY(linear_forward_outputs) {
+/// Elements: blocks.
+DEML_BODY(linear_forward_blocks) {
     const linear_arguments *a = arguments;
-    forward_part(a, 0, a->batch, begin, end, worker);
+    forward_part(a, 0, a->batch, block_begin(a->out, begin), block_begin(a->out, end), worker);
 }
 
 void deml_linear_forward(deml_pool *pool, long batch, long in, long out, const float *x, const float *weights,
@@ -193,8 +203,9 @@ void deml_linear_forward(deml_pool *pool, long batch, long in, long out, const f
                                 .relu = activation == DEML_RELU};
     const long scratch = deml_product_scratch(deml_pool_kernels(pool), 1, in), threads = deml_pool_threads(pool);
     const double operations = 2.0 * (double)in / 16;
-    if (shares_outputs(pool, out))
-        deml_run(pool, linear_forward_outputs, &a, out, DEML_LINEAR_BLOCK, operations * (double)batch, scratch);
+    if (shares_blocks(pool, out))
+        deml_run(pool, linear_forward_blocks, &a, block_count(out), 1, operations * DEML_LINEAR_BLOCK * (double)batch,
+                 scratch);
     else
         deml_run(pool, linear_forward_rows, &a, batch, deml_min(6, deml_ceil_div(batch, threads)),
                  operations * (double)out, scratch);
@@ -206,7 +217,9 @@ DEML_BODY(linear_input_gradient) {
     const linear_arguments *a = arguments;
     const deml_kernels *kernels = worker->kernels;
     const long width = deml_ceil_div(a->batch, kernels->lanes) * kernels->lanes;
-    const long blocks = a->out / DEML_LINEAR_BLOCK, whole = blocks * DEML_LINEAR_BLOCK, rest = a->out - whole;
+    // A last block of another width is a product of its own, whose sums go on from the others'.
+    const long blocks = a->out % DEML_LINEAR_BLOCK ? block_count(a->out) - 1 : block_count(a->out);
+    const long whole = blocks * DEML_LINEAR_BLOCK, rest = a->out - whole;
     float *dyt = (float *)worker->scratch, *dxt = dyt + a->out * width;
     char *scratch = (char *)(dxt + ROWS_AT_ONCE * width);
     for (long o = 0; o < a->out; o++)
@@ -217,7 +230,6 @@ DEML_BODY(linear_input_gradient) {
                           .segments = blocks, .run = DEML_LINEAR_BLOCK, .segment = a->in * DEML_LINEAR_BLOCK, .step = 1,
                           .b = dyt, .b_stride = width, .c = dxt, .c_stride = width};
         if (blocks > 0) deml_product_rows(kernels, &p, 0, rows, width, scratch);
-        // The last block has shorter rows; its part of the sums goes on from the others'.
         p.a = a->weights + whole * a->in + i * rest, p.row_stride = rest, p.segments = 1, p.run = rest;
         p.b = dyt + whole * width;
         if (blocks > 0) p.init = dxt, p.init_stride = width;
@@ -243,12 +255,13 @@ static void weight_gradient_part(const linear_arguments *a, long begin, long end
     const deml_kernels *kernels = worker->kernels;
     const deml_sink *sink = a->weight_sink;
     float *block = (float *)worker->scratch;
-    char *scratch = (char *)(block + ROWS_AT_ONCE * DEML_LINEAR_BLOCK);
+    char *scratch = (char *)(block + WEIGHT_GRADIENT_BLOCK);
     deml_update update;
     if (sink->optimizer) update = deml_update_prepare(sink->optimizer);
     for (long i = begin; i < end; i += ROWS_AT_ONCE)
-        for (long o = first; o < last; o += DEML_LINEAR_BLOCK) {
-            const long rows = deml_min(ROWS_AT_ONCE, end - i), width = deml_min(DEML_LINEAR_BLOCK, a->out - o);
+        for (long o = first, width; o < last; o += width) {
+            const long rows = deml_min(ROWS_AT_ONCE, end - i);
+            width = deml_linear_block(a->out, o);
             const long offset = o * a->in + i * width;
             float *gradient = sink->gradient ? sink->gradient + offset : block;
             const deml_product p = {.a = a->x + i, .group = rows, .row_stride = 1, .segments = 1, .run = a->batch,
@@ -266,12 +279,13 @@ DEML_BODY(linear_weight_gradient_rows) {
         deml_bias_gradient(worker->kernels, a->batch, 0, a->out, a->out, a->dy, a->bias_sink, (float *)worker->scratch);
 }
 
-/// Elements: outputs, each with its bias.
-DEML_BODY(linear_weight_gradient_outputs) {
+/// Elements: blocks, each with its biases.
+DEML_BODY(linear_weight_gradient_blocks) {
     const linear_arguments *a = arguments;
-    weight_gradient_part(a, 0, a->in, begin, end, worker);
+    const long first = block_begin(a->out, begin), last = block_begin(a->out, end);
+    weight_gradient_part(a, 0, a->in, first, last, worker);
     if (a->bias_sink)
-        deml_bias_gradient(worker->kernels, a->batch, begin, end, a->out, a->dy, a->bias_sink,
+        deml_bias_gradient(worker->kernels, a->batch, first, last, a->out, a->dy, a->bias_sink,
                            (float *)worker->scratch);
 }
 
@@ -280,9 +294,11 @@ void deml_linear_weight_gradient(deml_pool *pool, long batch, long in, long out,
     const linear_arguments a = {.batch = batch, .in = in, .out = out, .x = x, .dy = dy, .weight_sink = weights,
                                 .bias_sink = bias};
     const double operations = 2.0 * (double)batch / 16;
-    const long block = deml_max(ROWS_AT_ONCE * DEML_LINEAR_BLOCK, out) * (long)sizeof(float);
+    const long block = deml_max(WEIGHT_GRADIENT_BLOCK, out) * (long)sizeof(float);
     const long scratch = block + deml_product_scratch(deml_pool_kernels(pool), 1, batch);
-    if (shares_outputs(pool, out))
-        deml_run(pool, linear_weight_gradient_outputs, &a, out, DEML_LINEAR_BLOCK, operations * (double)in, scratch);
-    else deml_run(pool, linear_weight_gradient_rows, &a, in + 1, 6, operations * (double)out, scratch);
+    if (shares_blocks(pool, out))
+        deml_run(pool, linear_weight_gradient_blocks, &a, block_count(out), 1,
+                 operations * DEML_LINEAR_BLOCK * (double)in, scratch);
+    else
+        deml_run(pool, linear_weight_gradient_rows, &a, in + 1, 6, operations * (double)out, scratch);
 }

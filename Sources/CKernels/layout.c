@@ -38,12 +38,12 @@ static void transpose_each(deml_pool *pool, long count, long rows, long columns,
 }
 
 void deml_linear_weights_import(deml_pool *pool, long in, long out, const float *torch, float *ours) {
-    for (long o = 0; o < out; o += DEML_LINEAR_BLOCK)
-        deml_transpose(pool, deml_min(DEML_LINEAR_BLOCK, out - o), in, torch + o * in, ours + o * in);
+    for (long o = 0; o < out; o += deml_linear_block(out, o))
+        deml_transpose(pool, deml_linear_block(out, o), in, torch + o * in, ours + o * in);
 }
 void deml_linear_weights_export(deml_pool *pool, long in, long out, const float *ours, float *torch) {
-    for (long o = 0; o < out; o += DEML_LINEAR_BLOCK)
-        deml_transpose(pool, in, deml_min(DEML_LINEAR_BLOCK, out - o), ours + o * in, torch + o * in);
+    for (long o = 0; o < out; o += deml_linear_block(out, o))
+        deml_transpose(pool, in, deml_linear_block(out, o), ours + o * in, torch + o * in);
 }
 
 // [out][in][pixels] <-> [pixels][in][out], once per training: no need to be quick.

@@ -48,11 +48,12 @@ struct Random {
     }
 }
 
-/// Where the kernels keep the weight of input `i` and output `o`: in blocks of outputs.
+/// Where the kernels keep the weight of input `i` and output `o`: in blocks of 64 outputs, the last with what is left.
 func weightIndex(_ i: Int, _ o: Int, _ inputs: Int, _ out: Int) -> Int {
-    let block = Int(DEML_LINEAR_BLOCK)
-    let first = o / block * block
-    return first * inputs + i * min(block, out - first) + o - first
+    let blocks = max(1, out / 64)
+    let first = min(o / 64, blocks - 1) * 64
+    let width = first == (blocks - 1) * 64 ? out - first : 64
+    return first * inputs + i * width + o - first
 }
 
 /// The first place where two arrays differ in any bit; nil if there is none.

@@ -319,7 +319,7 @@ def main():
             while not stop.is_set():
                 network.carry_out(0.5)
                 for name, process in network.services:
-                    if process.poll() is not None:
+                    if process.poll() is not None and not stop.is_set():
                         print(f"{name} ended", file=sys.stderr)
                         code = 70
                         stop.set()

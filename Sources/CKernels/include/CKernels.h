@@ -103,10 +103,12 @@ typedef enum {
     DEML_IDENTITY = 0, DEML_RELU, DEML_LEAKY_RELU, DEML_GELU, DEML_TANH, DEML_SIGMOID
 } deml_activation;
 
-/// Weights of linear layers lie in blocks of so many outputs, one block after the other (the last may be smaller):
-/// block[in][outputs of the block]. Weight (i, o) is at o0·in + i·width + (o - o0), where o0 is the block's first output.
+/// Weights of linear layers lie in blocks of so many outputs, one block after the other, the last with what is left over:
+/// block[in][outputs of the block]. Weight (i, o) is at first·in + i·width + (o - first), where `first` is the first
+/// output of the block and `width` = deml_linear_block(out, first) their number, 64 to 127 (or all, where there are fewer).
 /// What one thread works on is contiguous then, and so is what the inner loop reads.
 enum { DEML_LINEAR_BLOCK = 64 };
+long deml_linear_block(long out, long first);
 
 /// y[batch][out] = f(x[batch][in] · weights + bias[out]); f: DEML_IDENTITY or DEML_RELU; bias may be NULL.
 void deml_linear_forward(deml_pool *pool, long batch, long in, long out, const float *x, const float *weights,
