@@ -1,3 +1,5 @@
+import Tensors
+
 #if canImport(Glibc)
     import Glibc
 #elseif canImport(Musl)
@@ -13,7 +15,8 @@
 /// its code and reads them back one by one. Better to ask before.
 public func availableMemory() -> Int {
     let reserve = 16 << 20
-    if let text = smallFile("/proc/meminfo"), let available = kibibytes("MemAvailable", in: text) {
+    let text = (try? Files.prefix(of: "/proc/meminfo", count: 8192)).map { String(decoding: $0, as: UTF8.self) } ?? ""
+    if let available = kibibytes("MemAvailable", in: text) {
         return max(0, (available + (kibibytes("SwapFree", in: text) ?? 0)) << 10 - reserve)
     }
     let bytes = sysconf(Int32(_SC_PHYS_PAGES)).multipliedReportingOverflow(by: sysconf(Int32(_SC_PAGESIZE)))
@@ -26,15 +29,4 @@ private func kibibytes(_ name: String, in text: String) -> Int? {
         return line.split(separator: " ").dropFirst().first.flatMap { Int($0) }
     }
     return nil
-}
-
-/// The first 8 KiB of a file; nil if it cannot be read.
-private func smallFile(_ path: String) -> String? {
-    let file = open(path, O_RDONLY | O_CLOEXEC)
-    guard file >= 0 else { return nil }
-    defer { close(file) }
-    let bytes = [UInt8](unsafeUninitializedCapacity: 8192) { buffer, count in
-        count = max(0, read(file, buffer.baseAddress, buffer.count))
-    }
-    return String(decoding: bytes, as: UTF8.self)
 }

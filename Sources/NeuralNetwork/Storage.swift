@@ -13,7 +13,6 @@ final class Storage {
     private var blocks: [UnsafeMutableRawPointer] = []
     /// Bytes allocated so far.
     private(set) var byteCount = 0
-
     /// Of these, the bytes allocated since the system was last asked what it has left.
     private var unasked = 0
 
