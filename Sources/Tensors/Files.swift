@@ -47,9 +47,18 @@ public enum Files {
         defer { close(file) }
         return try makeBytes(capacity: count) { (buffer) throws(DeMLError) -> Int in
             guard let base = buffer.baseAddress else { return 0 }
-            let got = systemRead(file, base, count)
-            guard got >= 0 else { throw failure("it cannot be read", path, errno, reading: true) }
-            return got
+            var filled = 0
+            // Until there is no more: what the kernel makes up, as in /proc, comes a page at a time.
+            while filled < count {
+                let got = systemRead(file, base + filled, min(count - filled, 1 << 30))
+                if got == 0 { break }
+                if got < 0 {
+                    if errno == EINTR { continue }
+                    throw failure("it cannot be read", path, errno, reading: true)
+                }
+                filled += got
+            }
+            return filled
         }
     }
 
