@@ -25,6 +25,18 @@ bool deml_isa_available(deml_isa isa) {
     }
 }
 
+const deml_kernels *deml_isa_kernels(deml_isa isa) {
+    switch (isa) {
+#if defined(__x86_64__)
+    case DEML_AVX2: return &deml_kernels_avx2;
+    case DEML_AVX512: return &deml_kernels_avx512;
+#elif defined(__aarch64__)
+    case DEML_NEON: return &deml_kernels_neon;
+#endif
+    default: return &deml_kernels_portable;
+    }
+}
+
 deml_isa deml_isa_default(void) {
     const char *wanted = getenv("DEML_ISA");
     for (int isa = 0; wanted && isa < DEML_ISA_COUNT; isa++)

@@ -3,38 +3,52 @@
 
 #include "internal.h"
 
-#define RUN(body, arguments, count, unit, operations, scratch) \
-    deml_run(pool, deml_pool_kernels(pool)->body, arguments, count, unit, operations, scratch)
+#define RUN(body, arguments, count, unit, operations) \
+    deml_run(pool, (deml_call){deml_pool_kernels(pool)->body, arguments, count, unit, operations, false})
 
 void deml_activation_forward(deml_pool *pool, deml_activation activation, float slope, long count, const float *x,
                              float *y) {
     const deml_activation_arguments a = {activation, slope, x, NULL, NULL, y};
-    RUN(activation_forward, &a, count, 64, activation >= DEML_GELU ? 4 : 1, 0);
+    RUN(activation_forward, &a, count, 64, activation >= DEML_GELU ? 4 : 1);
 }
 void deml_activation_backward(deml_pool *pool, deml_activation activation, float slope, long count, const float *x,
                               const float *y, const float *dy, float *dx) {
     const deml_activation_arguments a = {activation, slope, x, y, dy, dx};
-    RUN(activation_backward, &a, count, 64, activation == DEML_GELU ? 4 : 1, 0);
+    RUN(activation_backward, &a, count, 64, activation == DEML_GELU || activation == DEML_SILU ? 4 : 1);
 }
 void deml_add(deml_pool *pool, long count, const float *x, float *y) {
     const deml_vector_arguments a = {1, x, y, y};
-    RUN(add, &a, count, 64, 1, 0);
+    RUN(add, &a, count, 64, 1);
 }
-void deml_axpy(deml_pool *pool, long count, float factor, const float *x, float *y) {
-    const deml_vector_arguments a = {factor, x, y, y};
-    RUN(axpy, &a, count, 64, 1, 0);
+void deml_scale(deml_pool *pool, long count, float factor, float *x) {
+    const deml_vector_arguments a = {factor, x, NULL, x};
+    RUN(scale, &a, count, 64, 1);
+}
+void deml_multiply(deml_pool *pool, long count, const float *x, const float *y, float *product) {
+    const deml_vector_arguments a = {1, x, y, product};
+    RUN(multiply, &a, count, 64, 1);
+}
+double deml_sum_of_squares(deml_pool *pool, long count, const float *x) {
+    enum { MOST_BLOCKS = 256, LEAST_ELEMENTS = 4096 };  // part of the numeric contract: README.md
+    double sums[MOST_BLOCKS], sum = 0;
+    const long block = deml_max(LEAST_ELEMENTS, deml_ceil_div(deml_ceil_div(count, MOST_BLOCKS), 16) * 16);
+    const long blocks = deml_ceil_div(count, block);
+    const deml_squares_arguments a = {count, block, x, sums};
+    RUN(sum_of_squares, &a, blocks, 1, (double)block);
+    for (long b = 0; b < blocks; b++) sum += sums[b];
+    return sum;
 }
 void deml_weighted_add(deml_pool *pool, long count, double weight, const float *x, double *sum) {
     const deml_weighted_add_arguments a = {weight, x, sum};
-    RUN(weighted_add, &a, count, 64, 1, 0);
+    RUN(weighted_add, &a, count, 64, 1);
 }
 void deml_subtract(deml_pool *pool, long count, const float *x, const float *y, float *difference) {
     const deml_vector_arguments a = {1, x, y, difference};
-    RUN(subtract, &a, count, 64, 1, 0);
+    RUN(subtract, &a, count, 64, 1);
 }
 void deml_function_values(deml_pool *pool, deml_function function, long count, const float *x, float *y) {
     const deml_function_arguments a = {function, x, y};
-    RUN(function, &a, count, 64, 4, 0);
+    RUN(function, &a, count, 64, 4);
 }
 
 typedef struct { const float *x; atomic_bool *found; } finite_arguments;
@@ -51,7 +65,7 @@ DEML_BODY(find_not_finite) {
 bool deml_all_finite(deml_pool *pool, long count, const float *x) {
     atomic_bool found = false;
     const finite_arguments a = {x, &found};
-    deml_run(pool, find_not_finite, &a, count, 64, 1, 0);
+    deml_run(pool, (deml_call){find_not_finite, &a, count, 64, 1, false});
     return !atomic_load(&found);
 }
 
@@ -73,7 +87,7 @@ void deml_dropout(deml_pool *pool, const deml_random *random, float p, long coun
     const double threshold = (double)p * 4294967296.0;
     const deml_dropout_arguments a = {*random, threshold >= 4294967295.0 ? UINT32_MAX : (uint32_t)threshold,
                                       p < 1 ? 1 / (1 - p) : 0, x, y};
-    RUN(dropout, &a, count, 64, 9, 0);
+    RUN(dropout, &a, count, 64, 9);
 }
 
 // MARK: Pooling
@@ -83,7 +97,8 @@ static void pool2d(deml_pool *pool, deml_body *body, bool backward, const deml_p
     const deml_pool2d_arguments a = {
         *s, deml_window_output(s->height, s->kernel_height, s->stride_height, s->padding_height),
         deml_window_output(s->width, s->kernel_width, s->stride_width, s->padding_width), in, position, out};
-    deml_run(pool, body, &a, s->batch * (backward ? s->height : a.oh), 1, (double)(s->width * s->channels) * 2, 0);
+    deml_run(pool, (deml_call){body, &a, s->batch * (backward ? s->height : a.oh), 1,
+                               (double)(s->width * s->channels) * 2, false});
 }
 void deml_max_pool2d_forward(deml_pool *pool, const deml_pool2d *shape, const float *x, float *y, uint16_t *position) {
     pool2d(pool, deml_pool_kernels(pool)->max_pool_forward, false, shape, x, position, y);
@@ -103,21 +118,21 @@ void deml_avg_pool2d_backward(deml_pool *pool, const deml_pool2d *shape, const f
 
 void deml_softmax_forward(deml_pool *pool, long rows, long classes, const float *x, float *y) {
     const deml_loss_arguments a = {.rows = rows, .classes = classes, .x = x, .to = y};
-    RUN(softmax_forward, &a, rows, 1, 8.0 * (double)classes, 0);
+    RUN(softmax_forward, &a, rows, 1, 8.0 * (double)classes);
 }
 void deml_softmax_backward(deml_pool *pool, long rows, long classes, const float *y, const float *dy, float *dx) {
     const deml_loss_arguments a = {.rows = rows, .classes = classes, .x = dy, .y = y, .to = dx};
-    RUN(softmax_backward, &a, rows, 1, 2.0 * (double)classes, 0);
+    RUN(softmax_backward, &a, rows, 1, 2.0 * (double)classes);
 }
 void deml_cross_entropy(deml_pool *pool, long rows, long classes, const float *x, const int32_t *labels,
                         float label_smoothing, float *losses, uint8_t *correct, float *dx) {
     const deml_loss_arguments a = {.rows = rows, .classes = classes, .x = x, .labels = labels,
                                    .smoothing = label_smoothing, .losses = losses, .to = dx, .correct = correct};
-    RUN(cross_entropy, &a, rows, 1, 8.0 * (double)classes, 0);
+    RUN(cross_entropy, &a, rows, 1, 8.0 * (double)classes);
 }
 void deml_mean_squared_error(deml_pool *pool, long rows, long outputs, const float *x, const float *target,
                              float *losses, float *dx) {
     const deml_loss_arguments a = {.rows = rows, .classes = outputs, .x = x, .target = target, .losses = losses,
                                    .to = dx};
-    RUN(mean_squared_error, &a, rows, 1, 2.0 * (double)outputs, 0);
+    RUN(mean_squared_error, &a, rows, 1, 2.0 * (double)outputs);
 }

@@ -12,13 +12,6 @@ static long panel_depth(long segments, long run, long width) {
     return segments > 1 ? deml_min(segments, deml_max(1, rows / run)) : deml_min(run, rows);
 }
 
-long deml_product_scratch(const deml_kernels *kernels, long segments, long run) {
-    const long width = kernels->lanes * kernels->max_vectors;
-    const long depth = panel_depth(segments, run, width) * (segments > 1 ? run : 1);
-    const long copied = depth * width, narrow = (segments * run + 2 * DEML_MAX_TILE_ROWS) * kernels->lanes;
-    return deml_max(copied, narrow) * (long)sizeof(float);
-}
-
 /// Rows begin ..< end of one panel of `vectors` whole vectors starting at `column`.
 static void panel(const deml_kernels *kernels, const deml_product *p, long begin, long end, long column,
                   long vectors) {
@@ -43,12 +36,13 @@ static void panel(const deml_kernels *kernels, const deml_product *p, long begin
 }
 
 /// The same from copies of the panel's rows of b, one block of the sum after the other, which go on with the chains in c.
-static void copied_panel(const deml_kernels *kernels, const deml_product *p, long begin, long end, long column,
-                         long vectors, float *copy) {
-    const long width = vectors * kernels->lanes, total = p->segments > 1 ? p->segments : p->run;
-    const long depth = panel_depth(p->segments, p->run, width);
-    for (long k = 0; k < total; k += depth) {
-        const long some = deml_min(depth, total - k), scale = p->segments > 1 ? p->run : 1;
+static void copied_panel(deml_worker *worker, const deml_product *p, long begin, long end, long column, long vectors) {
+    const long width = vectors * worker->kernels->lanes, total = p->segments > 1 ? p->segments : p->run;
+    const long depth = panel_depth(p->segments, p->run, width), scale = p->segments > 1 ? p->run : 1;
+    const long mark = worker->scratch.used;
+    float *copy = deml_cut(&worker->scratch, deml_times(deml_times(depth, scale), width));
+    for (long k = 0; k < total && !worker->scratch.measuring; k += depth) {
+        const long some = deml_min(depth, total - k);
         deml_product part = *p;
         part.a += k * (p->segments > 1 ? p->segment : p->step);
         if (p->segments > 1) part.segments = some;
@@ -58,19 +52,25 @@ static void copied_panel(const deml_kernels *kernels, const deml_product *p, lon
         part.b = copy - column, part.b_stride = width;
         if (k > 0) part.init = p->c, part.init_stride = p->c_stride;
         part.relu = p->relu && k + some == total;
-        panel(kernels, &part, begin, end, column, vectors);
+        panel(worker->kernels, &part, begin, end, column, vectors);
     }
+    deml_arena_release(&worker->scratch, mark);
 }
 
 /// The last `columns`, fewer than a vector, from a copy of b padded with zeros, into padded rows of c.
-static void narrow_panel(const deml_kernels *kernels, const deml_product *p, long begin, long end, long column,
-                         long columns, float *scratch) {
-    const long lanes = kernels->lanes, k = p->segments * p->run, most = kernels->max_rows[1];
+static void narrow_panel(deml_worker *worker, const deml_product *p, long begin, long end, long column, long columns) {
+    const deml_kernels *kernels = worker->kernels;
+    const long lanes = kernels->lanes, k = deml_times(p->segments, p->run), most = kernels->max_rows[1];
+    const long mark = worker->scratch.used, tile = DEML_MAX_TILE_ROWS * lanes;
     const size_t bytes = (size_t)columns * sizeof(float);
-    float *b = scratch, *c = b + k * lanes, *init = c + DEML_MAX_TILE_ROWS * lanes;
-    memset(scratch, 0, (size_t)((k + 2 * DEML_MAX_TILE_ROWS) * lanes) * sizeof(float));
-    for (long i = 0; i < k; i++) memcpy(b + i * lanes, p->b + i * p->b_stride + column, bytes);
-    for (long r = begin; r < end; r += most) {
+    float *b = deml_cut(&worker->scratch, deml_times(k, lanes));
+    float *c = deml_cut(&worker->scratch, tile), *init = deml_cut(&worker->scratch, tile);
+    if (!worker->scratch.measuring) {
+        memset(b, 0, (size_t)(k * lanes) * sizeof(float));
+        memset(init, 0, (size_t)tile * sizeof(float));
+        for (long i = 0; i < k; i++) memcpy(b + i * lanes, p->b + i * p->b_stride + column, bytes);
+    }
+    for (long r = begin; r < end && !worker->scratch.measuring; r += most) {
         const long rows = deml_min(end - r, most);
         deml_product part = *p;
         // Row r of the product is row 0 of the padded copies.
@@ -82,28 +82,33 @@ static void narrow_panel(const deml_kernels *kernels, const deml_product *p, lon
         panel(kernels, &part, r, r + rows, 0, 1);
         for (long i = 0; i < rows; i++) memcpy(p->c + (r + i) * p->c_stride + column, c + i * lanes, bytes);
     }
+    deml_arena_release(&worker->scratch, mark);
 }
 
-void deml_product_rows(const deml_kernels *kernels, const deml_product *p, long begin, long end, long columns,
-                       char *scratch) {
+void deml_product_rows(deml_worker *worker, const deml_product *p, long begin, long end, long columns) {
+    const deml_kernels *kernels = worker->kernels;
     const long lanes = kernels->lanes;
     // Where columns are no multiple of the lanes, the last vector begins early and computes some columns twice, which
     // is harmless unless c is also where the chains go on.
-    const bool twice = columns >= lanes && p->init != p->c;
-    long vectors_left = twice ? deml_ceil_div(columns, lanes) : columns / lanes;
+    const bool twice = columns >= lanes && !p->goes_on;
+    const long b_bytes = deml_times(deml_times(deml_times(p->segments, p->run), p->b_stride), (long)sizeof(float));
+    const long all = twice ? deml_ceil_div(columns, lanes) : columns / lanes;
     long column = 0;
-    while (vectors_left > 0) {
+    for (long left = all; left > 0;) {
         const long vectors = deml_min(
-            columns / lanes, deml_ceil_div(vectors_left, deml_ceil_div(vectors_left, kernels->max_vectors)));
+            columns / lanes, deml_ceil_div(left, deml_ceil_div(left, kernels->max_vectors)));
         const long first = deml_min(column, columns - vectors * lanes);
         // A panel with rows far apart is worth a copy if it is read often, and not from the second cache anyway.
-        const bool copy = p->b_stride > vectors * lanes && end - begin > 3 * kernels->max_rows[vectors] &&
-                          p->segments * p->run * p->b_stride * (long)sizeof(float) > LARGE_BYTES;
-        if (copy) copied_panel(kernels, p, begin, end, first, vectors, (float *)scratch);
-        else panel(kernels, p, begin, end, first, vectors);
-        column += vectors * lanes, vectors_left -= vectors;
+        if (p->b_stride > vectors * lanes && end - begin > 3 * kernels->max_rows[vectors] && b_bytes > LARGE_BYTES)
+            copied_panel(worker, p, begin, end, first, vectors);
+        else if (!worker->scratch.measuring)
+            panel(kernels, p, begin, end, first, vectors);
+        column += vectors * lanes, left -= vectors;
+        // Panels are as wide as the first or as the last: these two are enough to measure.
+        if (worker->scratch.measuring) left = deml_min(left, all / deml_ceil_div(all, kernels->max_vectors));
     }
-    if (column < columns) narrow_panel(kernels, p, begin, end, column, columns - column, (float *)scratch);
+    const long rest = twice ? 0 : columns % lanes;
+    if (rest > 0) narrow_panel(worker, p, begin, end, columns - rest, rest);
 }
 
 typedef struct { deml_product product; long rows, columns; } gemm_arguments;
@@ -111,38 +116,35 @@ typedef struct { deml_product product; long rows, columns; } gemm_arguments;
 /// Elements: rows.
 DEML_BODY(gemm_rows) {
     const gemm_arguments *a = arguments;
-    deml_product_rows(worker->kernels, &a->product, begin, end, a->columns, worker->scratch);
+    deml_product_rows(worker, &a->product, begin, end, a->columns);
 }
 
 /// Elements: columns.
 DEML_BODY(gemm_columns) {
     const gemm_arguments *a = arguments;
     deml_product p = a->product;
-    p.b += begin, p.c += begin;
-    if (p.init) p.init += begin;
-    deml_product_rows(worker->kernels, &p, 0, a->rows, end - begin, worker->scratch);
-}
-
-static void gemm(deml_pool *pool, const gemm_arguments *a) {
-    const deml_kernels *kernels = deml_pool_kernels(pool);
-    const long k = a->product.segments * a->product.run, panel_columns = kernels->lanes * kernels->max_vectors;
-    const long scratch = deml_product_scratch(kernels, 1, k), threads = deml_pool_threads(pool);
-    const double operations = 2.0 * (double)k / 16;
-    // Whole panels a thread if there are enough of them: each reads only its own part of b.
-    if (a->columns / panel_columns >= threads && a->columns / panel_columns % threads == 0)
-        deml_run(pool, gemm_columns, a, a->columns, panel_columns, operations * (double)a->rows, scratch);
-    else
-        deml_run(pool, gemm_rows, a, a->rows, deml_min(6, deml_ceil_div(a->rows, threads)),
-                 operations * (double)a->columns, scratch);
+    if (!worker->scratch.measuring) {
+        p.b += begin, p.c += begin;
+        if (p.init) p.init += begin;
+    }
+    deml_product_rows(worker, &p, 0, a->rows, end - begin);
 }
 
 void deml_gemm(deml_pool *pool, long m, long n, long k, const float *a, long lda, bool a_transposed, const float *b,
                long ldb, float *c, long ldc, bool accumulate) {
     const gemm_arguments arguments = {
-        {.a = a, .group = m, .row_stride = a_transposed ? 1 : lda, .segments = 1, .run = k,
+        {.a = a, .group = deml_max(1, m), .row_stride = a_transposed ? 1 : lda, .segments = 1, .run = k,
          .step = a_transposed ? lda : 1, .b = b, .b_stride = ldb, .init = accumulate ? c : NULL, .init_stride = ldc,
-         .c = c, .c_stride = ldc}, m, n};
-    if (m > 0) gemm(pool, &arguments);
+         .c = c, .c_stride = ldc, .goes_on = accumulate}, m, n};
+    const deml_kernels *kernels = deml_pool_kernels(pool);
+    const long panel_columns = kernels->lanes * kernels->max_vectors, threads = deml_pool_threads(pool);
+    const double operations = 2.0 * (double)k / 16;
+    // Whole panels a thread if there are enough of them: each reads only its own part of b.
+    if (n / panel_columns >= threads && n / panel_columns % threads == 0)
+        deml_run(pool, (deml_call){gemm_columns, &arguments, n, panel_columns, operations * (double)m, true});
+    else
+        deml_run(pool, (deml_call){gemm_rows, &arguments, m, deml_max(1, deml_min(6, deml_ceil_div(m, threads))),
+                                   operations * (double)n, true});
 }
 
 // MARK: Linear layers. Weights lie in blocks of outputs: block[in][outputs of the block].
@@ -155,7 +157,7 @@ typedef struct {
     const deml_sink *weight_sink, *bias_sink;
 } linear_arguments;
 
-enum { ROWS_AT_ONCE = 48, WEIGHT_GRADIENT_BLOCK = ROWS_AT_ONCE * 2 * DEML_LINEAR_BLOCK };
+enum { ROWS_AT_ONCE = 48 };
 
 long deml_linear_block(long out, long first) {
     return out - first < 2 * DEML_LINEAR_BLOCK ? out - first : DEML_LINEAR_BLOCK;
@@ -168,20 +170,30 @@ static long block_begin(long out, long block) { return block < block_count(out) 
 
 /// Whether threads share the blocks of a layer rather than its rows. Then a thread reads and updates weights that no other
 /// does, which stay in its cache. A block is never divided: there must be enough of them to give each about the same.
-static bool shares_blocks(const deml_pool *pool, long out) {
-    const long threads = deml_pool_threads(pool), most = deml_ceil_div(block_count(out), threads) - 1;
-    return (most * DEML_LINEAR_BLOCK + deml_linear_block(out, block_begin(out, block_count(out) - 1))) * threads <=
-           out + out / 4;
+static bool shares_blocks(long threads, long out) {
+    const long most = deml_ceil_div(block_count(out), threads) - 1;
+    const long last = deml_linear_block(out, block_begin(out, block_count(out) - 1));
+    return deml_times(most * DEML_LINEAR_BLOCK + last, threads) <= deml_plus(out, out / 4);
+}
+
+/// Where a loop over blocks goes on after the block at `o`. All but the layer's last are alike: to measure, the first and
+/// that one are enough.
+static long next_block(const linear_arguments *a, long o, const deml_worker *worker) {
+    const long next = o + deml_linear_block(a->out, o);
+    return worker->scratch.measuring ? deml_max(next, block_begin(a->out, block_count(a->out) - 1)) : next;
 }
 
 /// Rows (examples) begin ..< end of outputs first ..< last, whole blocks.
 static void forward_part(const linear_arguments *a, long begin, long end, long first, long last, deml_worker *worker) {
-    for (long o = first, width; o < last; o += width) {
-        width = deml_linear_block(a->out, o);
-        const deml_product p = {.a = a->x, .group = a->batch, .row_stride = a->in, .segments = 1, .run = a->in, .step = 1,
-                                .b = a->weights + o * a->in, .b_stride = width, .init = a->bias ? a->bias + o : NULL,
-                                .c = a->y + o, .c_stride = a->out, .relu = a->relu};
-        deml_product_rows(worker->kernels, &p, begin, end, width, worker->scratch);
+    for (long o = first; o < last; o = next_block(a, o, worker)) {
+        const long width = deml_linear_block(a->out, o);
+        deml_product p = {.group = a->batch, .row_stride = a->in, .segments = 1, .run = a->in, .step = 1,
+                          .b_stride = width, .c_stride = a->out, .relu = a->relu};
+        if (!worker->scratch.measuring) {
+            p.a = a->x, p.b = a->weights + o * a->in, p.c = a->y + o;
+            p.init = a->bias ? a->bias + o : NULL;
+        }
+        deml_product_rows(worker, &p, begin, end, width);
     }
 }
 
@@ -197,86 +209,103 @@ DEML_BODY(linear_forward_blocks) {
     forward_part(a, 0, a->batch, block_begin(a->out, begin), block_begin(a->out, end), worker);
 }
 
+static deml_call forward_call(long threads, const linear_arguments *a) {
+    const double operations = 2.0 * (double)a->in / 16;
+    if (shares_blocks(threads, a->out))
+        return (deml_call){linear_forward_blocks, a, block_count(a->out), 1,
+                           operations * DEML_LINEAR_BLOCK * (double)a->batch, true};
+    return (deml_call){linear_forward_rows, a, a->batch, deml_max(1, deml_min(6, deml_ceil_div(a->batch, threads))),
+                       operations * (double)a->out, true};
+}
+
 void deml_linear_forward(deml_pool *pool, long batch, long in, long out, const float *x, const float *weights,
                          const float *bias, deml_activation activation, float *y) {
     const linear_arguments a = {.batch = batch, .in = in, .out = out, .x = x, .weights = weights, .bias = bias, .y = y,
                                 .relu = activation == DEML_RELU};
-    const long scratch = deml_product_scratch(deml_pool_kernels(pool), 1, in), threads = deml_pool_threads(pool);
-    const double operations = 2.0 * (double)in / 16;
-    if (shares_blocks(pool, out))
-        deml_run(pool, linear_forward_blocks, &a, block_count(out), 1, operations * DEML_LINEAR_BLOCK * (double)batch,
-                 scratch);
-    else
-        deml_run(pool, linear_forward_rows, &a, batch, deml_min(6, deml_ceil_div(batch, threads)),
-                 operations * (double)out, scratch);
+    deml_run(pool, forward_call(deml_pool_threads(pool), &a));
 }
 
 /// Columns begin ..< end of dx (inputs). dxᵀ = weights · dyᵀ, so that lanes run over the batch and the weights are
-/// read where they are; only dy and dx, which are small, are transposed. scratch: dyᵀ, a block of dxᵀ.
+/// read where they are; only dy and dx, which are small, are transposed. scratch: dyᵀ, a block of dxᵀ, the product's.
 DEML_BODY(linear_input_gradient) {
     const linear_arguments *a = arguments;
-    const deml_kernels *kernels = worker->kernels;
-    const long width = deml_ceil_div(a->batch, kernels->lanes) * kernels->lanes;
+    const long lanes = worker->kernels->lanes, width = deml_times(deml_ceil_div(a->batch, lanes), lanes);
     // A last block of another width is a product of its own, whose sums go on from the others'.
     const long blocks = a->out % DEML_LINEAR_BLOCK ? block_count(a->out) - 1 : block_count(a->out);
     const long whole = blocks * DEML_LINEAR_BLOCK, rest = a->out - whole;
-    float *dyt = (float *)worker->scratch, *dxt = dyt + a->out * width;
-    char *scratch = (char *)(dxt + ROWS_AT_ONCE * width);
+    float *dyt = deml_cut(&worker->scratch, deml_times(a->out, width));
+    float *dxt = deml_cut(&worker->scratch, deml_times(ROWS_AT_ONCE, width));
+    deml_product of_blocks = {.group = ROWS_AT_ONCE, .row_stride = DEML_LINEAR_BLOCK, .segments = blocks,
+                              .run = DEML_LINEAR_BLOCK, .segment = deml_times(a->in, DEML_LINEAR_BLOCK), .step = 1,
+                              .b = dyt, .b_stride = width, .c = dxt, .c_stride = width};
+    deml_product of_rest = of_blocks;
+    of_rest.row_stride = rest, of_rest.segments = 1, of_rest.run = rest;
+    if (blocks > 0) of_rest.init = dxt, of_rest.init_stride = width, of_rest.goes_on = true;
+    if (worker->scratch.measuring) {
+        const long rows = deml_min(ROWS_AT_ONCE, end - begin);
+        if (blocks > 0) deml_product_rows(worker, &of_blocks, 0, rows, width);
+        if (rest > 0) deml_product_rows(worker, &of_rest, 0, rows, width);
+        return;
+    }
+    of_rest.b = dyt + whole * width;
     for (long o = 0; o < a->out; o++)
         for (long b = 0; b < width; b++) dyt[o * width + b] = b < a->batch ? a->dy[b * a->out + o] : 0;
     for (long i = begin; i < end; i += ROWS_AT_ONCE) {
         const long rows = deml_min(ROWS_AT_ONCE, end - i);
-        deml_product p = {.a = a->weights + i * DEML_LINEAR_BLOCK, .group = rows, .row_stride = DEML_LINEAR_BLOCK,
-                          .segments = blocks, .run = DEML_LINEAR_BLOCK, .segment = a->in * DEML_LINEAR_BLOCK, .step = 1,
-                          .b = dyt, .b_stride = width, .c = dxt, .c_stride = width};
-        if (blocks > 0) deml_product_rows(kernels, &p, 0, rows, width, scratch);
-        p.a = a->weights + whole * a->in + i * rest, p.row_stride = rest, p.segments = 1, p.run = rest;
-        p.b = dyt + whole * width;
-        if (blocks > 0) p.init = dxt, p.init_stride = width;
-        if (rest > 0) deml_product_rows(kernels, &p, 0, rows, width, scratch);
+        of_blocks.a = a->weights + i * DEML_LINEAR_BLOCK;
+        of_rest.a = a->weights + whole * a->in + i * rest;
+        if (blocks > 0) deml_product_rows(worker, &of_blocks, 0, rows, width);
+        if (rest > 0) deml_product_rows(worker, &of_rest, 0, rows, width);
         for (long b = 0; b < a->batch; b++)
             for (long r = 0; r < rows; r++) a->dx[b * a->in + i + r] = dxt[r * width + b];
     }
 }
 
+static deml_call input_gradient_call(const linear_arguments *a) {
+    return (deml_call){linear_input_gradient, a, a->in, 6, 2.0 * (double)a->out * (double)a->batch / 16, true};
+}
+
 void deml_linear_input_gradient(deml_pool *pool, long batch, long in, long out, const float *dy, const float *weights,
                                 float *dx) {
     const linear_arguments a = {.batch = batch, .in = in, .out = out, .dy = dy, .weights = weights, .dx = dx};
-    const long lanes = deml_pool_kernels(pool)->lanes, width = deml_ceil_div(batch, lanes) * lanes;
-    deml_run(pool, linear_input_gradient, &a, in, 6, 2.0 * (double)out * (double)batch / 16,
-             (out + ROWS_AT_ONCE) * width * (long)sizeof(float) +
-                 deml_product_scratch(deml_pool_kernels(pool), 1, out));
+    deml_run(pool, input_gradient_call(&a));
 }
 
 /// Rows (inputs) begin ..< end of the gradient of the weights of outputs first ..< last, whole blocks. Some rows of a
-/// block at a time go into the sink while they are in the first cache.
+/// block at a time go into the sink while they are in the first cache. scratch: those rows, unless the sink keeps them.
 static void weight_gradient_part(const linear_arguments *a, long begin, long end, long first, long last,
                                  deml_worker *worker) {
-    const deml_kernels *kernels = worker->kernels;
     const deml_sink *sink = a->weight_sink;
-    float *block = (float *)worker->scratch;
-    char *scratch = (char *)(block + WEIGHT_GRADIENT_BLOCK);
+    const long mark = worker->scratch.used;
+    float *block = sink->gradient ? NULL : deml_cut(&worker->scratch, ROWS_AT_ONCE * 2 * DEML_LINEAR_BLOCK);
     deml_update update;
     if (sink->optimizer) update = deml_update_prepare(sink->optimizer);
-    for (long i = begin; i < end; i += ROWS_AT_ONCE)
-        for (long o = first, width; o < last; o += width) {
-            const long rows = deml_min(ROWS_AT_ONCE, end - i);
-            width = deml_linear_block(a->out, o);
+    for (long i = begin; i < end; i += ROWS_AT_ONCE) {
+        for (long o = first; o < last; o = next_block(a, o, worker)) {
+            const long rows = deml_min(ROWS_AT_ONCE, end - i), width = deml_linear_block(a->out, o);
+            deml_product p = {.group = rows, .row_stride = 1, .segments = 1, .run = a->batch, .step = a->in,
+                              .b_stride = a->out, .c_stride = width};
+            if (worker->scratch.measuring) {
+                deml_product_rows(worker, &p, 0, rows, width);
+                continue;
+            }
             const long offset = o * a->in + i * width;
             float *gradient = sink->gradient ? sink->gradient + offset : block;
-            const deml_product p = {.a = a->x + i, .group = rows, .row_stride = 1, .segments = 1, .run = a->batch,
-                                    .step = a->in, .b = a->dy + o, .b_stride = a->out, .c = gradient, .c_stride = width};
-            deml_product_rows(kernels, &p, 0, rows, width, scratch);
-            deml_sink_put(kernels, sink, &update, offset, rows * width, gradient);
+            p.a = a->x + i, p.b = a->dy + o, p.c = gradient;
+            deml_product_rows(worker, &p, 0, rows, width);
+            deml_sink_put(worker->kernels, sink, &update, offset, rows * width, gradient);
         }
+        if (worker->scratch.measuring) break;  // no later rows are more than the first
+    }
+    deml_arena_release(&worker->scratch, mark);
 }
 
 /// Elements: inputs, then the bias.
 DEML_BODY(linear_weight_gradient_rows) {
     const linear_arguments *a = arguments;
     weight_gradient_part(a, begin, deml_min(end, a->in), 0, a->out, worker);
-    if (end > a->in && a->bias_sink)
-        deml_bias_gradient(worker->kernels, a->batch, 0, a->out, a->out, a->dy, a->bias_sink, (float *)worker->scratch);
+    if (a->bias_sink && end > a->in)
+        deml_bias_gradient(worker, a->batch, 0, a->out, a->out, a->dy, a->bias_sink);
 }
 
 /// Elements: blocks, each with its biases.
@@ -284,21 +313,31 @@ DEML_BODY(linear_weight_gradient_blocks) {
     const linear_arguments *a = arguments;
     const long first = block_begin(a->out, begin), last = block_begin(a->out, end);
     weight_gradient_part(a, 0, a->in, first, last, worker);
-    if (a->bias_sink)
-        deml_bias_gradient(worker->kernels, a->batch, first, last, a->out, a->dy, a->bias_sink,
-                           (float *)worker->scratch);
+    if (a->bias_sink) deml_bias_gradient(worker, a->batch, first, last, a->out, a->dy, a->bias_sink);
+}
+
+static deml_call weight_gradient_call(long threads, const linear_arguments *a) {
+    const double operations = 2.0 * (double)a->batch / 16;
+    if (shares_blocks(threads, a->out))
+        return (deml_call){linear_weight_gradient_blocks, a, block_count(a->out), 1,
+                           operations * DEML_LINEAR_BLOCK * (double)a->in, true};
+    return (deml_call){linear_weight_gradient_rows, a, deml_plus(a->in, 1), 6, operations * (double)a->out, true};
 }
 
 void deml_linear_weight_gradient(deml_pool *pool, long batch, long in, long out, const float *x, const float *dy,
                                  const deml_sink *weights, const deml_sink *bias) {
     const linear_arguments a = {.batch = batch, .in = in, .out = out, .x = x, .dy = dy, .weight_sink = weights,
                                 .bias_sink = bias};
-    const double operations = 2.0 * (double)batch / 16;
-    const long block = deml_max(WEIGHT_GRADIENT_BLOCK, out) * (long)sizeof(float);
-    const long scratch = block + deml_product_scratch(deml_pool_kernels(pool), 1, batch);
-    if (shares_blocks(pool, out))
-        deml_run(pool, linear_weight_gradient_blocks, &a, block_count(out), 1,
-                 operations * DEML_LINEAR_BLOCK * (double)in, scratch);
-    else
-        deml_run(pool, linear_weight_gradient_rows, &a, in + 1, 6, operations * (double)out, scratch);
+    deml_run(pool, weight_gradient_call(deml_pool_threads(pool), &a));
+}
+
+deml_scratch deml_linear_scratch(long threads, deml_isa isa, long batch, long in, long out, bool training) {
+    const deml_kernels *kernels = deml_isa_kernels(isa);
+    const deml_sink nowhere = {0};  // keeps no gradient: that needs the most
+    const linear_arguments a = {.batch = batch, .in = in, .out = out, .weight_sink = &nowhere, .bias_sink = &nowhere};
+    const deml_call calls[] = {forward_call(threads, &a), input_gradient_call(&a), weight_gradient_call(threads, &a)};
+    deml_scratch need = {0, 0};
+    for (int i = 0; i < (training ? 3 : 1); i++)
+        need.thread_bytes = deml_max(need.thread_bytes, deml_call_scratch(kernels, threads, &calls[i]));
+    return need;
 }

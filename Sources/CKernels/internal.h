@@ -6,30 +6,47 @@
 #include <string.h>
 
 #include "CKernels.h"
+#include "scratch.h"
 
 /// One thread of a pool, as a kernel sees it.
 typedef struct {
     const struct deml_kernels *kernels;
-    char *scratch;  // this thread's own, 64-byte aligned; as large as `deml_run` was told
-    long scratch_bytes;
+    deml_arena scratch;  // this thread's own, empty when a part begins
 } deml_worker;
 
 /// Does elements begin ..< end of a call whose arguments are in a struct of its own (below).
+///
+/// A body that uses scratch is also run with a measuring arena (scratch.h): then it cuts its blocks and returns, and must
+/// not touch the arrays, of which there may be none. What a part needs may depend on how many elements it has and on
+/// whether it is the last, not on where it begins.
 typedef void deml_body(const void *arguments, long begin, long end, deml_worker *worker);
 #define DEML_BODY(name) \
     static void name(const void *arguments, long begin, long end, __attribute__((unused)) deml_worker *worker)
 
-/// Runs `body` over 0 ..< count, divided between the pool's threads at multiples of `unit`. `operations`: a rough count
-/// for one element, so that small calls stay on one thread. Returns when all is done.
-void deml_run(deml_pool *pool, deml_body *body, const void *arguments, long count, long unit, double operations,
-              long scratch_bytes);
+/// `body` over 0 ..< count, divided between threads at multiples of `unit`. `operations`: a rough count for one
+/// element, so that small calls stay on one thread.
+typedef struct {
+    deml_body *body;
+    const void *arguments;
+    long count, unit;
+    double operations;
+    bool uses_scratch;
+} deml_call;
+
+/// Runs a call and returns when all is done.
+void deml_run(deml_pool *pool, deml_call call);
+/// Bytes of scratch that each thread needs for a call divided between at most `threads`.
+long deml_call_scratch(const struct deml_kernels *kernels, long threads, const deml_call *call);
 const struct deml_kernels *deml_pool_kernels(const deml_pool *pool);
-/// Memory of the pool that lives until the next call of this function, for what one body hands to the next.
-float *deml_pool_shared(deml_pool *pool, long bytes);
+const struct deml_kernels *deml_isa_kernels(deml_isa isa);
+/// `count` floats of the pool that live until the next call of this function, for what one body hands to the next.
+float *deml_pool_shared(deml_pool *pool, long count);
+/// The bytes that takes.
+long deml_shared_scratch(long count);
 
 static inline long deml_min(long a, long b) { return a < b ? a : b; }
 static inline long deml_max(long a, long b) { return a > b ? a : b; }
-static inline long deml_ceil_div(long a, long b) { return (a + b - 1) / b; }
+static inline long deml_ceil_div(long a, long b) { return a / b + (a % b != 0); }
 
 // MARK: Tiles of a matrix product (kernels/tile.h; driven by gemm.c)
 
@@ -53,6 +70,7 @@ typedef struct {
 
 typedef struct { deml_activation kind; float slope; const float *x, *y, *dy; float *to; } deml_activation_arguments;
 typedef struct { float a; const float *x, *y; float *to; } deml_vector_arguments;
+typedef struct { long count, block; const float *x; double *sums; } deml_squares_arguments;
 typedef struct { double weight; const float *x; double *sum; } deml_weighted_add_arguments;
 typedef struct { deml_function function; const float *x; float *y; } deml_function_arguments;
 typedef struct { deml_random random; uint32_t threshold; float scale; const float *x; float *y; } deml_dropout_arguments;
@@ -105,7 +123,8 @@ typedef struct deml_kernels {
     void (*normalize_f32)(long count, const float *x, float scale, float shift, float *y);
     void (*update)(const deml_update *u, long count, const float *g, float *value, float *state1, float *state2);
     double (*fma_peak)(long iterations);
-    deml_body *activation_forward, *activation_backward, *add, *axpy, *subtract, *weighted_add, *function, *dropout;
+    deml_body *activation_forward, *activation_backward, *add, *scale, *multiply, *subtract;
+    deml_body *sum_of_squares, *weighted_add, *function, *dropout;
     deml_body *max_pool_forward, *max_pool_backward, *avg_pool_forward, *avg_pool_backward;
     deml_body *layer_norm_forward, *layer_norm_backward, *layer_norm_parameters;
     deml_body *group_norm_forward, *group_norm_backward;
@@ -133,18 +152,17 @@ typedef struct {
     float *c;
     long c_stride;
     bool relu;
+    bool goes_on;  // init is c
 } deml_product;
-/// Rows begin ..< end, columns 0 ..< columns (c, b and init point at the first column; c and init at row 0).
-/// `scratch`: deml_product_scratch bytes.
-void deml_product_rows(const deml_kernels *kernels, const deml_product *p, long begin, long end, long columns,
-                       char *scratch);
-long deml_product_scratch(const deml_kernels *kernels, long segments, long run);
+/// Rows begin ..< end, columns 0 ..< columns (c, b and init point at the first column; c and init at row 0). Cuts its
+/// scratch itself and gives it back; a worker that measures needs no arrays.
+void deml_product_rows(deml_worker *worker, const deml_product *p, long begin, long end, long columns);
 
 /// Gives a finished gradient to a sink: elements at `offset` of the parameter.
 void deml_sink_put(const deml_kernels *kernels, const deml_sink *sink, const deml_update *update, long offset,
                    long count, const float *gradient);
-/// The bias's gradient, sums of columns begin ..< end of dy[rows][stride], into its sink. `scratch`: so many floats.
-void deml_bias_gradient(const deml_kernels *kernels, long rows, long begin, long end, long stride, const float *dy,
-                        const deml_sink *sink, float *scratch);
+/// The bias's gradient, sums of columns begin ..< end of dy[rows][stride], into its sink.
+void deml_bias_gradient(deml_worker *worker, long rows, long begin, long end, long stride, const float *dy,
+                        const deml_sink *sink);
 
 #endif

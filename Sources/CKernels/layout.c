@@ -29,12 +29,12 @@ DEML_BODY(transpose_matrices) {
 
 void deml_transpose(deml_pool *pool, long rows, long columns, const float *from, float *to) {
     const transpose_arguments a = {rows, columns, 0, from, to};
-    deml_run(pool, transpose_rows, &a, rows, 16, (double)columns, 0);
+    deml_run(pool, (deml_call){transpose_rows, &a, rows, 16, (double)columns, false});
 }
 
 static void transpose_each(deml_pool *pool, long count, long rows, long columns, const float *from, float *to) {
     const transpose_arguments a = {rows, columns, 0, from, to};
-    deml_run(pool, transpose_matrices, &a, count, 1, (double)rows * (double)columns, 0);
+    deml_run(pool, (deml_call){transpose_matrices, &a, count, 1, (double)rows * (double)columns, false});
 }
 
 void deml_linear_weights_import(deml_pool *pool, long in, long out, const float *torch, float *ours) {
@@ -74,14 +74,16 @@ static void prefetch(const char *row, long bytes) {
 
 /// Elements: examples. More than one channel: planes are normalised in scratch, then interleaved.
 static void gather(const deml_gather_arguments *a, bool bytes, long begin, long end, deml_worker *worker) {
-    const long size = a->channels * a->pixels;
+    const long size = deml_times(a->channels, a->pixels);
+    float *planes = a->channels == 1 ? NULL : deml_cut(&worker->scratch, size);
+    if (worker->scratch.measuring) return;
     for (long b = begin; b < end; b++) {
         const long from = (a->indices ? (long)a->indices[b] : b) * size;
         if (a->indices && b + 2 < end) {
             const long element = bytes ? 1 : (long)sizeof(float);
             prefetch((const char *)a->from + a->indices[b + 2] * size * element, size * element);
         }
-        float *to = a->channels == 1 ? a->to + b * size : (float *)worker->scratch;
+        float *to = planes ? planes : a->to + b * size;
         for (long c = 0; c < a->channels; c++) {
             const long plane = from + c * a->pixels;
             if (bytes)
@@ -97,17 +99,21 @@ static void gather(const deml_gather_arguments *a, bool bytes, long begin, long 
 DEML_BODY(gather_u8) { gather(arguments, true, begin, end, worker); }
 DEML_BODY(gather_f32) { gather(arguments, false, begin, end, worker); }
 
-static void run_gather(deml_pool *pool, deml_body *body, long batch, const deml_gather_arguments *a) {
-    const long size = a->channels * a->pixels;
-    deml_run(pool, body, a, batch, 1, 2.5 * (double)size, a->channels == 1 ? 0 : size * (long)sizeof(float));
+static deml_call gather_call(deml_body *body, long batch, const deml_gather_arguments *a) {
+    return (deml_call){body, a, batch, 1, 2.5 * (double)a->channels * (double)a->pixels, true};
 }
 void deml_gather_u8(deml_pool *pool, long batch, long channels, long pixels, const uint8_t *from,
                     const int64_t *indices, const float *scale, const float *shift, float *to) {
     const deml_gather_arguments a = {channels, pixels, from, indices, scale, shift, to};
-    run_gather(pool, gather_u8, batch, &a);
+    deml_run(pool, gather_call(gather_u8, batch, &a));
 }
 void deml_gather_f32(deml_pool *pool, long batch, long channels, long pixels, const float *from,
                      const int64_t *indices, const float *scale, const float *shift, float *to) {
     const deml_gather_arguments a = {channels, pixels, from, indices, scale, shift, to};
-    run_gather(pool, gather_f32, batch, &a);
+    deml_run(pool, gather_call(gather_f32, batch, &a));
+}
+deml_scratch deml_gather_scratch(long threads, deml_isa isa, long batch, long channels, long pixels) {
+    const deml_gather_arguments a = {.channels = channels, .pixels = pixels};
+    const deml_call call = gather_call(gather_u8, batch, &a);
+    return (deml_scratch){deml_call_scratch(deml_isa_kernels(isa), threads, &call), 0};
 }

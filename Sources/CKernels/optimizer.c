@@ -35,7 +35,7 @@ DEML_BODY(step) {
 void deml_optimizer_step(deml_pool *pool, const deml_optimizer *optimizer, long count, const float *gradient,
                          float *value, float *state1, float *state2) {
     const deml_update_arguments a = {deml_update_prepare(optimizer), gradient, value, state1, state2};
-    deml_run(pool, step, &a, count, 64, optimizer->kind == DEML_SGD ? 2 : 8, 0);
+    deml_run(pool, (deml_call){step, &a, count, 64, optimizer->kind == DEML_SGD ? 2 : 8, false});
 }
 
 void deml_sink_put(const deml_kernels *kernels, const deml_sink *sink, const deml_update *update, long offset,
@@ -46,10 +46,15 @@ void deml_sink_put(const deml_kernels *kernels, const deml_sink *sink, const dem
         update_range(kernels, update, offset, count, gradient, sink->value, sink->state1, sink->state2);
 }
 
-void deml_bias_gradient(const deml_kernels *kernels, long rows, long begin, long end, long stride, const float *dy,
-                        const deml_sink *sink, float *scratch) {
-    deml_update update;
-    if (sink->optimizer) update = deml_update_prepare(sink->optimizer);
-    kernels->column_sums(rows, end - begin, stride, dy + begin, scratch, false);
-    deml_sink_put(kernels, sink, &update, begin, end - begin, scratch);
+void deml_bias_gradient(deml_worker *worker, long rows, long begin, long end, long stride, const float *dy,
+                        const deml_sink *sink) {
+    const long mark = worker->scratch.used;
+    float *sums = deml_cut(&worker->scratch, end - begin);
+    if (!worker->scratch.measuring) {
+        deml_update update;
+        if (sink->optimizer) update = deml_update_prepare(sink->optimizer);
+        worker->kernels->column_sums(rows, end - begin, stride, dy + begin, sums, false);
+        deml_sink_put(worker->kernels, sink, &update, begin, end - begin, sums);
+    }
+    deml_arena_release(&worker->scratch, mark);
 }

@@ -5,13 +5,13 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "internal.h"
 
 enum {
-    SCRATCH_ALIGNMENT = 64,
     SPINS = 2000,         // some tens of microseconds: longer than the gaps between kernels of a training step
     YIELDS = 20,          // then let others run before sleeping
 };
@@ -31,12 +31,11 @@ struct deml_pool {
     long threads;
     long spins;
     pool_thread *members;  // 0 is the caller
-    deml_worker shared;    // only its scratch
+    deml_arena shared;     // what one body hands to the next
 
     // The call in progress. Written before `ticket`, stable until `pending` is 0.
-    deml_body *body;
-    const void *arguments;
-    long count, unit, parts;
+    deml_call call;
+    long parts;
 
     /// Number of the call, shifted, and how many threads take part: a thread that does not take part must not look at
     /// the call, which may be over by then.
@@ -57,12 +56,20 @@ static inline void spin_pause(void) {
 #endif
 }
 
-/// Part `index` of the call: an equal share of the units.
+/// Part `index` of `parts` of a call: an equal share of the units.
+typedef struct { long begin, end; } range;
+static range part_of(const deml_call *call, long parts, long index) {
+    const long units = deml_ceil_div(call->count, call->unit), share = units / parts, more = units % parts;
+    const long first = share * index + more * index / parts, last = share * (index + 1) + more * (index + 1) / parts;
+    return (range){deml_min(deml_times(first, call->unit), call->count),
+                   deml_min(deml_times(last, call->unit), call->count)};
+}
+
 static void run_part(deml_pool *pool, long index) {
-    const long units = deml_ceil_div(pool->count, pool->unit);
-    const long begin = units * index / pool->parts * pool->unit;
-    const long end = deml_min(units * (index + 1) / pool->parts * pool->unit, pool->count);
-    if (begin < end) pool->body(pool->arguments, begin, end, &pool->members[index].worker);
+    const range part = part_of(&pool->call, pool->parts, index);
+    deml_worker *worker = &pool->members[index].worker;
+    deml_arena_release(&worker->scratch, 0);
+    if (part.begin < part.end) pool->call.body(pool->call.arguments, part.begin, part.end, worker);
 }
 
 /// Whether part `index` of the call is the caller of this function's to do.
@@ -130,24 +137,45 @@ static void wait_until_done(deml_pool *pool) {
     pthread_mutex_unlock(&pool->mutex);
 }
 
-static void reserve_scratch(deml_worker *worker, long bytes) {
-    if (worker->scratch_bytes >= bytes) return;
-    free(worker->scratch);
-    const size_t rounded = ((size_t)bytes + SCRATCH_ALIGNMENT - 1) / SCRATCH_ALIGNMENT * SCRATCH_ALIGNMENT;
-    worker->scratch = aligned_alloc(SCRATCH_ALIGNMENT, rounded);
-    if (!worker->scratch) abort();  // no way to go on, and Linux overcommits: does not happen for these sizes
-    worker->scratch_bytes = (long)rounded;
+/// Into how many parts a call is divided between at most `threads`.
+static long part_count(const deml_call *call, long threads) {
+    const long parts = deml_min(threads, deml_ceil_div(call->count, call->unit));
+    const double worth = (double)call->count * call->operations / operations_per_thread;
+    return worth >= (double)parts ? parts : deml_max(deml_min(parts, 1), (long)worth);
 }
 
-void deml_run(deml_pool *pool, deml_body *body, const void *arguments, long count, long unit, double operations,
-              long scratch_bytes) {
-    if (count <= 0) return;
-    long parts = deml_min(pool->threads, deml_ceil_div(count, unit));
-    if (parts > 1) parts = deml_max(1, deml_min(parts, (long)((double)count * operations / operations_per_thread)));
-    for (long i = 0; i < parts; i++) reserve_scratch(&pool->members[i].worker, scratch_bytes);
-    if (parts == 1) return body(arguments, 0, count, &pool->members[0].worker);
-    pool->body = body, pool->arguments = arguments;
-    pool->count = count, pool->unit = unit, pool->parts = parts;
+long deml_call_scratch(const deml_kernels *kernels, long threads, const deml_call *call) {
+    if (!call->uses_scratch || call->count <= 0) return 0;
+    // Of the parts before the last there are two sizes, in units.
+    const long parts = part_count(call, threads), units = deml_ceil_div(call->count, call->unit);
+    const long less = units / parts, more = deml_ceil_div(units, parts);
+    const range last = part_of(call, parts, parts - 1);
+    const range measured[] = {last, {0, deml_min(deml_times(less, call->unit), call->count)},
+                              {0, deml_min(deml_times(more, call->unit), call->count)}};
+    deml_worker worker = {kernels, {.measuring = true}};
+    for (int i = 0; i < (parts > 1 ? 3 : 1); i++) {
+        worker.scratch.used = 0;
+        call->body(call->arguments, measured[i].begin, measured[i].end, &worker);
+    }
+    return worker.scratch.peak;
+}
+
+/// Callers who ask for the memory first (deml_pool_reserve) never come here without it.
+static void reserve_or_end(deml_arena *arena, long bytes) {
+    if (deml_arena_reserve(arena, bytes)) return;
+    fprintf(stderr, "CKernels: no memory for %ld bytes of scratch\n", bytes);
+    abort();
+}
+
+void deml_run(deml_pool *pool, deml_call call) {
+    if (call.count <= 0) return;
+    const long parts = part_count(&call, pool->threads);
+    if (call.uses_scratch) {
+        const long bytes = deml_call_scratch(pool->kernels, pool->threads, &call);
+        for (long i = 0; i < parts; i++) reserve_or_end(&pool->members[i].worker.scratch, bytes);
+    }
+    pool->call = call, pool->parts = parts;
+    if (parts == 1) return run_part(pool, 0);
     atomic_store(&pool->pending, parts - 1);
     const uint_fast64_t ticket = publish(pool, parts);
     run_part(pool, 0);
@@ -159,9 +187,30 @@ void deml_run(deml_pool *pool, deml_body *body, const void *arguments, long coun
     wait_until_done(pool);
 }
 
-float *deml_pool_shared(deml_pool *pool, long bytes) {
-    reserve_scratch(&pool->shared, bytes);
-    return (float *)pool->shared.scratch;
+float *deml_pool_shared(deml_pool *pool, long count) {
+    reserve_or_end(&pool->shared, deml_shared_scratch(count));
+    return deml_cut(&pool->shared, count);
+}
+
+long deml_shared_scratch(long count) {
+    deml_arena arena = {.measuring = true};
+    deml_cut(&arena, count);
+    return arena.peak;
+}
+
+bool deml_pool_reserve(deml_pool *pool, deml_scratch need) {
+    bool enough = deml_arena_reserve(&pool->shared, need.shared_bytes);
+    for (long i = 0; enough && i < pool->threads; i++)
+        enough = deml_arena_reserve(&pool->members[i].worker.scratch, need.thread_bytes);
+    return enough;
+}
+
+deml_scratch deml_scratch_of_both(deml_scratch a, deml_scratch b) {
+    return (deml_scratch){deml_max(a.thread_bytes, b.thread_bytes), deml_max(a.shared_bytes, b.shared_bytes)};
+}
+
+long deml_scratch_bytes(deml_scratch need, long threads) {
+    return deml_plus(need.shared_bytes, deml_times(need.thread_bytes, threads));
 }
 
 /// Processors this process may use now.
@@ -174,18 +223,7 @@ static long usable_processors(void) {
 }
 
 deml_pool *deml_pool_create(long threads, deml_isa isa) {
-    const deml_kernels *kernels = NULL;
-    if (deml_isa_available(isa)) {
-        switch (isa) {
-#if defined(__x86_64__)
-        case DEML_AVX2: kernels = &deml_kernels_avx2; break;
-        case DEML_AVX512: kernels = &deml_kernels_avx512; break;
-#elif defined(__aarch64__)
-        case DEML_NEON: kernels = &deml_kernels_neon; break;
-#endif
-        default: kernels = &deml_kernels_portable;
-        }
-    }
+    const deml_kernels *kernels = deml_isa_available(isa) ? deml_isa_kernels(isa) : NULL;
     if (!kernels || threads < 1 || threads > 4096) return NULL;
     deml_pool *pool = aligned_alloc(64, (sizeof *pool + 63) / 64 * 64);
     if (!pool) return NULL;
@@ -215,9 +253,9 @@ void deml_pool_destroy(deml_pool *pool) {
     atomic_store(&pool->stop, true);
     publish(pool, 0);
     for (long i = 1; i < pool->threads && pool->members; i++) pthread_join(pool->members[i].thread, NULL);
-    for (long i = 0; i < pool->threads && pool->members; i++) free(pool->members[i].worker.scratch);
+    for (long i = 0; i < pool->threads && pool->members; i++) deml_arena_free(&pool->members[i].worker.scratch);
     free(pool->members);
-    free(pool->shared.scratch);
+    deml_arena_free(&pool->shared);
     pthread_mutex_destroy(&pool->mutex);
     pthread_cond_destroy(&pool->work);
     pthread_cond_destroy(&pool->done);
@@ -228,7 +266,7 @@ long deml_pool_threads(const deml_pool *pool) { return pool->threads; }
 deml_isa deml_pool_isa(const deml_pool *pool) { return pool->kernels->isa; }
 const deml_kernels *deml_pool_kernels(const deml_pool *pool) { return pool->kernels; }
 long deml_pool_scratch_bytes(const deml_pool *pool) {
-    long bytes = pool->shared.scratch_bytes;
-    for (long i = 0; i < pool->threads; i++) bytes += pool->members[i].worker.scratch_bytes;
+    long bytes = pool->shared.size;
+    for (long i = 0; i < pool->threads; i++) bytes += pool->members[i].worker.scratch.size;
     return bytes;
 }

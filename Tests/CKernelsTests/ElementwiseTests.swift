@@ -11,7 +11,7 @@ import Testing
         (DEML_IDENTITY, 0, { $0 }), (DEML_RELU, 0, { max($0, 0) }),
         (DEML_LEAKY_RELU, 0.01, { $0 > 0 ? $0 : $0 * 0.01 }),
         (DEML_GELU, 0, { 0.5 * $0 * (1 + erf($0 / 2.0.squareRoot())) }), (DEML_TANH, 0, { tanh($0) }),
-        (DEML_SIGMOID, 0, { 1 / (1 + exp(-$0)) }),
+        (DEML_SIGMOID, 0, { 1 / (1 + exp(-$0)) }), (DEML_SILU, 0, { $0 / (1 + exp(-$0)) }),
     ]
 
     @Test(arguments: activations.indices) func activation(index: Int) throws {
@@ -46,8 +46,11 @@ import Testing
             }
             #expect(try sameOnEveryPool("add") { pool in updated { deml_add(pool, count, x, $0) } } == zip(x, y).map(+))
             #expect(
-                try sameOnEveryPool("axpy") { pool in updated { deml_axpy(pool, count, 0.3, x, $0) } }
-                    == zip(x, y).map { fused(0.3, $0, $1) })
+                try sameOnEveryPool("scale") { pool in updated { deml_scale(pool, count, 0.3, $0) } }
+                    == y.map { $0 * 0.3 })
+            #expect(
+                try sameOnEveryPool("multiply") { pool in output(count) { deml_multiply(pool, count, x, y, $0) } }
+                    == zip(x, y).map(*))
             #expect(
                 try sameOnEveryPool("subtract") { pool in output(count) { deml_subtract(pool, count, x, y, $0) } }
                     == zip(x, y).map(-))
@@ -63,6 +66,29 @@ import Testing
                 }
             }
         }
+    }
+
+    /// Blocks of 4096 elements, or of so many that there are 256; 16 partial sums a block, halved; blocks in order.
+    @Test(arguments: [0, 1, 15, 16, 17, 4095, 4096, 4097, 120_001, 256 * 4096, 256 * 4096 + 1, 3_000_003])
+    func sumOfSquares(count: Int) throws {
+        var random = Random(count)
+        let x = random.floats(count, -100...100)
+        let block = max(4096, ((count + 255) / 256 + 15) / 16 * 16)
+        var expected = 0.0
+        for first in stride(from: 0, to: count, by: block) {
+            var sums = [Double](repeating: 0, count: 16)
+            for i in first..<min(first + block, count) { sums[(i - first) % 16] += Double(x[i]) * Double(x[i]) }
+            for half in [8, 4, 2, 1] { for i in 0..<half { sums[i] += sums[i + half] } }
+            expected += sums[0]
+        }
+        try withEveryPool { pool in
+            let sum = deml_sum_of_squares(pool.pointer, count, x)
+            #expect(sum.bitPattern == expected.bitPattern, "\(pool.name): \(sum) and not \(expected)")
+        }
+        // Squares beyond the range of a float do not overflow.
+        #expect(
+            try withPool(threads: 2) { deml_sum_of_squares($0.pointer, 2, [3e30, 4e30]) }
+                == Double(Float(3e30)) * Double(Float(3e30)) + Double(Float(4e30)) * Double(Float(4e30)))
     }
 
     /// The published test vectors of Random123 (kat_vectors, philox4x32 10).

@@ -42,8 +42,22 @@ deml_pool *deml_pool_create(long threads, deml_isa isa);
 void deml_pool_destroy(deml_pool *pool);
 long deml_pool_threads(const deml_pool *pool);
 deml_isa deml_pool_isa(const deml_pool *pool);
-/// Bytes of scratch memory all threads of the pool hold now.
+/// Bytes of scratch memory the pool holds now, for all its threads.
 long deml_pool_scratch_bytes(const deml_pool *pool);
+
+/// Scratch memory that kernels need: bytes for each thread, and bytes that the threads share. LONG_MAX: more than can
+/// be counted. What each kind of layer needs: deml_linear_scratch, deml_conv2d_scratch, deml_group_norm_scratch,
+/// deml_layer_norm_scratch, deml_gather_scratch; they allocate nothing and read no array. `training`: with the
+/// gradients. Kernels without such a function need none.
+typedef struct { long thread_bytes, shared_bytes; } deml_scratch;
+/// What is enough for either: one call after the other uses the same memory.
+deml_scratch deml_scratch_of_both(deml_scratch a, deml_scratch b);
+/// Bytes for all `threads` together; LONG_MAX if that is too much to count.
+long deml_scratch_bytes(deml_scratch need, long threads);
+/// Allocates at least that much. False if there is no memory, or the size is LONG_MAX: then the pool has less than
+/// before, but works. A call whose scratch was not reserved takes it when it runs; where it cannot, it says so on stderr
+/// and ends the process.
+bool deml_pool_reserve(deml_pool *pool, deml_scratch need);
 
 // MARK: Layout and input (layout.c)
 
@@ -67,6 +81,9 @@ void deml_gather_u8(deml_pool *pool, long batch, long channels, long pixels, con
                     const int64_t *indices, const float *scale, const float *shift, float *to);
 void deml_gather_f32(deml_pool *pool, long batch, long channels, long pixels, const float *from,
                      const int64_t *indices, const float *scale, const float *shift, float *to);
+
+/// Scratch of either.
+deml_scratch deml_gather_scratch(long threads, deml_isa isa, long batch, long channels, long pixels);
 
 // MARK: Optimisers (optimizer.c)
 
@@ -92,7 +109,7 @@ typedef struct {
 void deml_optimizer_step(deml_pool *pool, const deml_optimizer *optimizer, long count, const float *gradient,
                          float *value, float *state1, float *state2);
 
-// MARK: Matrix products and linear layers (gemm.c, linear.c)
+// MARK: Matrix products and linear layers (gemm.c)
 
 /// C[m][n] = sum over k of A(m,k)·B[k][n] (+ C if `accumulate`); A is a[m][k], or a[k][m] if `a_transposed`.
 /// lda, ldb, ldc: distance of rows in elements.
@@ -100,7 +117,7 @@ void deml_gemm(deml_pool *pool, long m, long n, long k, const float *a, long lda
                long ldb, float *c, long ldc, bool accumulate);
 
 typedef enum {
-    DEML_IDENTITY = 0, DEML_RELU, DEML_LEAKY_RELU, DEML_GELU, DEML_TANH, DEML_SIGMOID
+    DEML_IDENTITY = 0, DEML_RELU, DEML_LEAKY_RELU, DEML_GELU, DEML_TANH, DEML_SIGMOID, DEML_SILU
 } deml_activation;
 
 /// Weights of linear layers lie in blocks of so many outputs, one block after the other, the last with what is left over:
@@ -120,7 +137,10 @@ void deml_linear_input_gradient(deml_pool *pool, long batch, long in, long out, 
 void deml_linear_weight_gradient(deml_pool *pool, long batch, long in, long out, const float *x, const float *dy,
                                  const deml_sink *weights, const deml_sink *bias);
 
-// MARK: Convolution (conv2d.c), pooling (pooling.c); images NHWC
+/// Scratch of the forward pass and, if `training`, of both gradients.
+deml_scratch deml_linear_scratch(long threads, deml_isa isa, long batch, long in, long out, bool training);
+
+// MARK: Convolution (conv2d.c), pooling (elementwise.c); images NHWC
 
 typedef struct {
     long batch, height, width, in_channels, out_channels;
@@ -139,6 +159,9 @@ void deml_conv2d_input_gradient(deml_pool *pool, const deml_conv2d *shape, const
 void deml_conv2d_weight_gradient(deml_pool *pool, const deml_conv2d *shape, const float *x, const float *dy,
                                  const deml_sink *weights, const deml_sink *bias);
 
+/// Scratch of the forward pass and, if `training`, of both gradients.
+deml_scratch deml_conv2d_scratch(long threads, deml_isa isa, const deml_conv2d *shape, bool training);
+
 /// A window over x[batch][height][width][channels]; y[batch][oh][ow][channels].
 typedef struct {
     long batch, height, width, channels;
@@ -156,17 +179,21 @@ void deml_avg_pool2d_backward(deml_pool *pool, const deml_pool2d *shape, const f
 
 // MARK: Elementwise (elementwise.c); input and output may be the same array
 
-/// y[i] = f(x[i]); `slope`: leaky_relu's. gelu is the exact one (erf), torch's default.
+/// y[i] = f(x[i]); `slope`: leaky_relu's. gelu is the exact one (erf), torch's default; silu is x·sigmoid(x).
 void deml_activation_forward(deml_pool *pool, deml_activation activation, float slope, long count, const float *x,
                              float *y);
-/// dx[i] = dy[i]·f'(x[i]). leaky_relu and gelu read the forward *input* x (y may be NULL); relu, tanh and sigmoid read
+/// dx[i] = dy[i]·f'(x[i]). leaky_relu, gelu and silu read the forward *input* x (y may be NULL); relu, tanh and sigmoid read
 /// the *output* y (x may be NULL).
 void deml_activation_backward(deml_pool *pool, deml_activation activation, float slope, long count, const float *x,
                               const float *y, const float *dy, float *dx);
 /// y[i] += x[i] (residual connections).
 void deml_add(deml_pool *pool, long count, const float *x, float *y);
-/// y[i] = fma(a, x[i], y[i]).
-void deml_axpy(deml_pool *pool, long count, float a, const float *x, float *y);
+/// x[i] *= factor.
+void deml_scale(deml_pool *pool, long count, float factor, float *x);
+/// product[i] = a[i]·b[i].
+void deml_multiply(deml_pool *pool, long count, const float *a, const float *b, float *product);
+/// Sum of x[i]² in double precision (a gradient's norm): the same bytes for any number of threads, see README.md.
+double deml_sum_of_squares(deml_pool *pool, long count, const float *x);
 /// sum[i] = fma(weight, x[i], sum[i]) in double precision (averaging of models, clients in order).
 void deml_weighted_add(deml_pool *pool, long count, double weight, const float *x, double *sum);
 /// difference[i] = a[i] - b[i].
@@ -178,7 +205,7 @@ bool deml_all_finite(deml_pool *pool, long count, const float *x);
 typedef enum { DEML_FUNCTION_EXP = 0, DEML_FUNCTION_LOG, DEML_FUNCTION_TANH, DEML_FUNCTION_ERF } deml_function;
 void deml_function_values(deml_pool *pool, deml_function function, long count, const float *x, float *y);
 
-// MARK: Randomness (random.c)
+// MARK: Randomness (elementwise.c)
 
 /// A position in the random numbers of a training run: Philox4x32-10 with key = seed (low, high word) and counter =
 /// {block, step, epoch, purpose << 24 | layer}. Independent of threads and of what was drawn before.
@@ -202,6 +229,7 @@ void deml_layer_norm_forward(deml_pool *pool, long rows, long size, float epsilo
 void deml_layer_norm_backward(deml_pool *pool, long rows, long size, const float *x, const float *dy,
                               const float *gamma, const float *mean, const float *rstd, float *dx,
                               const deml_sink *gamma_sink, const deml_sink *beta_sink);
+deml_scratch deml_layer_norm_scratch(long threads, deml_isa isa, long size, bool training);
 /// x[batch][pixels][channels], statistics over (pixels, channels of the group); gamma[channels], beta[channels];
 /// mean and rstd [batch][groups].
 void deml_group_norm_forward(deml_pool *pool, long batch, long pixels, long channels, long groups, float epsilon,
@@ -210,8 +238,10 @@ void deml_group_norm_forward(deml_pool *pool, long batch, long pixels, long chan
 void deml_group_norm_backward(deml_pool *pool, long batch, long pixels, long channels, long groups, const float *x,
                               const float *dy, const float *gamma, const float *mean, const float *rstd, float *dx,
                               const deml_sink *gamma_sink, const deml_sink *beta_sink);
+deml_scratch deml_group_norm_scratch(long threads, deml_isa isa, long batch, long pixels, long channels, long groups,
+                                     bool training);
 
-// MARK: Softmax and losses (loss.c)
+// MARK: Softmax and losses (elementwise.c)
 
 /// y[r][c] = exp(x[r][c] - max) / sum.
 void deml_softmax_forward(deml_pool *pool, long rows, long classes, const float *x, float *y);

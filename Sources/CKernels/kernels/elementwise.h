@@ -9,6 +9,7 @@ INLINE vf activate(const deml_activation kind, float slope, vf x) {
     case DEML_GELU: return gelu(x);
     case DEML_TANH: return hyperbolic_tangent(x);
     case DEML_SIGMOID: return sigmoid(x);
+    case DEML_SILU: return silu(x);
     default: return x;
     }
 }
@@ -20,6 +21,7 @@ DEML_BODY(activation_forward) {
     switch (a->kind) {
         FORWARD(DEML_IDENTITY) FORWARD(DEML_RELU) FORWARD(DEML_LEAKY_RELU)
         FORWARD(DEML_GELU) FORWARD(DEML_TANH) FORWARD(DEML_SIGMOID)
+        FORWARD(DEML_SILU)
     }
 }
 
@@ -31,6 +33,7 @@ INLINE vf activate_backward(const deml_activation kind, float slope, vf v, vf dy
     case DEML_GELU: return dy * gelu_derivative(v);
     case DEML_TANH: return dy * fma_(-v, v, (vf)1);
     case DEML_SIGMOID: return dy * (v * (1 - v));
+    case DEML_SILU: return dy * silu_derivative(v);
     default: return dy;
     }
 }
@@ -43,6 +46,7 @@ DEML_BODY(activation_backward) {
     switch (a->kind) {
         BACKWARD(DEML_IDENTITY, dy) BACKWARD(DEML_RELU, y) BACKWARD(DEML_LEAKY_RELU, x)
         BACKWARD(DEML_GELU, x) BACKWARD(DEML_TANH, y) BACKWARD(DEML_SIGMOID, y)
+        BACKWARD(DEML_SILU, x)
     }
 }
 
@@ -51,9 +55,32 @@ DEML_BODY(add) {
     EACH(i, n) store_some(a->to + i, load_some(a->y + i, n) + load_some(a->x + i, n), n);
 }
 
-DEML_BODY(axpy) {
+DEML_BODY(scale) {
     const deml_vector_arguments *a = arguments;
-    EACH(i, n) store_some(a->to + i, fma_((vf)a->a, load_some(a->x + i, n), load_some(a->y + i, n)), n);
+    EACH(i, n) store_some(a->to + i, load_some(a->x + i, n) * a->a, n);
+}
+
+DEML_BODY(multiply) {
+    const deml_vector_arguments *a = arguments;
+    EACH(i, n) store_some(a->to + i, load_some(a->x + i, n) * load_some(a->y + i, n), n);
+}
+
+/// Elements: blocks. A square of a float is exact in double precision: each addition rounds once.
+DEML_BODY(sum_of_squares) {
+    const deml_squares_arguments *a = arguments;
+    for (long b = begin; b < end; b++) {
+        const long last = deml_min(a->count, (b + 1) * a->block);
+        vd parts[PARTS] = {0};
+        for (long i = b * a->block; i < last; i += LANES) {
+            const vd x = __builtin_convertvector(load_some(a->x + i, last - i), vd);
+            parts[PART(i)] += x * x;
+        }
+        double sums[16];
+        memcpy(sums, parts, sizeof sums);
+        for (int half = 8; half > 0; half /= 2)
+            for (int i = 0; i < half; i++) sums[i] += sums[i + half];
+        a->sums[b] = sums[0];
+    }
 }
 
 DEML_BODY(subtract) {

@@ -77,3 +77,10 @@ INLINE vf gelu(vf x) { return x * gaussian_cdf(x); }
 INLINE vf gelu_derivative(vf x) {
     return fma_(x * 0.39894228f, exponential(x * x * -0.5f), gaussian_cdf(x));
 }
+/// silu x = x·sigmoid x; Elfwing et al., arXiv:1702.03118.
+INLINE vf silu(vf x) { return x / (1.0f + exponential(-x)); }
+/// sigmoid x·(1 + x·(1 - sigmoid x)).
+INLINE vf silu_derivative(vf x) {
+    const vf s = sigmoid(x);
+    return s * fma_(x, 1.0f - s, (vf)1);
+}

@@ -102,8 +102,6 @@ DEML_BODY(avg_pool_forward) {
 
 // MARK: Layer normalisation (Ba et al., arXiv:1607.06450). Elements: rows.
 
-#define PART(i) ((i) / LANES % PARTS)
-
 DEML_BODY(layer_norm_forward) {
     const deml_norm_arguments *a = arguments;
     const long size = a->size;
@@ -170,11 +168,13 @@ DEML_BODY(layer_norm_parameters) {
 // MARK: Group normalisation (Wu and He, arXiv:1803.08494). Elements: images; size = channels. A group's sum is a chain
 // over pixels for each channel, then a chain over its channels.
 
-/// scratch: sums [2][channels].
+/// scratch: sums, squares, means [channels] each.
 DEML_BODY(group_norm_forward) {
     const deml_norm_arguments *a = arguments;
     const long channels = a->size, per_group = channels / a->groups;
-    float *sums = (float *)worker->scratch, *squares = sums + channels, *means = squares + channels;
+    float *sums = deml_cut(&worker->scratch, channels), *squares = deml_cut(&worker->scratch, channels);
+    float *means = deml_cut(&worker->scratch, channels);
+    if (worker->scratch.measuring) return;
     for (long b = begin; b < end; b++) {
         const float *x = a->x + b * a->pixels * channels;
         const float count = (float)(a->pixels * per_group);
@@ -219,8 +219,9 @@ DEML_BODY(group_norm_forward) {
 DEML_BODY(group_norm_backward) {
     const deml_norm_arguments *a = arguments;
     const long channels = a->size, per_group = channels / a->groups;
-    float *means = (float *)worker->scratch, *rstds = means + channels, *mean_d = rstds + channels;
-    float *mean_dn = mean_d + channels;
+    float *means = deml_cut(&worker->scratch, channels), *rstds = deml_cut(&worker->scratch, channels);
+    float *mean_d = deml_cut(&worker->scratch, channels), *mean_dn = deml_cut(&worker->scratch, channels);
+    if (worker->scratch.measuring) return;
     for (long b = begin; b < end; b++) {
         const float *x = a->x + b * a->pixels * channels, *dy = a->dy + b * a->pixels * channels;
         float *gammas = a->sums + b * 2 * channels, *betas = gammas + channels;

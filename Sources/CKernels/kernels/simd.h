@@ -60,6 +60,7 @@ INLINE vf square_root(vf a) { return __builtin_elementwise_sqrt(a); }
 
 /// Sums are kept in 16 partial sums on every instruction set (element i goes to partial i % 16), then halved: 8, 4, 2, 1.
 enum { PARTS = 16 / LANES };
+#define PART(i) ((i) / LANES % PARTS)
 typedef struct { vf part[PARTS]; } partial_sums;
 INLINE float total(partial_sums sums) {
     float s[16];

@@ -88,7 +88,7 @@ static void pooling(deml_pool *pool, deml_pool2d s) {
 
 static void elementwise(deml_pool *pool, long count) {
     float *x = random_floats(count, 10), *dy = random_floats(count, 1), *y = zeros(count), *dx = zeros(count);
-    for (int kind = DEML_IDENTITY; kind <= DEML_SIGMOID; kind++) {
+    for (int kind = DEML_IDENTITY; kind <= DEML_SILU; kind++) {
         deml_activation_forward(pool, (deml_activation)kind, 0.01f, count, x, y);
         deml_activation_backward(pool, (deml_activation)kind, 0.01f, count, x, y, dy, dx);
         add(y, count), add(dx, count);
