@@ -12,12 +12,9 @@ let package = Package(
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
-        .package(url: "https://github.com/apple/swift-crypto", from: "4.0.0"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.0.0"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
-        .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
-        .package(url: "https://github.com/groue/GRDB.swift", exact: "7.10.0"),
     ],
     targets: [
         // What a provider runs, and what both sides share. No network, no Golem.
@@ -28,9 +25,7 @@ let package = Package(
             // off because which multiply-adds are fused is part of the result (see Sources/CKernels/README.md).
             cSettings: [.unsafeFlags(["-O3", "-ffp-contract=off", "-Wall", "-Wextra"])]),
         .target(
-            name: "Tensors",
-            dependencies: ["CZlib", .product(name: "Crypto", package: "swift-crypto")],
-            path: "Sources/Tensors", swiftSettings: strict),
+            name: "Tensors", dependencies: ["CKernels", "CZlib"], path: "Sources/Tensors", swiftSettings: strict),
         .target(
             name: "NeuralNetwork", dependencies: ["CKernels", "Tensors"], path: "Sources/NeuralNetwork",
             swiftSettings: strict),
@@ -71,7 +66,6 @@ let package = Package(
         .target(
             name: "Golem",
             dependencies: [
-                .product(name: "AsyncHTTPClient", package: "async-http-client"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
@@ -79,14 +73,11 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
             ],
             path: "requestor/Golem", swiftSettings: strict),
+        .systemLibrary(name: "CSQLite", path: "requestor/CSQLite", providers: [.apt(["libsqlite3-dev"])]),
         .target(
             name: "GolemFleet",
-            dependencies: [
-                "Golem", "Federation", "Worker", "NeuralNetwork", "Tensors",
-                // What is remembered of providers is asked by id and faded by time, by several runs at once: SQLite.
-                .product(name: "GRDB", package: "GRDB.swift"),
-                .product(name: "AsyncHTTPClient", package: "async-http-client"),
-            ],
+            // What is remembered of providers is asked by id and faded by time, by several runs at once: SQLite.
+            dependencies: ["CSQLite", "Golem", "Federation", "Worker", "NeuralNetwork", "Tensors"],
             path: "requestor/GolemFleet", exclude: ["README.md"], swiftSettings: strict),
         .executableTarget(
             name: "deml",
@@ -110,7 +101,7 @@ let package = Package(
         // Tests: one target a module.
         .testTarget(name: "CKernelsTests", dependencies: ["CKernels"], swiftSettings: strict),
         .testTarget(
-            name: "TensorsTests", dependencies: ["Tensors"], exclude: ["Fixtures"], swiftSettings: strict),
+            name: "TensorsTests", dependencies: ["CKernels", "Tensors"], exclude: ["Fixtures"], swiftSettings: strict),
         .testTarget(
             name: "NeuralNetworkTests",
             dependencies: [
@@ -121,8 +112,7 @@ let package = Package(
         .testTarget(name: "WorkerTests", dependencies: ["Worker", "NeuralNetwork", "Tensors"], swiftSettings: strict),
         .testTarget(
             name: "DatasetsTests",
-            dependencies: ["Datasets", "Tensors", .product(name: "Crypto", package: "swift-crypto")],
-            exclude: ["Fixtures"], swiftSettings: strict),
+            dependencies: ["Datasets", "Tensors"], exclude: ["Fixtures"], swiftSettings: strict),
         .testTarget(name: "ReportsTests", dependencies: ["Reports"], swiftSettings: strict),
         .testTarget(
             name: "CommandLineTests",
@@ -136,7 +126,12 @@ let package = Package(
             exclude: ["Reference"], swiftSettings: strict),
         .testTarget(
             name: "GolemFleetTests",
-            dependencies: ["GolemFleet", "Golem", "Federation", "Worker", "NeuralNetwork", "Tensors"],
+            dependencies: [
+                "GolemFleet", "Golem", "Federation", "Worker", "NeuralNetwork", "Tensors",
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+            ],
             swiftSettings: strict),
         .testTarget(
             name: "GolemTests",

@@ -1,4 +1,4 @@
-import Crypto
+import CKernels
 
 /// SHA-256 of bytes, as 64 lower-case hexadecimal digits.
 public func sha256Hex(_ bytes: some Collection<UInt8>) -> String {
@@ -9,25 +9,27 @@ public func sha256Hex(_ bytes: some Collection<UInt8>) -> String {
     return digest.hex()
 }
 
-/// SHA-256 over pieces.
+/// SHA-256 over pieces (FIPS 180-4).
 public struct SHA256Digest: Sendable {
-    private var hasher = SHA256()
+    private var hash = deml_sha256()
 
-    public init() {}
+    public init() {
+        deml_sha256_begin(&hash, false)
+    }
 
     public mutating func update(_ bytes: UnsafeRawBufferPointer) {
-        hasher.update(bufferPointer: bytes)
+        deml_sha256_update(&hash, bytes.baseAddress, bytes.count)
     }
 
     public mutating func update(_ bytes: [UInt8]) {
-        bytes.withUnsafeBytes { hasher.update(bufferPointer: $0) }
+        bytes.withUnsafeBytes { update($0) }
     }
 
     /// The digest of what came so far, as 64 lower-case hexadecimal digits.
     public func hex() -> String {
         let digits = Array("0123456789abcdef".utf8)
-        let digest = hasher.finalize()
-        let text = digest.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }
-        return String(decoding: text, as: UTF8.self)
+        var digest = [UInt8](repeating: 0, count: 32)
+        withUnsafePointer(to: hash) { deml_sha256_end($0, &digest) }
+        return String(decoding: digest.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
     }
 }

@@ -69,16 +69,6 @@ func removeFolder(_ path: String) -> Bool { rmdir(path) == 0 }
         #expect(Files.name(of: "a/b.c/") == "b.c")
     }
 
-    @Test func digestsAreThoseOfTheStandard() {
-        // FIPS 180-2, appendix B.
-        #expect(sha256Hex("abc".utf8) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad")
-        #expect(sha256Hex([]) == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
-        var digest = SHA256Digest()
-        digest.update(Array("a".utf8))
-        digest.update(Array("bc".utf8))
-        #expect(digest.hex() == sha256Hex("abc".utf8))
-    }
-
     @Test func errorsPrintAsATree() {
         let cause = DeMLError(.truncated, "the gzip stream ends early", place: "shard.gz", hint: "send it again")
         let error = DeMLError(.workerFailed, "worker 2 failed", cause: cause)

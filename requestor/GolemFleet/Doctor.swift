@@ -1,4 +1,3 @@
-import AsyncHTTPClient
 import Golem
 import Tensors
 
@@ -159,13 +158,11 @@ public struct Doctor: Sendable {
                     tell(Finding("image", .good, "\(url), SHA3-224 \(sha3) (gftp addresses are not looked at)"))
                     return
                 }
-                var request = HTTPClientRequest(url: url)
-                request.method = .HEAD
-                let response = try await HTTPClient.shared.execute(request, timeout: .seconds(20))
-                guard response.status.code == 200 else {
+                let (status, _) = try await WebRequest.send("HEAD", url, maximumBytes: 0)
+                guard status == 200 else {
                     tell(
                         Finding(
-                            "image", .bad, "\(url) answers with status \(response.status.code)",
+                            "image", .bad, "\(url) answers with status \(status)",
                             remedy: "curl -I \(url)"))
                     return
                 }

@@ -1,4 +1,3 @@
-import AsyncHTTPClient
 import Golem
 import Tensors
 
@@ -55,22 +54,21 @@ struct ImageProvision: Sendable {
         }
         let url =
             "\(registry)/v1/image/info?count=true&tag=\(tag.replacing("/", with: "%2F").replacing(":", with: "%3A"))"
-        let response: HTTPClientResponse
+        let status: Int
         let body: [UInt8]
         do {
-            response = try await HTTPClient.shared.execute(HTTPClientRequest(url: url), timeout: .seconds(20))
-            body = Array(try await response.body.collect(upTo: 1 << 20).readableBytesView)
+            (status, body) = try await WebRequest.send("GET", url, maximumBytes: 1 << 20)
         } catch {
             throw DeMLError(
                 .io, "the image registry does not answer", place: url,
                 hint: "give the image itself: --image FILE, or --image-url with --image-hash", cause: error)
         }
-        guard response.status.code == 200, let answer = JSON(parsing: body), let sha3 = answer["sha3"]?.string,
+        guard status == 200, let answer = JSON(parsing: body), let sha3 = answer["sha3"]?.string,
             let address = answer["https"]?.string ?? answer["http"]?.string
         else {
             let said = String(decoding: body.prefix(200), as: UTF8.self)
             throw DeMLError(
-                .notFound, "the image registry knows no '\(tag)' (\(response.status.code)): \(said)", place: url)
+                .notFound, "the image registry knows no '\(tag)' (\(status)): \(said)", place: url)
         }
         return try TaskPackage(url: address, sha3: sha3)
     }

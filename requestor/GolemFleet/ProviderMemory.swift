@@ -1,5 +1,5 @@
 import Foundation
-import GRDB
+import Tensors
 
 /// What is known of providers from earlier runs: how fast they trained and how they failed (SQLite, in the user's data
 /// folder). Failures fade: after `halfLife` they count half.
@@ -30,37 +30,29 @@ public final class ProviderMemory: Sendable {
     /// How much a new measurement of speed counts against the old average.
     static let newWeight = 0.3
 
-    private let database: DatabaseQueue
+    private let database: Database
 
     /// Opens or makes the file at `path`; its folder must exist.
-    public init(path: String) throws {
-        var configuration = Configuration()
-        configuration.busyMode = .timeout(10)
-        configuration.prepareDatabase { try $0.execute(sql: "PRAGMA journal_mode = WAL") }
-        database = try DatabaseQueue(path: path, configuration: configuration)
-        try migrate()
+    public convenience init(path: String) throws {
+        try self.init(database: Database(path: path))
     }
 
     /// One that forgets everything at its end.
-    public init() throws {
-        database = try DatabaseQueue()
-        try migrate()
+    public convenience init() throws {
+        try self.init(database: Database(path: nil))
     }
 
-    private func migrate() throws {
-        var migrator = DatabaseMigrator()
-        migrator.registerMigration("providers") { database in
-            try database.create(table: "provider") { table in
-                table.primaryKey("id", .text)
-                table.column("name", .text).notNull()
-                table.column("speed", .double)
-                table.column("successes", .double).notNull().defaults(to: 0)
-                table.column("failures", .double).notNull().defaults(to: 0)
-                table.column("reason", .text)
-                table.column("seen", .double).notNull()
-            }
+    private init(database: Database) throws {
+        self.database = database
+        try database.transaction { (connection) throws(DeMLError) -> Void in
+            try connection.run(
+                """
+                CREATE TABLE IF NOT EXISTS provider (
+                    id TEXT NOT NULL PRIMARY KEY, name TEXT NOT NULL, speed DOUBLE,
+                    successes DOUBLE NOT NULL DEFAULT 0, failures DOUBLE NOT NULL DEFAULT 0,
+                    reason TEXT, seen DOUBLE NOT NULL)
+                """)
         }
-        try migrator.migrate(database)
     }
 
     /// A task went well, at so many samples a second.
@@ -81,49 +73,56 @@ public final class ProviderMemory: Sendable {
     }
 
     public func record(_ id: String, at now: Date) throws -> Record? {
-        try database.read { try Row.fetchOne($0, sql: "SELECT * FROM provider WHERE id = ?", arguments: [id]) }
+        try database.transaction { (connection) throws(DeMLError) in try Self.row(id, connection) }
             .map { Self.record($0, at: now) }
     }
 
     /// All that are known, the newest first.
     public func records(at now: Date) throws -> [Record] {
-        try database.read { try Row.fetchAll($0, sql: "SELECT * FROM provider ORDER BY seen DESC, id") }
-            .map { Self.record($0, at: now) }
+        try database.transaction { (connection) throws(DeMLError) in
+            try connection.run("SELECT * FROM provider ORDER BY seen DESC, id")
+        }.map { Self.record($0, at: now) }
     }
 
     /// Forgets everybody who was not seen since `date`.
     public func forget(before date: Date) throws {
-        try database.write {
-            try $0.execute(sql: "DELETE FROM provider WHERE seen < ?", arguments: [date.timeIntervalSince1970])
+        try database.transaction { (connection) throws(DeMLError) -> Void in
+            try connection.run("DELETE FROM provider WHERE seen < ?", [.number(date.timeIntervalSince1970)])
         }
     }
 
     private func change(_ id: String, name: String, at now: Date, _ body: (inout Record) -> Void) throws {
-        try database.write { database in
-            let row = try Row.fetchOne(database, sql: "SELECT * FROM provider WHERE id = ?", arguments: [id])
+        try database.transaction { (connection) throws(DeMLError) -> Void in
             var record =
-                row.map { Self.record($0, at: now) }
+                try Self.row(id, connection).map { Self.record($0, at: now) }
                 ?? Record(id: id, name: name, speed: nil, successes: 0, failures: 0, reason: nil, lastSeen: now)
             record.name = name
             body(&record)
-            try database.execute(
-                sql: """
-                    INSERT OR REPLACE INTO provider (id, name, speed, successes, failures, reason, seen)
-                    VALUES (?, ?, ?, ?, ?, ?, ?)
-                    """,
-                arguments: [
-                    id, record.name, record.speed, record.successes, record.failures, record.reason,
-                    now.timeIntervalSince1970,
+            try connection.run(
+                """
+                INSERT OR REPLACE INTO provider (id, name, speed, successes, failures, reason, seen)
+                VALUES (?, ?, ?, ?, ?, ?, ?)
+                """,
+                [
+                    .text(id), .text(record.name), .init(record.speed), .number(record.successes),
+                    .number(record.failures), .init(record.reason), .number(now.timeIntervalSince1970),
                 ])
         }
     }
 
-    private static func record(_ row: Row, at now: Date) -> Record {
-        let seen: Double = row["seen"]
+    private static func row(_ id: String, _ connection: borrowing Database.Connection) throws(DeMLError) -> Database
+        .Row?
+    {
+        try connection.run("SELECT * FROM provider WHERE id = ?", [.text(id)]).first
+    }
+
+    private static func record(_ row: Database.Row, at now: Date) -> Record {
+        let seen = row["seen"]?.number ?? 0
         let faded = exp2(-max(0, now.timeIntervalSince1970 - seen) / halfLife)
         return Record(
-            id: row["id"], name: row["name"], speed: row["speed"], successes: row["successes"] * faded,
-            failures: row["failures"] * faded, reason: row["reason"], lastSeen: Date(timeIntervalSince1970: seen))
+            id: row["id"]?.text ?? "", name: row["name"]?.text ?? "", speed: row["speed"]?.number,
+            successes: (row["successes"]?.number ?? 0) * faded, failures: (row["failures"]?.number ?? 0) * faded,
+            reason: row["reason"]?.text, lastSeen: Date(timeIntervalSince1970: seen))
     }
 }
 

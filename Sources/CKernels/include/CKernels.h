@@ -263,4 +263,8 @@ void deml_mean_squared_error(deml_pool *pool, long rows, long outputs, const flo
 /// floating-point operations done (2 a lane). FMA peak = result / seconds.
 double deml_fma_peak_operations(deml_pool *pool, long iterations);
 
+// MARK: Hashing (sha256.c)
+
+#include "deml_sha256.h"
+
 #endif

@@ -1,4 +1,3 @@
-import AsyncHTTPClient
 import NIOCore
 import NIOHTTP1
 
@@ -52,24 +51,25 @@ public struct ActivityAPI: Sendable {
         _ receive: @Sendable (RuntimeEvent) async throws -> Void
     ) async throws {
         let path = prefix + "/\(escaped(activity))/exec/\(escaped(batch))"
-        var request = HTTPClientRequest(url: client.url + path)
+        var request = HTTPExchange(url: client.url, target: path, headTimeout: .seconds(30))
         request.headers.add(name: "Authorization", value: "Bearer " + client.appKey)
         request.headers.add(name: "Accept", value: "text/event-stream")
         let asked = "GET \(path) (event stream)"
         do {
-            let response = try await client.http.execute(request, deadline: .now() + .seconds(30))
-            guard response.status == .ok else {
-                let body = try await response.body.collect(upTo: 1 << 20)
-                throw client.failure(asked, status: Int(response.status.code), body: Array(body.readableBytesView))
-            }
-            var parser = EventStreamParser()
-            // Leaving the loop closes the connection, as it must: the daemon never ends the stream by itself.
-            for try await chunk in response.body {
-                for data in try parser.feed(chunk.readableBytesView) {
-                    guard let json = JSON(parsing: data) else { continue }
-                    let event = try RuntimeEvent(json)
-                    try await receive(event)
-                    if case .finished(let code, _) = event.kind, event.index >= last || code != 0 { return }
+            // Leaving closes the connection, as it must: the daemon never ends the stream by itself.
+            try await request.perform { head, body in
+                guard head.status == .ok else {
+                    throw client.failure(
+                        asked, status: Int(head.status.code), body: try await body.collect(upTo: 1 << 20))
+                }
+                var parser = EventStreamParser()
+                while let chunk = try await body.next() {
+                    for data in try parser.feed(chunk.readableBytesView) {
+                        guard let json = JSON(parsing: data) else { continue }
+                        let event = try RuntimeEvent(json)
+                        try await receive(event)
+                        if case .finished(let code, _) = event.kind, event.index >= last || code != 0 { return }
+                    }
                 }
             }
         } catch let error as GolemError {

@@ -1,8 +1,6 @@
-import AsyncHTTPClient
 import Logging
 import NIOCore
 import NIOHTTP1
-import NIOPosix
 
 /// A typed client of one `yagna` daemon's REST interface.
 ///
@@ -17,12 +15,10 @@ public struct GolemClient: Sendable {
     /// `http://host:port`, without a slash at the end.
     public let url: String
     let appKey: String
-    let http: HTTPClient
     public var logger: Logger
 
-    /// A client on an HTTP client of the caller's, which the caller shuts down. It must allow as many connections to
-    /// one host as there are waiting calls: see ``httpConfiguration``.
-    public init(url: String, appKey: String, http: HTTPClient, logger: Logger = GolemClient.silent) throws {
+    /// Throws `usage` for an address that does not begin with `http://`.
+    public init(url: String, appKey: String, logger: Logger = GolemClient.silent) throws {
         var url = url
         while url.hasSuffix("/") { url.removeLast() }
         guard url.hasPrefix("http://"), url.count > "http://".count else {
@@ -32,37 +28,15 @@ public struct GolemClient: Sendable {
         }
         self.url = url
         self.appKey = appKey
-        self.http = http
         self.logger = logger
     }
 
-    /// Runs `body` with a client of its own and shuts that down afterwards.
+    /// Runs `body` with a client of its own.
     public static func with<Result>(
         url: String, appKey: String, logger: Logger = GolemClient.silent, isolation: isolated (any Actor)? = #isolation,
         _ body: (GolemClient) async throws -> Result
     ) async throws -> Result {
-        let http = HTTPClient(
-            eventLoopGroup: MultiThreadedEventLoopGroup.singleton, configuration: GolemClient.httpConfiguration)
-        do {
-            let result = try await body(GolemClient(url: url, appKey: appKey, http: http, logger: logger))
-            try await http.shutdown()
-            return result
-        } catch {
-            try? await http.shutdown()
-            throw error
-        }
-    }
-
-    /// Settings that suit the daemon: every long poll holds a connection, so many are allowed; no proxy, no redirects.
-    public static var httpConfiguration: HTTPClient.Configuration {
-        var configuration = HTTPClient.Configuration()
-        configuration.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit = 512
-        configuration.connectionPool.idleTimeout = .seconds(20)
-        configuration.connectionPool.retryConnectionEstablishment = false
-        configuration.timeout.connect = .seconds(5)
-        configuration.redirectConfiguration = .disallow
-        configuration.httpVersion = .http1Only
-        return configuration
+        try await body(GolemClient(url: url, appKey: appKey, logger: logger))
     }
 
     /// A logger that writes nothing.
@@ -95,22 +69,21 @@ public struct GolemClient: Sendable {
         for (name, value) in query { items.add(name, value) }
         let target = path + items.text
         let asked = "\(method.rawValue) \(target)"
-        var request = HTTPClientRequest(url: url + target)
-        request.method = method
+        var request = HTTPExchange(url: url, target: target, method: method)
         request.headers.add(name: "Authorization", value: "Bearer " + appKey)
         if let body {
             var bytes: [UInt8] = []
             body.write(to: &bytes)
             request.headers.add(name: "Content-Type", value: "application/json")
-            request.body = .bytes(ByteBuffer(bytes: bytes))
+            request.body = ByteBuffer(bytes: bytes)
         } else if method == .POST {
-            request.body = .bytes(ByteBuffer())
+            request.body = ByteBuffer()
         }
         let prepared = request
         let (status, bytes) = try await transport(asked, limit: wait + .seconds(15)) {
-            let response = try await http.execute(prepared, deadline: .distantFuture, logger: nil)
-            let body = try await response.body.collect(upTo: maximumBytes)
-            return (Int(response.status.code), Array(body.readableBytesView))
+            try await prepared.perform { head, body in
+                (Int(head.status.code), try await body.collect(upTo: maximumBytes))
+            }
         }
         logger.trace("\(asked) -> \(status)")
         guard (200..<300).contains(status) else { throw failure(asked, status: status, body: bytes) }

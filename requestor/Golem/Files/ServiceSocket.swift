@@ -15,7 +15,7 @@ struct ServiceSocket: Sendable {
     static func connect(
         url: String, path: String, appKey: String, connectTimeout: TimeAmount = .seconds(5)
     ) async throws -> ServiceSocket {
-        let (host, port) = try split(url)
+        let (host, port) = try HTTPExchange.address(of: url)
         let group = MultiThreadedEventLoopGroup.singleton
         let (channel, upgraded) = try await ClientBootstrap(group: group)
             .connectTimeout(connectTimeout)
@@ -47,15 +47,6 @@ struct ServiceSocket: Sendable {
             error.request = "GET \(path) (WebSocket)"
             throw error.at(url)
         }
-    }
-
-    private static func split(_ url: String) throws -> (String, Int) {
-        let authority = url.dropFirst("http://".count).prefix { $0 != "/" }
-        guard let colon = authority.lastIndex(of: ":") else { return (String(authority), 80) }
-        guard let port = Int(authority[authority.index(after: colon)...]) else {
-            throw GolemError(.usage, "`\(url)` has no valid port", place: url)
-        }
-        return (String(authority[..<colon]), port)
     }
 
     /// Answers requests until the daemon closes the socket or the task is cancelled.
