@@ -49,30 +49,16 @@ package final class Network {
         if case .training(let description) = purpose { optimizer.pointee = description.kernel }
 
         let inputShape = model.inputShape
-        normalization = try Normalization(model.input, Self.preferredLayout(model.resolved), in: storage)
+        normalization = try Normalization(model.input, model.resolved.preferredLayout ?? .torch, in: storage)
         input = Activations(
             shape: inputShape, layout: normalization.layout,
             values: try storage.floats(batchCapacity * inputShape.reduce(1, *)), gradient: nil)
         var builder = NetworkBuilder(
             purpose: purpose, batchCapacity: batchCapacity, storage: storage, optimizer: optimizer)
-        let chain = try builder.branch(model.resolved, from: input)
-        var operations = chain.operations
-        output = try builder.converted(chain.output, to: .torch, &operations)
-        self.operations = operations
+        let chain = try builder.converted(try builder.branch(model.resolved, from: input), to: .torch)
+        output = chain.output
+        operations = chain.operations
         parameters = builder.parameters
-    }
-
-    /// The layout that the first layer which cares wants of the input.
-    private static func preferredLayout(_ layers: [ResolvedLayer]) -> Layout {
-        for resolved in layers {
-            switch resolved.layer {
-            case .relu, .leakyRelu, .gelu, .tanh, .sigmoid, .dropout: continue
-            case .conv2d, .maxPool2d, .averagePool2d, .globalAveragePool2d, .groupNorm: return .channelsLast
-            case .residual: return preferredLayout(resolved.body)
-            case .linear, .flatten, .layerNorm, .softmax: return .torch
-            }
-        }
-        return .torch
     }
 
     // MARK: Parameters

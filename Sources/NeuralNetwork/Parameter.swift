@@ -3,19 +3,9 @@ import Tensors
 
 /// A parameter while it is trained: its values in the kernels' order, and where its gradient goes.
 final class Parameter {
-    /// How the kernels keep what torch keeps otherwise.
-    enum Order {
-        case torch
-        /// torch [out][in], here blocks of [in][64 outputs].
-        case linear(in: Int, out: Int)
-        /// torch [out][in][kh][kw], here [kh][kw][in][out].
-        case conv2d(in: Int, out: Int, kernel: Size2D)
-        /// torch [channels][pixels], here [pixels][channels].
-        case image(channels: Int, pixels: Int)
-    }
-
     let description: ParameterDescription
-    let order: Order
+    /// nil: as torch keeps it.
+    private let order: ParameterOrder?
     let count: Int
     let values: UnsafeMutablePointer<Float>
     /// Kept only where a test looks at it.
@@ -24,7 +14,7 @@ final class Parameter {
     let sink: UnsafeMutablePointer<deml_sink>
 
     init(
-        _ description: ParameterDescription, order: Order, purpose: Network.Purpose,
+        _ description: ParameterDescription, order: ParameterOrder?, purpose: Network.Purpose,
         optimizer: UnsafePointer<deml_optimizer>, in storage: Storage
     ) throws(DeMLError) {
         self.description = description
@@ -49,12 +39,10 @@ final class Parameter {
 
     /// Takes values in torch's order.
     func load(_ torch: UnsafePointer<Float>, _ pool: OpaquePointer) {
-        switch order {
-        case .torch: values.update(from: torch, count: count)
-        case .linear(let input, let output): deml_linear_weights_import(pool, input, output, torch, values)
-        case .conv2d(let input, let output, let kernel):
-            deml_conv2d_weights_import(pool, input, output, kernel.height, kernel.width, torch, values)
-        case .image(let channels, let pixels): deml_nchw_to_nhwc(pool, 1, channels, pixels, torch, values)
+        if let order {
+            order.load(pool, torch, values)
+        } else {
+            values.update(from: torch, count: count)
         }
     }
 
@@ -62,12 +50,10 @@ final class Parameter {
     func store(
         _ ours: UnsafePointer<Float>, to torch: UnsafeMutablePointer<Float>, _ pool: OpaquePointer
     ) {
-        switch order {
-        case .torch: torch.update(from: ours, count: count)
-        case .linear(let input, let output): deml_linear_weights_export(pool, input, output, ours, torch)
-        case .conv2d(let input, let output, let kernel):
-            deml_conv2d_weights_export(pool, input, output, kernel.height, kernel.width, ours, torch)
-        case .image(let channels, let pixels): deml_nhwc_to_nchw(pool, 1, channels, pixels, ours, torch)
+        if let order {
+            order.store(pool, ours, torch)
+        } else {
+            torch.update(from: ours, count: count)
         }
     }
 }

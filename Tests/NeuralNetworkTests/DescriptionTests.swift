@@ -56,6 +56,8 @@ import Yams
                 .flatten, .linear(outFeatures: 200), .relu, .linear(outFeatures: 200), .relu, .linear(outFeatures: 10),
             ], loss: .crossEntropy)
         #expect(two.parameterCount == 199_210)
+        // One multiply-add a weight, and one for each number of flatten (784) and the two relus (400).
+        #expect(two.multiplyAdds == 784 * 200 + 200 * 200 + 200 * 10 + 784 + 400)
         let cnn = try ModelDescription(
             input: input,
             layers: [
@@ -64,6 +66,9 @@ import Yams
                 .flatten, .linear(outFeatures: 512), .relu, .linear(outFeatures: 10),
             ], loss: .crossEntropy)
         #expect(cnn.parameterCount == 1_663_370)
+        let products = 784 * 25 * 32 + 196 * 800 * 64 + 3136 * 512 + 512 * 10
+        let rest = 784 * 32 * 2 + 196 * 64 * 2 + 3136 + 512  // relu, windows of four, flatten, relu
+        #expect(cnn.multiplyAdds == products + rest)
     }
 
     /// Text of the layers, then what the error must have in it: the place, then words of the message.

@@ -1,104 +1,88 @@
-/// One layer of a model, with torch's names, options and defaults. Shapes are those of one example, without the batch.
+import Tensors
+
+/// One layer of a model, with torch's names, options and defaults: `.linear(outFeatures: 10)`, `.relu` and so on, each
+/// described in its own file in `Layers/`. Shapes are those of one example, without the batch.
 ///
-/// A layer that can be left out of a key (such as `in_features`) takes it from its input; given, it is checked.
-public indirect enum Layer: Sendable, Equatable {
-    /// y = x·Wᵀ + b over the last dimension: [..., in] → [..., out]. W `[out, in]`, b `[out]`, both drawn from
-    /// U(-1/√in, 1/√in).
-    case linear(outFeatures: Int, inFeatures: Int? = nil, bias: Bool = true)
-    /// Cross-correlation: [in, h, w] → [out, h', w'], h' = ⌊(h + 2·padding - kernel)/stride⌋ + 1. W `[out, in, kh, kw]`,
-    /// b `[out]`, both drawn from U(-1/√(in·kh·kw), 1/√(in·kh·kw)).
-    case conv2d(
-        outChannels: Int, kernelSize: Size2D, stride: Size2D = 1, padding: Size2D = 0, inChannels: Int? = nil,
-        bias: Bool = true)
-    /// The largest of each window, padding counting as -∞. The stride's default is the kernel's size.
-    case maxPool2d(Window2D)
-    /// The mean of each window, padding counting as zeros. The stride's default is the kernel's size.
-    case averagePool2d(Window2D)
-    /// The mean of each channel: [c, h, w] → [c, 1, 1] (torch's `AdaptiveAvgPool2d(1)`).
-    case globalAveragePool2d
-    /// Any shape → one dimension, in torch's order (channels first).
-    case flatten
-    /// max(x, 0).
-    case relu
-    /// x where x > 0, else slope·x.
-    case leakyRelu(negativeSlope: Double = 0.01)
-    /// x·Φ(x), Φ being the normal distribution function (torch's `approximate="none"`).
-    case gelu
-    case tanh
-    case sigmoid
-    /// In training each element is zero with probability p, else x/(1-p); the identity otherwise.
-    case dropout(p: Double = 0.5)
-    /// (x - mean)/√(variance + ε)·γ + β over the last dimensions, `normalizedShape`; γ = 1 and β = 0 at the start.
-    case layerNorm(normalizedShape: [Int]? = nil, epsilon: Double = 1e-5, affine: Bool = true, bias: Bool = true)
-    /// The same over groups of channels of one example: [c, ...] → [c, ...]; γ and β `[c]`. Wu and He, 2018.
-    case groupNorm(groups: Int, channels: Int? = nil, epsilon: Double = 1e-5, affine: Bool = true)
-    /// layers(x) + x, or layers(x) + projection(x). He, Zhang, Ren, Sun, "Deep residual learning", 2015. Parameters are
-    /// named as those of a module with `self.layers` and `self.projection`, each an `nn.Sequential`.
-    case residual(layers: [Layer], projection: [Layer] = [])
-    /// exp(x)/Σexp(x). Last layer only, for predictions: `cross_entropy` takes the logits before it, as in torch.
-    case softmax
+/// An option that follows from the layer's input (such as `in_features`) may be left out; given, it is checked.
+public struct Layer: Sendable, Equatable {
+    let definition: any LayerDefinition
+
+    init(_ definition: some LayerDefinition) {
+        self.definition = definition
+    }
 
     /// The name in a model description.
-    public var type: String { kind.rawValue }
+    public var type: String { Swift.type(of: definition).type }
 
-    enum Kind: String, CaseIterable {
-        case linear, conv2d, flatten, relu, gelu, tanh, sigmoid, dropout, residual, softmax
-        case maxPool2d = "max_pool2d"
-        case averagePool2d = "avg_pool2d"
-        case globalAveragePool2d = "global_avg_pool2d"
-        case leakyRelu = "leaky_relu"
-        case layerNorm = "layer_norm"
-        case groupNorm = "group_norm"
+    /// The names of all layers there are, sorted.
+    public static let knownTypes = LayerRegistry.types.map { $0.type }.sorted()
+
+    public static func == (left: Layer, right: Layer) -> Bool {
+        left.definition.isEqual(to: right.definition)
     }
+}
 
-    var kind: Kind {
-        switch self {
-        case .linear: .linear
-        case .conv2d: .conv2d
-        case .maxPool2d: .maxPool2d
-        case .averagePool2d: .averagePool2d
-        case .globalAveragePool2d: .globalAveragePool2d
-        case .flatten: .flatten
-        case .relu: .relu
-        case .leakyRelu: .leakyRelu
-        case .gelu: .gelu
-        case .tanh: .tanh
-        case .sigmoid: .sigmoid
-        case .dropout: .dropout
-        case .layerNorm: .layerNorm
-        case .groupNorm: .groupNorm
-        case .residual: .residual
-        case .softmax: .softmax
+extension LayerDefinition {
+    fileprivate func isEqual(to other: any LayerDefinition) -> Bool {
+        (other as? Self) == self
+    }
+}
+
+extension Layer: Codable {
+    public init(from decoder: any Decoder) throws {
+        guard decoder.codingPath.count <= 64 else {
+            throw DeMLError(.tooLarge, "the layers are nested too deep", place: place(of: decoder.codingPath))
         }
+        let name = try StrictContainer(decoder, "a layer", keys: nil).required("type", String.self)
+        guard let definition = LayerRegistry.type(named: name) else {
+            throw Self.unknown(name, decoder)
+        }
+        self.init(try definition.init(StrictContainer(decoder, name, keys: ["type"] + definition.options)))
+    }
+
+    /// Options that have their default are left out, so that the text stays as short as a person writes it.
+    public func encode(to encoder: any Encoder) throws {
+        var options = OptionEncoder(encoder)
+        try options.put("type", type)
+        try definition.encode(&options)
+    }
+
+    private static func unknown(_ name: String, _ decoder: any Decoder) -> DeMLError {
+        let isBatchNorm = name.lowercased().hasPrefix("batch")
+        return DeMLError(
+            .outOfRange, "the layer \(name.quotedForMessage) is unknown", place: place(of: decoder.codingPath),
+            hint: isBatchNorm
+                ? "averaged models cannot share batch statistics: use group_norm"
+                : "known layers: \(knownTypes.joined(separator: ", "))")
     }
 }
 
-/// Height and width. In a description one number stands for both, as in torch.
-public struct Size2D: Sendable, Equatable, ExpressibleByIntegerLiteral, CustomStringConvertible {
-    public var height: Int
-    public var width: Int
+/// Writes the options of a layer.
+struct OptionEncoder {
+    private var container: KeyedEncodingContainer<TextKey>
 
-    public init(_ height: Int, _ width: Int) {
-        self.height = height
-        self.width = width
+    init(_ encoder: any Encoder) {
+        container = encoder.container(keyedBy: TextKey.self)
     }
 
-    public init(integerLiteral value: Int) {
-        self.init(value, value)
+    /// Nothing is written for nil and for what a reader takes anyway.
+    mutating func put<Value: Encodable & Equatable>(
+        _ key: String, _ value: Value?, unless standard: Value? = nil
+    ) throws {
+        if let value, value != standard { try container.encode(value, forKey: TextKey(key)) }
     }
-
-    public var description: String { "[\(height), \(width)]" }
 }
 
-/// The windows of a pooling layer.
-public struct Window2D: Sendable, Equatable {
-    public var kernelSize: Size2D
-    public var stride: Size2D
-    public var padding: Size2D
+/// One layer or a list of them.
+struct LayerList: Decodable {
+    var layers: [Layer]
 
-    public init(kernelSize: Size2D, stride: Size2D? = nil, padding: Size2D = 0) {
-        self.kernelSize = kernelSize
-        self.stride = stride ?? kernelSize
-        self.padding = padding
+    init(from decoder: any Decoder) throws {
+        if var list = try? decoder.unkeyedContainer() {
+            layers = []
+            while !list.isAtEnd { layers.append(try list.decode(Layer.self)) }
+        } else {
+            layers = [try Layer(from: decoder)]
+        }
     }
 }

@@ -77,6 +77,20 @@ struct StrictContainer {
     }
 }
 
+/// One number or a list of them.
+struct NumberList<Number: Decodable>: Decodable {
+    var values: [Number]
+
+    init(from decoder: any Decoder) throws {
+        let container = try decoder.singleValueContainer()
+        if let value = try? container.decode(Number.self) {
+            values = [value]
+        } else {
+            values = try container.decode([Number].self)
+        }
+    }
+}
+
 /// Where in a description something stands: `layer 3`, `layer 3.layers.0`, or the keys that lead to it.
 func place(of path: [any CodingKey]) -> String? {
     guard !path.isEmpty else { return nil }

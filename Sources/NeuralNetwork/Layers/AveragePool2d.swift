@@ -1,0 +1,70 @@
+import CKernels
+import Tensors
+
+/// The mean of each window, padding counting as zeros: [c, h, w] → [c, h', w']. The stride's default is the kernel's size.
+struct AveragePool2d: LayerDefinition {
+    static let type = "avg_pool2d"
+    static let options = Window2D.options + ["ceil_mode", "count_include_pad"]
+
+    var window: Window2D
+
+    func shapes(_ place: inout LayerPlace) throws(DeMLError) -> LayerShapes {
+        try place.pooled(window)
+    }
+
+    func multiplyAdds(_ layer: ResolvedLayer) -> Int {
+        layer.output.reduce(1, *) * window.kernelSize.height * window.kernelSize.width
+    }
+
+    func preferredLayout(_ layer: ResolvedLayer) -> Layout? { .channelsLast }
+
+    func build(
+        _ layer: ResolvedLayer, _ x: Activations, _ network: inout NetworkBuilder
+    ) throws(DeMLError) -> Activations {
+        let input = try network.converted(x, to: .channelsLast)
+        let y = try network.output(layer.output, .channelsLast, of: input)
+        network.append(AveragePool2dOperation(input, y, window))
+        return y
+    }
+}
+
+extension AveragePool2d {
+    init(_ options: StrictContainer) throws {
+        try options.demand("ceil_mode", false)
+        try options.demand("count_include_pad", true)
+        window = try Window2D(options)
+    }
+
+    func encode(_ options: inout OptionEncoder) throws {
+        try window.encode(&options)
+    }
+}
+
+extension Layer {
+    /// The mean of each window, padding counting as zeros. The stride's default is the kernel's size.
+    public static func averagePool2d(_ window: Window2D) -> Layer { Layer(AveragePool2d(window: window)) }
+}
+
+/// y[b][oh][ow][c] = the mean of its window. Backward: the gradient is spread evenly over the window.
+private final class AveragePool2dOperation: Operation {
+    private let x: Activations
+    private let y: Activations
+    private var shape: deml_pool2d
+
+    init(_ x: Activations, _ y: Activations, _ window: Window2D) {
+        self.x = x
+        self.y = y
+        shape = window.kernel(over: x)
+    }
+
+    func forward(_ pass: Pass) {
+        shape.batch = pass.batch
+        deml_avg_pool2d_forward(pass.pool, &shape, x.values, y.values)
+    }
+
+    func backward(_ pass: Pass) {
+        guard let dy = y.gradient, let dx = x.gradient else { return }
+        shape.batch = pass.batch
+        deml_avg_pool2d_backward(pass.pool, &shape, dy, dx)
+    }
+}

@@ -1,0 +1,74 @@
+import CKernels
+import Tensors
+
+/// The largest of each window, padding counting as -∞: [c, h, w] → [c, h', w']. The stride's default is the kernel's size.
+struct MaxPool2d: LayerDefinition {
+    static let type = "max_pool2d"
+    static let options = Window2D.options + ["ceil_mode", "dilation"]
+
+    var window: Window2D
+
+    func shapes(_ place: inout LayerPlace) throws(DeMLError) -> LayerShapes {
+        try place.pooled(window)
+    }
+
+    func multiplyAdds(_ layer: ResolvedLayer) -> Int {
+        layer.output.reduce(1, *) * window.kernelSize.height * window.kernelSize.width
+    }
+
+    func preferredLayout(_ layer: ResolvedLayer) -> Layout? { .channelsLast }
+
+    func build(
+        _ layer: ResolvedLayer, _ x: Activations, _ network: inout NetworkBuilder
+    ) throws(DeMLError) -> Activations {
+        let input = try network.converted(x, to: .channelsLast)
+        let y = try network.output(layer.output, .channelsLast, of: input)
+        let position = try network.storage.allocate(UInt16.self, network.batchCapacity * y.size)
+        network.append(MaxPool2dOperation(input, y, window, position: position))
+        return y
+    }
+}
+
+extension MaxPool2d {
+    init(_ options: StrictContainer) throws {
+        try options.demand("ceil_mode", false)
+        try options.demand("dilation", 1)
+        window = try Window2D(options)
+    }
+
+    func encode(_ options: inout OptionEncoder) throws {
+        try window.encode(&options)
+    }
+}
+
+extension Layer {
+    /// The largest of each window, padding counting as -∞. The stride's default is the kernel's size.
+    public static func maxPool2d(_ window: Window2D) -> Layer { Layer(MaxPool2d(window: window)) }
+}
+
+/// y[b][oh][ow][c] = the largest of its window. Backward: the gradient goes to the first of the largest.
+private final class MaxPool2dOperation: Operation {
+    private let x: Activations
+    private let y: Activations
+    /// As y: which element of the window was the largest.
+    private let position: UnsafeMutablePointer<UInt16>
+    private var shape: deml_pool2d
+
+    init(_ x: Activations, _ y: Activations, _ window: Window2D, position: UnsafeMutablePointer<UInt16>) {
+        self.x = x
+        self.y = y
+        self.position = position
+        shape = window.kernel(over: x)
+    }
+
+    func forward(_ pass: Pass) {
+        shape.batch = pass.batch
+        deml_max_pool2d_forward(pass.pool, &shape, x.values, y.values, position)
+    }
+
+    func backward(_ pass: Pass) {
+        guard let dy = y.gradient, let dx = x.gradient else { return }
+        shape.batch = pass.batch
+        deml_max_pool2d_backward(pass.pool, &shape, dy, position, dx)
+    }
+}

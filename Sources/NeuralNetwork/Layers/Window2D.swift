@@ -1,0 +1,112 @@
+import CKernels
+import Tensors
+
+/// Height and width. In a description one number stands for both, as in torch.
+public struct Size2D: Sendable, Equatable, ExpressibleByIntegerLiteral, CustomStringConvertible {
+    public var height: Int
+    public var width: Int
+
+    public init(_ height: Int, _ width: Int) {
+        self.height = height
+        self.width = width
+    }
+
+    public init(integerLiteral value: Int) {
+        self.init(value, value)
+    }
+
+    public var description: String { "[\(height), \(width)]" }
+}
+
+extension Size2D: Codable {
+    public init(from decoder: any Decoder) throws {
+        let sizes = try NumberList<Int>(from: decoder).values
+        guard sizes.count == 1 || sizes.count == 2 else {
+            throw DeMLError(
+                .malformed, "a size is one number or two, but there are \(sizes.count)",
+                place: place(of: decoder.codingPath))
+        }
+        self.init(sizes[0], sizes[sizes.count - 1])
+    }
+
+    public func encode(to encoder: any Encoder) throws {
+        var container = encoder.singleValueContainer()
+        if height == width {
+            try container.encode(height)
+        } else {
+            try container.encode([height, width])
+        }
+    }
+}
+
+/// The windows of a pooling layer.
+public struct Window2D: Sendable, Equatable {
+    public var kernelSize: Size2D
+    public var stride: Size2D
+    public var padding: Size2D
+
+    public init(kernelSize: Size2D, stride: Size2D? = nil, padding: Size2D = 0) {
+        self.kernelSize = kernelSize
+        self.stride = stride ?? kernelSize
+        self.padding = padding
+    }
+
+    static let options = ["kernel_size", "stride", "padding"]
+
+    init(_ options: StrictContainer) throws {
+        self.init(
+            kernelSize: try options.required("kernel_size", Size2D.self),
+            stride: try options.optional("stride", Size2D.self),
+            padding: try options.optional("padding", Size2D.self) ?? 0)
+    }
+
+    func encode(_ options: inout OptionEncoder) throws {
+        try options.put("kernel_size", kernelSize)
+        try options.put("stride", stride, unless: kernelSize)
+        try options.put("padding", padding, unless: 0)
+    }
+
+    /// The kernels' form of these windows over images [batch][height][width][channels]; the batch is set with each pass.
+    func kernel(over x: Activations) -> deml_pool2d {
+        deml_pool2d(
+            batch: 0, height: x.height, width: x.width, channels: x.channels, kernel_height: kernelSize.height,
+            kernel_width: kernelSize.width, stride_height: stride.height, stride_width: stride.width,
+            padding_height: padding.height, padding_width: padding.width)
+    }
+}
+
+extension LayerPlace {
+    private static let largestSize = 1 << 16
+
+    /// Height and width of what windows over the input give: ⌊(size + 2·padding - kernel)/stride⌋ + 1.
+    func window(_ kernel: Size2D, _ stride: Size2D, _ padding: Size2D) throws(DeMLError) -> (height: Int, width: Int) {
+        let limit = Self.largestSize
+        for (key, size, least) in [("kernel_size", kernel, 1), ("stride", stride, 1), ("padding", padding, 0)] {
+            guard size.height >= least, size.width >= least, size.height < limit, size.width < limit else {
+                throw DeMLError(.outOfRange, "\(key) \(size) is out of range")
+            }
+        }
+        guard kernel.height <= input[1] + 2 * padding.height, kernel.width <= input[2] + 2 * padding.width else {
+            throw DeMLError(
+                .shape, "kernel_size \(kernel) is larger than the input shape \(input) with padding \(padding)")
+        }
+        return (
+            (input[1] + 2 * padding.height - kernel.height) / stride.height + 1,
+            (input[2] + 2 * padding.width - kernel.width) / stride.width + 1
+        )
+    }
+
+    /// The shapes of a pooling layer.
+    func pooled(_ window: Window2D) throws(DeMLError) -> LayerShapes {
+        try image()
+        let kernel = window.kernelSize
+        let (height, width) = try self.window(kernel, window.stride, window.padding)
+        guard 2 * window.padding.height <= kernel.height, 2 * window.padding.width <= kernel.width else {
+            throw DeMLError(.shape, "padding \(window.padding) is more than half of kernel_size \(kernel)")
+        }
+        guard kernel.height * kernel.width <= Self.largestSize else {
+            throw DeMLError(.tooLarge, "kernel_size \(kernel) has more than \(Self.largestSize) elements")
+        }
+        return LayerShapes(output: [input[0], height, width])
+    }
+}
