@@ -10,24 +10,36 @@ package final class Network {
         case gradients
         /// Gradients are consumed by the optimiser at once.
         case training(OptimizerDescription)
+        /// Gradients are kept, and the optimiser steps when it is told to: they are summed or changed before.
+        case trainingInTwoPasses(OptimizerDescription)
 
         var isInference: Bool {
             if case .inference = self { return true }
             return false
         }
+
+        /// What the parameters follow.
+        var optimizer: OptimizerDescription? {
+            switch self {
+            case .inference, .gradients: nil
+            case .training(let optimizer), .trainingInTwoPasses(let optimizer): optimizer
+            }
+        }
     }
 
     let model: ModelDescription
     let batchCapacity: Int
+    let purpose: Purpose
     package let pass: Pass
     /// Logits (cross_entropy) or outputs (mse), in torch's layout.
     package let output: Activations
     private let input: Activations
     private let operations: [any Operation]
-    private let parameters: [Parameter]
+    let parameters: [Parameter]
     private let kernels: KernelPool
     private let storage: Storage
-    private let optimizer: UnsafeMutablePointer<deml_optimizer>
+    /// What the kernels read of the optimiser, rate and step included: to be set before each backward pass.
+    let optimizer: UnsafeMutablePointer<deml_optimizer>
     private let normalization: Normalization
 
     package convenience init(
@@ -42,11 +54,12 @@ package final class Network {
     init(model: ModelDescription, purpose: Purpose, batchCapacity: Int, kernels: KernelPool) throws(DeMLError) {
         self.model = model
         self.batchCapacity = batchCapacity
+        self.purpose = purpose
         self.kernels = kernels
         pass = Pass(pool: kernels.pointer)
         storage = Storage()
         optimizer = try storage.allocate(deml_optimizer.self, 1)
-        if case .training(let description) = purpose { optimizer.pointee = description.kernel }
+        if let description = purpose.optimizer { optimizer.pointee = description.kernel }
 
         let inputShape = model.inputShape
         normalization = try Normalization(model.input, model.resolved.preferredLayout ?? .torch, in: storage)
@@ -86,7 +99,8 @@ package final class Network {
         return collect { $0.gradient ?? $0.values }
     }
 
-    private func collect(_ array: (Parameter) -> UnsafeMutablePointer<Float>) -> [Float] {
+    /// One array of each parameter, in torch's layout and the order of `state_dict()`.
+    func collect(_ array: (Parameter) -> UnsafeMutablePointer<Float>) -> [Float] {
         makeArray(count: model.parameterCount) { buffer in
             guard var target = buffer.baseAddress else { return }
             for parameter in parameters {
@@ -117,7 +131,6 @@ package final class Network {
 
     /// From the gradient in `output` to all parameters.
     package func backward() {
-        optimizer.pointee.step += 1
         for operation in operations.reversed() { operation.backward(pass) }
     }
 }

@@ -8,7 +8,7 @@ final class Parameter {
     private let order: ParameterOrder?
     let count: Int
     let values: UnsafeMutablePointer<Float>
-    /// Kept only where a test looks at it.
+    /// Kept where somebody looks at it before the parameter changes.
     let gradient: UnsafeMutablePointer<Float>?
     /// For the kernels; nil contents for inference.
     let sink: UnsafeMutablePointer<deml_sink>
@@ -24,17 +24,17 @@ final class Parameter {
         sink = try storage.allocate(deml_sink.self, 1)
         sink.pointee.value = values
         switch purpose {
-        case .inference:
-            gradient = nil
-        case .gradients:
-            gradient = try storage.floats(count)
-            sink.pointee.gradient = gradient
-        case .training(let description):
+        case .inference: gradient = nil
+        case .training:
             gradient = nil
             sink.pointee.optimizer = optimizer
-            if description.usesFirstState { sink.pointee.state1 = try storage.floats(count) }
-            if description.usesSecondState { sink.pointee.state2 = try storage.floats(count) }
+        case .gradients, .trainingInTwoPasses:
+            gradient = try storage.floats(count)
+            sink.pointee.gradient = gradient
         }
+        let states = purpose.optimizer?.stateNames.count ?? 0
+        if states > 0 { sink.pointee.state1 = try storage.floats(count) }
+        if states > 1 { sink.pointee.state2 = try storage.floats(count) }
     }
 
     /// Takes values in torch's order.
@@ -55,39 +55,5 @@ final class Parameter {
         } else {
             torch.update(from: ours, count: count)
         }
-    }
-}
-
-extension OptimizerDescription {
-    /// Whether the kernels keep momentum (sgd) or the first moment (adam).
-    var usesFirstState: Bool {
-        if case .sgd(_, let momentum, _, _) = self { return momentum != 0 }
-        return true
-    }
-
-    /// Whether the kernels keep the second moment.
-    var usesSecondState: Bool {
-        if case .sgd = self { return false }
-        return true
-    }
-
-    /// The kernels' form of these settings, before the first step.
-    var kernel: deml_optimizer {
-        var kernel = deml_optimizer()
-        kernel.learning_rate = Float(learningRate)
-        switch self {
-        case .sgd(_, let momentum, let nesterov, let weightDecay):
-            kernel.kind = DEML_SGD
-            kernel.momentum = Float(momentum)
-            kernel.nesterov = nesterov
-            kernel.weight_decay = Float(weightDecay)
-        case .adam(_, let betas, let epsilon, let weightDecay), .adamw(_, let betas, let epsilon, let weightDecay):
-            kernel.kind = type == "adam" ? DEML_ADAM : DEML_ADAMW
-            kernel.beta1 = Float(betas.0)
-            kernel.beta2 = Float(betas.1)
-            kernel.epsilon = Float(epsilon)
-            kernel.weight_decay = Float(weightDecay)
-        }
-        return kernel
     }
 }

@@ -14,9 +14,9 @@ public struct EpochResult: Sendable, Equatable, Codable {
 
 /// Where training stands after a batch.
 public struct BatchProgress: Sendable {
-    /// From 0, within this call of `train`.
+    /// From 0, since training began (or began again after its end).
     public var epoch: Int
-    /// Steps done in all epochs of this call.
+    /// Steps done in all these epochs.
     public var step: Int
     /// Examples of this epoch seen so far.
     public var examples: Int
@@ -34,6 +34,7 @@ public struct TrainingResult: Sendable, Equatable {
     public var examples: Int
     /// Examples trained on, each as often as it was.
     public var samples: Int
+    /// Of the optimiser.
     public var steps: Int
     public var epochs: [EpochResult]
     public var seconds: Double
@@ -44,7 +45,7 @@ public struct TrainingResult: Sendable, Equatable {
 /// Trains a model on examples by stochastic gradient descent.
 ///
 /// Same weights, examples, options: same result, byte for byte, with any number of threads and on any machine. To be
-/// used by one caller at a time; any number of trainers may run side by side.
+/// used by one caller at a time; any number of trainers may run side by side. After an error it is of no more use.
 public final class Trainer {
     public let options: TrainingOptions
     public let instructionSet: InstructionSet
@@ -52,9 +53,17 @@ public final class Trainer {
     private let round: Int
     private let kernels: KernelPool
     private let elapsed: () -> Duration
+    /// Until there is a network.
     private var parameters: [Float]
-    private var session: (network: Network, objective: Objective)?
-    private var epochsBegun: UInt32 = 0
+    private var session: Session?
+    private var position = TrainingPosition()
+
+    /// What is made when the size of the batches is known.
+    private struct Session {
+        let network: Network
+        let objective: Objective
+        let updater: Updater
+    }
 
     /// - Parameters:
     ///   - threads: those that share the work of a batch, at least 1.
@@ -83,102 +92,120 @@ public final class Trainer {
         Weights(unchecked: model, round: round, session?.network.parameterValues() ?? parameters)
     }
 
-    /// Trains for `options.epochs` passes. Called again, it goes on: the optimiser's state and the number of the epoch
-    /// (of which shuffling and dropout depend) are kept.
+    /// Trains for `options.epochs` passes. Called again after it was stopped, it goes on with the next step, as if
+    /// nothing had been, and its result is that of the whole; called again after the end, it trains for so many passes
+    /// more: the optimiser's state and the number of the epoch (of which shuffling and dropout depend) are kept.
     ///
     /// The order of epoch `e` is 0 ..< count shuffled by `SeededGenerator(seed: seed, purpose: "shuffle", e)`.
     /// - Parameters:
-    ///   - shouldStop: asked after each batch; training ends where it says true.
-    /// Throws `notFinite` as soon as the loss or, at the end, a weight is no finite number.
+    ///   - shouldStop: asked after each step; training ends where it says true.
+    ///   - onEpoch: told of each epoch when it is complete.
+    /// Throws `notFinite` as soon as the loss or, at the end, a weight is no finite number; `mismatch` where the set has
+    /// another size than the one that training was stopped with.
     public func train(
         on examples: Examples, shouldStop: () -> Bool = { false }, onBatch: (BatchProgress) -> Void = { _ in },
         onEpoch: (EpochResult) -> Void = { _ in }
     ) throws(DeMLError) -> TrainingResult {
         guard examples.count > 0 else { throw DeMLError(.missing, "there are no examples to train on") }
-        let (network, objective) = try session(for: min(options.batchSize, examples.count))
+        if position.isAtBeginning { position.examples = examples.count }
+        guard position.examples == examples.count else {
+            throw DeMLError(
+                .mismatch,
+                "training was stopped with \(position.examples) examples and cannot go on with \(examples.count)")
+        }
+        let session = try session(for: min(options.batchSize, examples.count))
         let start = elapsed()
-        var result = TrainingResult(
-            examples: examples.count, samples: 0, steps: 0, epochs: [], seconds: 0, isComplete: true)
-        for epoch in 0..<options.epochs where result.isComplete {
-            network.pass.seed = options.seed
-            network.pass.epoch = epochsBegun
+        let secondsBefore = position.seconds
+        var isStopped = false
+        while position.epochs.count < options.epochs, !isStopped {
             let order = order(of: examples)
-            epochsBegun += 1
-            let finished = try examples.x.withUnsafeBytes { (x) throws(DeMLError) in
+            isStopped = try examples.x.withUnsafeBytes { (x) throws(DeMLError) in
                 try order.withPointer { (rows) throws(DeMLError) in
-                    try run(
-                        epoch, network, objective, Source(examples: examples, x: x, rows: rows), shouldStop, onBatch,
-                        &result)
+                    try run(session, Source(examples: examples, x: x, rows: rows), shouldStop, onBatch)
                 }
             }
-            result.isComplete =
-                finished || epoch == options.epochs - 1 && result.epochs[epoch].examples == examples.count
-            onEpoch(result.epochs[epoch])
+            if position.seen == examples.count {
+                let epoch = result(ofEpoch: position)
+                position.finishEpoch(epoch)
+                onEpoch(epoch)
+            }
         }
-        guard network.isFinite else {
+        guard session.network.isFinite else {
             throw DeMLError(.notFinite, "a weight became infinite in training", hint: "try a lower learning rate")
         }
-        result.seconds = (elapsed() - start).inSeconds
+        position.seconds = secondsBefore + (elapsed() - start).inSeconds
+        let isComplete = position.epochs.count == options.epochs
+        let result = TrainingResult(
+            examples: examples.count, samples: position.samples, steps: position.steps,
+            epochs: position.epochs + (position.seen > 0 ? [result(ofEpoch: position)] : []),
+            seconds: position.seconds, isComplete: isComplete)
+        if isComplete { position.beginAgain() }
         return result
     }
 
-    /// One epoch; false if it was stopped.
+    /// What is left of one epoch; true if it was stopped.
     private func run(
-        _ epoch: Int, _ network: Network, _ objective: Objective, _ source: Source, _ shouldStop: () -> Bool,
-        _ onBatch: (BatchProgress) -> Void, _ result: inout TrainingResult
+        _ session: Session, _ source: Source, _ shouldStop: () -> Bool, _ onBatch: (BatchProgress) -> Void
     ) throws(DeMLError) -> Bool {
+        let (network, objective) = (session.network, session.objective)
         let start = elapsed()
+        let secondsBefore = position.epochSeconds
         let total = source.examples.count
-        var sum = BatchResult()
-        var seen = 0
-        var step: UInt32 = 0
-        var isStopped = false
-        while seen < total, !isStopped {
-            network.pass.step = step
-            let count = min(options.batchSize, total - seen)
-            let rows = source.rows + seen
+        network.pass.seed = options.seed
+        network.pass.epoch = UInt32(truncatingIfNeeded: position.allEpochs)
+        while position.seen < total {
+            network.pass.step = UInt32(truncatingIfNeeded: position.batches)
+            let count = min(options.batchSize, total - position.seen)
+            let isFirst = position.batches % options.accumulateSteps == 0
+            let isLast =
+                (position.batches + 1) % options.accumulateSteps == 0 || position.seen + count == total
+            let rows = source.rows + position.seen
             network.setInput(source.base, isBytes: source.isBytes, rows: rows, count: count)
             objective.setTargets(source.examples.y, rows: rows, first: 0, count: count)
             network.forward()
             let batch = objective.compare()
             guard batch.loss.isFinite else {
                 throw DeMLError(
-                    .notFinite, "the loss became \(batch.loss) in epoch \(epoch + 1), batch \(step + 1)",
+                    .notFinite,
+                    "the loss became \(batch.loss) in epoch \(position.epochs.count + 1), batch \(position.batches + 1)",
                     hint: "try a lower learning rate, or scale the inputs (divide_by)")
             }
+            if isFirst { session.updater.begin(step: position.allSteps) }
             network.backward()
-            sum.loss += batch.loss
-            sum.correct += batch.correct
-            seen += count
-            step += 1
-            result.steps += 1
-            result.samples += count
+            try session.updater.finishBatch(isFirst: isFirst, isLast: isLast)
+            position.add(batch, examples: count, isStep: isLast)
+            position.epochSeconds = secondsBefore + (elapsed() - start).inSeconds
             onBatch(
                 BatchProgress(
-                    epoch: epoch, step: result.steps, examples: seen, total: total, loss: sum.loss / Double(seen),
-                    seconds: (elapsed() - start).inSeconds))
-            isStopped = shouldStop()
+                    epoch: position.epochs.count, step: position.steps, examples: position.seen, total: total,
+                    loss: position.lossSum / Double(position.seen), seconds: position.epochSeconds))
+            // Between the batches of a step there is nothing to stop at: their sum would be lost.
+            if isLast, shouldStop() { return true }
         }
-        result.epochs.append(
-            EpochResult(
-                loss: sum.loss / Double(seen),
-                accuracy: model.loss == .crossEntropy ? Double(sum.correct) / Double(seen) : nil,
-                seconds: (elapsed() - start).inSeconds, examples: seen))
-        return !isStopped
+        return false
+    }
+
+    private func result(ofEpoch position: TrainingPosition) -> EpochResult {
+        EpochResult(
+            loss: position.lossSum / Double(position.seen),
+            accuracy: model.loss == .crossEntropy ? Double(position.correct) / Double(position.seen) : nil,
+            seconds: position.epochSeconds, examples: position.seen)
     }
 
     /// The network, made when its batches are known. A larger set than before may need a larger one.
-    private func session(for batch: Int) throws(DeMLError) -> (network: Network, objective: Objective) {
+    private func session(for batch: Int) throws(DeMLError) -> Session {
         if let session, session.network.batchCapacity >= batch { return session }
         if session != nil {
             throw DeMLError(
                 .usage, "a trainer cannot go on with larger batches", hint: "train on the larger set first")
         }
         let network = try Network(
-            model: model, purpose: .training(options.optimizer), batchCapacity: batch, kernels: kernels)
+            model: model, purpose: Updater.purpose(options), batchCapacity: batch, kernels: kernels)
         network.load(parameters)
         parameters = []
-        let made = (network, try Objective(network, labelSmoothing: options.labelSmoothing))
+        let made = Session(
+            network: network, objective: try Objective(network, labelSmoothing: options.labelSmoothing),
+            updater: try Updater(network, options))
         session = made
         return made
     }
@@ -187,7 +214,8 @@ public final class Trainer {
     private func order(of examples: Examples) -> [Int64] {
         var order = examples.indices ?? Array(0..<Int64(examples.count))
         if options.shuffle {
-            var generator = SeededGenerator(seed: options.seed, purpose: "shuffle", epochsBegun)
+            var generator = SeededGenerator(
+                seed: options.seed, purpose: "shuffle", UInt32(truncatingIfNeeded: position.allEpochs))
             generator.shuffle(&order)
         }
         return order

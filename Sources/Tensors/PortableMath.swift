@@ -1,5 +1,5 @@
-/// Logarithm and exponential out of IEEE additions, multiplications and divisions alone, after fdlibm's e_log.c and
-/// e_exp.c (Sun Microsystems, 1993): the system's functions may differ in the last bit from machine to machine, and a
+/// Logarithm, exponential and cosine out of IEEE additions, multiplications and divisions alone, after fdlibm's e_log.c,
+/// e_exp.c, k_cos.c and k_sin.c (Sun Microsystems, 1993): the system's functions may differ in the last bit from machine to machine, and a
 /// partition drawn with the same seed must not.
 public enum PortableMath {
     private static let ln2High = 6.93147180369123816490e-01
@@ -52,6 +52,34 @@ public enum PortableMath {
         // In two steps, because 2^k alone may be outside the range where the product is not.
         let first = Int(k) / 2
         return y * power(first) * power(Int(k) - first)
+    }
+
+    /// cos(π·x) for x in 0 ... 1, error of a few units in the last place of 1.
+    public static func cosine(pi x: Double) -> Double {
+        if x > 0.5 { return -cosine(pi: 1 - x) }
+        if x > 0.25 {
+            // sin(π/2 - π·x)
+            let y = (0.5 - x) * .pi
+            let z = y * y
+            var series = z * 1.58969099521155010221e-10
+            for coefficient in [
+                -2.50507602534068634195e-08, 2.75573137070700676789e-06, -1.98412698298579493134e-04,
+                8.33333333332248946124e-03,
+            ] {
+                series = z * (coefficient + series)
+            }
+            return y + y * z * (-1.66666666666666324348e-01 + series)
+        }
+        let y = x * .pi
+        let z = y * y
+        var series = z * -1.13596475577881948265e-11
+        for coefficient in [
+            2.08757232129817482790e-09, -2.75573143513906633035e-07, 2.48015872894767294178e-05,
+            -1.38888888888741095749e-03,
+        ] {
+            series = z * (coefficient + series)
+        }
+        return 1 - (0.5 * z - z * z * (4.16666666666666019037e-02 + series))
     }
 
     private static func power(_ exponent: Int) -> Double {

@@ -14,13 +14,20 @@ import Testing
         #expect(deml_thread_allocations() > before, "the counter counts")
         let model = try BitExactnessTests.model(kind)
         var random = RandomSource("steady state")
-        let trainer = try Trainer(
-            weights: Initializer.weights(for: model, seed: 1), options: TrainingOptions(batchSize: 4), threads: 1)
-        var counts: [Int] = []
-        counts.reserveCapacity(1000)
-        _ = try trainer.train(
-            on: try random.examples(model, count: 200), onBatch: { _ in counts.append(deml_thread_allocations()) })
-        #expect(counts.count == 50)
-        #expect(counts[49] - counts[1] == 0, "allocations in 48 steps")
+        let examples = try random.examples(model, count: 200)
+        for options in [
+            TrainingOptions(batchSize: 4),
+            TrainingOptions(
+                batchSize: 4, optimizer: .adam(), schedule: .init(.cosine(steps: 100), warmupSteps: 3),
+                clipGradNorm: 0.1, accumulateSteps: 3, proximalMu: 0.1),
+        ] {
+            let trainer = try Trainer(
+                weights: Initializer.weights(for: model, seed: 1), options: options, threads: 1)
+            var counts: [Int] = []
+            counts.reserveCapacity(1000)
+            _ = try trainer.train(on: examples, onBatch: { _ in counts.append(deml_thread_allocations()) })
+            #expect(counts.count == 50)
+            #expect(counts[49] - counts[1] == 0, "allocations in 48 batches with \(options.canonicalJSON)")
+        }
     }
 }

@@ -2,7 +2,7 @@ import Foundation
 import NeuralNetwork
 import Tensors
 
-/// A file that Tests/Reference/make_networks.py wrote: what PyTorch computes for one model.
+/// A file that Tests/Reference/make_networks.py or make_training.py wrote: what PyTorch computes for one model.
 struct Reference {
     let name: String
     let file: Safetensors
@@ -11,16 +11,16 @@ struct Reference {
     let options: [String: TrainingOptions]
 
     static let folder = URL(fileURLWithPath: #filePath)
-        .deletingLastPathComponent().deletingLastPathComponent().appending(path: "Reference/networks").path
+        .deletingLastPathComponent().deletingLastPathComponent().appending(path: "Reference").path
 
-    static func names() throws -> [String] {
-        try FileManager.default.contentsOfDirectory(atPath: folder)
+    static func names(in kind: String = "networks") throws -> [String] {
+        try FileManager.default.contentsOfDirectory(atPath: "\(folder)/\(kind)")
             .filter { $0.hasSuffix(".safetensors") }.map { String($0.dropLast(".safetensors".count)) }.sorted()
     }
 
-    init(_ name: String) throws {
+    init(_ name: String, in kind: String = "networks") throws {
         self.name = name
-        file = try Safetensors(contentsOf: "\(Self.folder)/\(name).safetensors")
+        file = try Safetensors(contentsOf: "\(Self.folder)/\(kind)/\(name).safetensors")
         model = try ModelDescription(json: file.metadata["model"] ?? "")
         options = try JSONDecoder().decode(
             [String: TrainingOptions].self, from: Data((file.metadata["options"] ?? "").utf8))

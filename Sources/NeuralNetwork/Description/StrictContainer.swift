@@ -48,6 +48,11 @@ struct StrictContainer {
         }
     }
 
+    /// Whether something is written under the key; null is nothing.
+    func has(_ key: String) -> Bool {
+        (try? container.decodeNil(forKey: TextKey(key))) == false
+    }
+
     func required<Value: Decodable>(_ key: String, _: Value.Type) throws -> Value {
         guard let value = try optional(key, Value.self) else {
             throw error(.missing, "\(subject) needs \(key)")

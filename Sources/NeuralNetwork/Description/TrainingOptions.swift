@@ -19,10 +19,23 @@ public struct TrainingOptions: Sendable, Equatable {
     public var shuffle: Bool
     /// Of cross_entropy, in 0 ..< 1: that much of the target is spread evenly over all classes (Szegedy et al., 2016).
     public var labelSmoothing: Double
+    /// How the learning rate goes with the steps.
+    public var schedule: LearningRateSchedule
+    /// The gradient of a step, over all parameters together, is scaled down to this norm where its own is larger; nil:
+    /// never. torch.nn.utils.clip_grad_norm_ (Pascanu et al., 2013, arXiv 1211.5063).
+    public var clipGradNorm: Double?
+    /// Batches whose gradients make one step: each counts for one part in so many. The last step of an epoch takes what
+    /// batches are left, with the same weight each.
+    public var accumulateSteps: Int
+    /// FedProx's µ (Li et al., 2020, arXiv 1812.06127): µ·(weights - received weights) is added to the gradient of a
+    /// step, before it is clipped. The loss that is reported goes without that term.
+    public var proximalMu: Double
 
     public init(
         epochs: Int = 1, batchSize: Int = 64, optimizer: OptimizerDescription = .sgd(learningRate: 0.01),
-        seed: UInt64 = 0, shuffle: Bool = true, labelSmoothing: Double = 0
+        seed: UInt64 = 0, shuffle: Bool = true, labelSmoothing: Double = 0,
+        schedule: LearningRateSchedule = .constant, clipGradNorm: Double? = nil, accumulateSteps: Int = 1,
+        proximalMu: Double = 0
     ) {
         self.epochs = epochs
         self.batchSize = batchSize
@@ -30,11 +43,24 @@ public struct TrainingOptions: Sendable, Equatable {
         self.seed = seed
         self.shuffle = shuffle
         self.labelSmoothing = labelSmoothing
+        self.schedule = schedule
+        self.clipGradNorm = clipGradNorm
+        self.accumulateSteps = accumulateSteps
+        self.proximalMu = proximalMu
+    }
+
+    /// Optimiser steps of one pass over so many examples.
+    public func stepsPerEpoch(examples: Int) -> Int {
+        let batches = examples / batchSize + (examples % batchSize == 0 ? 0 : 1)
+        return batches / accumulateSteps + (batches % accumulateSteps == 0 ? 0 : 1)
     }
 
     /// Refuses settings with which no training makes sense.
     public func validate() throws(DeMLError) {
-        for (name, value, range) in [("epochs", epochs, 1...1_000_000), ("batch_size", batchSize, 1...10_000_000)] {
+        for (name, value, range) in [
+            ("epochs", epochs, 1...1_000_000), ("batch_size", batchSize, 1...10_000_000),
+            ("accumulate_steps", accumulateSteps, 1...1_000_000),
+        ] {
             guard range.contains(value) else {
                 throw DeMLError(
                     .outOfRange, "\(name) \(value) is not between \(range.lowerBound) and \(range.upperBound)",
@@ -45,12 +71,24 @@ public struct TrainingOptions: Sendable, Equatable {
             throw DeMLError(
                 .outOfRange, "label_smoothing \(labelSmoothing) is not at least 0 and below 1", place: "options")
         }
+        for (name, value) in [("clip_grad_norm", clipGradNorm ?? 1), ("proximal_mu", proximalMu)] {
+            guard value >= 0, Float(value).isFinite else {
+                throw DeMLError(.outOfRange, "\(name) \(value) is not a number of at least 0", place: "options")
+            }
+        }
+        guard clipGradNorm != 0 else {
+            throw DeMLError(.outOfRange, "clip_grad_norm 0 leaves nothing of a gradient", place: "options")
+        }
         try optimizer.validate()
+        try schedule.validate(base: optimizer.learningRate)
     }
 }
 
 extension TrainingOptions: Codable {
-    private static let keys = ["epochs", "batch_size", "optimizer", "seed", "shuffle", "label_smoothing"]
+    private static let keys = [
+        "epochs", "batch_size", "optimizer", "seed", "shuffle", "label_smoothing", "schedule", "clip_grad_norm",
+        "accumulate_steps", "proximal_mu",
+    ]
 
     public init(from decoder: any Decoder) throws {
         let keys = try StrictContainer(decoder, "the training options", keys: Self.keys)
@@ -61,10 +99,16 @@ extension TrainingOptions: Codable {
             optimizer: try keys.optional("optimizer", OptimizerDescription.self) ?? standard.optimizer,
             seed: try keys.optional("seed", UInt64.self) ?? standard.seed,
             shuffle: try keys.optional("shuffle", Bool.self) ?? standard.shuffle,
-            labelSmoothing: try keys.optional("label_smoothing", Double.self) ?? standard.labelSmoothing)
+            labelSmoothing: try keys.optional("label_smoothing", Double.self) ?? standard.labelSmoothing,
+            schedule: try keys.optional("schedule", LearningRateSchedule.self) ?? standard.schedule,
+            clipGradNorm: try keys.optional("clip_grad_norm", Double.self),
+            accumulateSteps: try keys.optional("accumulate_steps", Int.self) ?? standard.accumulateSteps,
+            proximalMu: try keys.optional("proximal_mu", Double.self) ?? standard.proximalMu)
         try validate()
     }
 
+    /// The first six options are always written. Those that came later are where they say something: texts that were
+    /// written before them stay the ones they were, to the byte.
     public func encode(to encoder: any Encoder) throws {
         var container = encoder.container(keyedBy: TextKey.self)
         try container.encode(epochs, forKey: TextKey("epochs"))
@@ -73,6 +117,10 @@ extension TrainingOptions: Codable {
         try container.encode(seed, forKey: TextKey("seed"))
         try container.encode(shuffle, forKey: TextKey("shuffle"))
         try container.encode(labelSmoothing, forKey: TextKey("label_smoothing"))
+        if schedule != .constant { try container.encode(schedule, forKey: TextKey("schedule")) }
+        try container.encodeIfPresent(clipGradNorm, forKey: TextKey("clip_grad_norm"))
+        if accumulateSteps != 1 { try container.encode(accumulateSteps, forKey: TextKey("accumulate_steps")) }
+        if proximalMu != 0 { try container.encode(proximalMu, forKey: TextKey("proximal_mu")) }
     }
 
     /// Reads the JSON text of options; what is left out has its default.
@@ -84,6 +132,6 @@ extension TrainingOptions: Codable {
         }
     }
 
-    /// The one JSON text of these options: sorted keys, no white space, every option written.
+    /// The one JSON text of these options: sorted keys, no white space.
     public var canonicalJSON: String { NeuralNetwork.canonicalJSON(self) }
 }

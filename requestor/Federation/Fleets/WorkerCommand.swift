@@ -15,13 +15,13 @@ public enum WorkerCommand {
         ]
         // Swift prints the shortest text that reads back as the same number.
         arguments += ["--optimizer", options.optimizer.type]
-        switch options.optimizer {
-        case .sgd(let rate, let momentum, let nesterov, let decay):
-            arguments += ["--learning-rate", "\(rate)", "--momentum", "\(momentum)", "--weight-decay", "\(decay)"]
-            if nesterov { arguments.append("--nesterov") }
-        case .adam(let rate, let betas, let epsilon, let decay), .adamw(let rate, let betas, let epsilon, let decay):
-            arguments += ["--learning-rate", "\(rate)", "--beta1", "\(betas.0)", "--beta2", "\(betas.1)"]
-            arguments += ["--epsilon", "\(epsilon)", "--weight-decay", "\(decay)"]
+        arguments += ["--learning-rate", "\(options.optimizer.learningRate)"]
+        for (key, value) in options.optimizer.values {
+            switch value {
+            case .number(let number): arguments += ["--" + key.replacing("_", with: "-"), "\(number)"]
+            case .flag(let flag): if flag { arguments.append("--" + key) }
+            case .pair(let first, let second): arguments += ["--beta1", "\(first)", "--beta2", "\(second)"]
+            }
         }
         if options.labelSmoothing != 0 { arguments += ["--label-smoothing", "\(options.labelSmoothing)"] }
         if !options.shuffle { arguments.append("--no-shuffle") }
