@@ -28,16 +28,17 @@ help:
 
 .PHONY: swift-is-here
 swift-is-here:
+	@tools/build-folders
 	@command -v swift >/dev/null 2>&1 || { \
 	    echo "DeML needs Swift 6.1 or newer: https://www.swift.org/install/linux" >&2; exit 69; }
 	@tools/need-packages $(SWIFT_PACKAGES)
 
+# All programs in one go: two products one after the other would leave a processor idle in between.
 build: swift-is-here
-	swift build -c release --product deml-worker
-	swift build -c release --product deml
+	tools/part "build: programs" swift build -c release
 
 worker: swift-is-here
-	provider-image/static-worker
+	tools/part "build: static worker" provider-image/static-worker
 
 image: swift-is-here
 	provider-image/build
@@ -52,20 +53,22 @@ train-golem: build image
 testnet:
 	@exec Tests/testnet/up --providers $(PROVIDERS)
 
-test: lint test-unit test-system
+# At the end the slowest parts, whatever came before.
+test: swift-is-here
+	@DEML_PARTS=$$(mktemp) && export DEML_PARTS && code=0 && \
+	{ $(MAKE) --no-print-directory lint test-unit test-system || code=$$?; } && \
+	tools/part --slowest && rm -f "$$DEML_PARTS" && exit $$code
 
 lint: swift-is-here
-	swift format lint --strict --recursive --parallel Package.swift Sources requestor Tests
+	tools/part lint swift format lint --strict --recursive --parallel Package.swift Sources requestor Tests
 
 # One configuration for programs and tests, so that each module is compiled once.
 test-unit: swift-is-here
-	swift build -c release --build-tests
-	swift test -c release --skip-build --skip '^GolemTests\.'
-	@# By themselves: their fake providers bill by the clock, which must not wait for arithmetic of others.
-	swift test -c release --skip-build --filter '^GolemTests\.'
+	tools/part "build: unit tests" swift build -c release --build-tests
+	tools/unit-tests
 
 test-system: build worker
-	python=$$(tools/python-environment $(TEST_PYTHON) $(TEST_REQUIREMENTS)) && \
+	python=$$(tools/part "Python environment" tools/python-environment $(TEST_PYTHON) $(TEST_REQUIREMENTS)) && \
 	DEML=$$PWD/$(BUILD)/deml DEML_WORKER=$$PWD/$(BUILD)/deml-worker DEML_WORKER_STATIC=$$PWD/$(STATIC)/deml-worker \
 	DEML_TEST_PYTHON=$$PWD/$$python Tests/system/run
 
