@@ -82,20 +82,17 @@ public struct Weights: Sendable, Equatable {
         parameters.reserveCapacity(model.parameterCount)
         for parameter in model.parameters {
             guard let tensor = tensors[parameter.name] else { continue }
-            let start = parameters.count
             do throws(DeMLError) {
-                if tensor.dtype == .f32 {
-                    try tensor.withUnsafeFloats { (values) throws(DeMLError) in parameters.append(contentsOf: values) }
-                } else {
-                    parameters.append(contentsOf: try tensor.floats())
+                let values = tensor.dtype == .f32 ? tensor : Tensor(shape: tensor.shape, floats: try tensor.floats())
+                // After the conversion, because a large F64 is an infinity in single precision.
+                if let index = values.firstNonFinite() {
+                    throw DeMLError(.notFinite, "element \(index) is \(try values.floats()[index])")
                 }
+                try values.withUnsafeFloats { (values) throws(DeMLError) in parameters.append(contentsOf: values) }
+                // Of a mapped file, nothing stays in memory beside what was copied.
+                tensor.relinquish()
             } catch {
                 throw error.at("tensor '\(parameter.name)'")
-            }
-            // After the conversion, because a large F64 is an infinity in single precision.
-            if let index = parameters[start...].firstIndex(where: { !$0.isFinite }) {
-                throw DeMLError(
-                    .notFinite, "element \(index - start) is \(parameters[index])", place: "tensor '\(parameter.name)'")
             }
         }
         return parameters
@@ -108,15 +105,14 @@ public struct Weights: Sendable, Equatable {
             metadata: [Self.modelKey: model.canonicalJSON, Self.roundKey: String(round ?? self.round)])
     }
 
-    /// Numbers of all parameters (weights, or a delta) as named tensors.
+    /// Numbers of all parameters (weights, or a delta) as named tensors, which share them.
     public static func tensors(_ parameters: [Float], _ model: ModelDescription) -> [(name: String, tensor: Tensor)] {
         precondition(parameters.count == model.parameterCount, "not the parameters of this model")
         var start = 0
         return model.parameters.map { parameter in
             defer { start += parameter.count }
             return (
-                parameter.name,
-                Tensor(shape: parameter.shape, floats: Array(parameters[start..<start + parameter.count]))
+                parameter.name, Tensor(shape: parameter.shape, floats: parameters[start..<start + parameter.count])
             )
         }
     }
@@ -124,6 +120,12 @@ public struct Weights: Sendable, Equatable {
     /// `self - base`, number by number: what training changed. The models must be the same.
     public func difference(from base: Weights) -> [Float] {
         precondition(parameters.count == base.parameters.count, "weights of different models")
-        return zip(parameters, base.parameters).map { $0 - $1 }
+        return parameters.withUnsafeBufferPointer { ours in
+            base.parameters.withUnsafeBufferPointer { theirs in
+                makeArray(count: ours.count) { (target: UnsafeMutableBufferPointer<Float>) in
+                    for index in target.indices { target[index] = ours[index] - theirs[index] }
+                }
+            }
+        }
     }
 }

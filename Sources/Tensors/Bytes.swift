@@ -30,7 +30,7 @@ package func makeArray<Element>(
     }
 }
 
-extension ArraySlice<UInt8> {
+extension ArraySlice where Element: BitwiseCopyable {
     /// The bytes in place, with the error type of `body` kept.
     package func withBytes<Result, Failure: Error>(
         _ body: (UnsafeRawBufferPointer) throws(Failure) -> Result

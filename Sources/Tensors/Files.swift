@@ -10,21 +10,8 @@
 public enum Files {
     /// The content of a regular file. Throws `notFound`, `permission`, `tooLarge` or `io`, with the path as place.
     public static func read(_ path: String, maximumBytes: Int) throws(DeMLError) -> [UInt8] {
-        // Without waiting: opening a pipe would hang until somebody writes to it.
-        let file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-        guard file >= 0 else { throw failure("it cannot be read", path, errno, reading: true) }
+        let (file, size) = try openRegular(path, maximumBytes: maximumBytes)
         defer { close(file) }
-        var status = stat()
-        guard fstat(file, &status) == 0 else { throw failure("it cannot be read", path, errno, reading: true) }
-        guard status.st_mode & S_IFMT == S_IFREG else {
-            let what = status.st_mode & S_IFMT == S_IFDIR ? "it is a folder" : "it is not a regular file"
-            throw DeMLError(.io, "\(what), but a file was expected", place: path)
-        }
-        let size = Int(status.st_size)
-        guard size <= maximumBytes else {
-            throw DeMLError(
-                .tooLarge, "the file has \(size) bytes, more than the limit of \(maximumBytes)", place: path)
-        }
         return try makeBytes(capacity: size) { (buffer) throws(DeMLError) -> Int in
             var count = 0
             while count < size {
@@ -37,6 +24,49 @@ public enum Files {
                 count += got
             }
             return count
+        }
+    }
+
+    /// The content of a regular file, at most 1 MiB at a time. Throws as ``read(_:maximumBytes:)`` does.
+    static func eachPiece(
+        of path: String, maximumBytes: Int, _ body: (UnsafeRawBufferPointer) -> Void
+    ) throws(DeMLError) {
+        let (file, _) = try openRegular(path, maximumBytes: maximumBytes)
+        defer { close(file) }
+        let room = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 64)
+        defer { room.deallocate() }
+        while let base = room.baseAddress {
+            let got = systemRead(file, base, room.count)
+            if got == 0 { return }
+            if got < 0 {
+                if errno == EINTR { continue }
+                throw failure("it cannot be read", path, errno, reading: true)
+            }
+            body(UnsafeRawBufferPointer(rebasing: room[..<got]))
+        }
+    }
+
+    /// Opens a regular file to read. Throws as ``read(_:maximumBytes:)`` does; the caller closes it.
+    static func openRegular(_ path: String, maximumBytes: Int) throws(DeMLError) -> (file: Int32, size: Int) {
+        // Without waiting: opening a pipe would hang until somebody writes to it.
+        let file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+        guard file >= 0 else { throw failure("it cannot be read", path, errno, reading: true) }
+        do throws(DeMLError) {
+            var status = stat()
+            guard fstat(file, &status) == 0 else { throw failure("it cannot be read", path, errno, reading: true) }
+            guard status.st_mode & S_IFMT == S_IFREG else {
+                let what = status.st_mode & S_IFMT == S_IFDIR ? "it is a folder" : "it is not a regular file"
+                throw DeMLError(.io, "\(what), but a file was expected", place: path)
+            }
+            let size = Int(status.st_size)
+            guard size <= maximumBytes else {
+                throw DeMLError(
+                    .tooLarge, "the file has \(size) bytes, more than the limit of \(maximumBytes)", place: path)
+            }
+            return (file, size)
+        } catch {
+            close(file)
+            throw error
         }
     }
 
@@ -62,42 +92,12 @@ public enum Files {
         }
     }
 
-    /// Writes a file so that it is there whole or not at all: a temporary file in the same folder, fsync, rename, and
-    /// fsync of the folder. The temporary file is removed on failure.
+    /// Writes a file so that it is there whole or not at all: see ``DurableFile``.
     /// Throws `cannotCreate`, `diskFull` or `io`, with the path as place.
     public static func writeAtomically(_ bytes: [UInt8], to path: String) throws(DeMLError) {
-        var status = stat()
-        if stat(path, &status) == 0, status.st_mode & S_IFMT != S_IFREG {
-            throw DeMLError(.cannotCreate, "something that is not a regular file has this name", place: path)
-        }
-        let temporary = "\(path).\(getpid()).\(UInt32.random(in: .min ... .max)).tmp"
-        let file = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
-        guard file >= 0 else { throw failure("it cannot be created", path, errno, reading: false) }
-        var isOpen = true
-        do throws(DeMLError) {
-            try bytes[...].withBytes { (buffer: UnsafeRawBufferPointer) throws(DeMLError) in
-                var count = 0
-                while count < buffer.count {
-                    let put = systemWrite(file, buffer.baseAddress! + count, min(buffer.count - count, 1 << 30))
-                    if put < 0 {
-                        if errno == EINTR { continue }
-                        throw failure("it cannot be written", path, errno, reading: false)
-                    }
-                    count += put
-                }
-            }
-            guard fsync(file) == 0 else { throw failure("it cannot be written", path, errno, reading: false) }
-            isOpen = false
-            guard close(file) == 0 else { throw failure("it cannot be written", path, errno, reading: false) }
-            guard rename(temporary, path) == 0 else {
-                throw failure("it cannot be created", path, errno, reading: false)
-            }
-        } catch {
-            if isOpen { close(file) }
-            unlink(temporary)
-            throw error
-        }
-        synchronizeFolder(of: path)
+        let file = try DurableFile(path)
+        try file.write(bytes)
+        try file.commit()
     }
 
     /// Creates a folder and those above it that are missing; a folder that is there already is no error.
@@ -167,7 +167,7 @@ public enum Files {
     }
 
     /// The renamed name is on disk only when the folder is. A file system that cannot do this is no reason to fail.
-    private static func synchronizeFolder(of path: String) {
+    static func synchronizeFolder(of path: String) {
         let folder = open(parent(of: path) ?? ".", O_RDONLY | O_CLOEXEC | O_DIRECTORY)
         guard folder >= 0 else { return }
         fsync(folder)
@@ -175,7 +175,7 @@ public enum Files {
     }
 
     /// An error out of `errno`.
-    private static func failure(_ what: String, _ path: String, _ number: Int32, reading: Bool) -> DeMLError {
+    static func failure(_ what: String, _ path: String, _ number: Int32, reading: Bool) -> DeMLError {
         let reason = String(cString: strerror(number))
         switch number {
         case ENOENT, ENOTDIR:
@@ -194,11 +194,7 @@ public enum Files {
     }
 }
 
-// `read` and `write` are names of this type too.
+// `read` is a name of this type too.
 private func systemRead(_ file: Int32, _ buffer: UnsafeMutableRawPointer, _ count: Int) -> Int {
     read(file, buffer, count)
-}
-
-private func systemWrite(_ file: Int32, _ buffer: UnsafeRawPointer, _ count: Int) -> Int {
-    write(file, buffer, count)
 }

@@ -33,7 +33,7 @@ public enum Gzip {
     /// The content of a gzip file, of one member or several. Throws `truncated`, `malformed`, and `tooLarge` as soon as
     /// more than `maximumBytes` come out.
     public static func decompress(_ bytes: [UInt8], maximumBytes: Int) throws(DeMLError) -> [UInt8] {
-        var reader = try GzipReader(bytes[...])
+        var reader = try GzipReader(ByteRegion(bytes))
         // The last four bytes promise the size (of the last member, modulo 2^32). It is a hint: where it is right, one
         // buffer is enough.
         let hint = bytes.suffix(4).reversed().reduce(0) { $0 << 8 | Int($1) }
@@ -68,7 +68,7 @@ public enum Gzip {
     package static func decompress(
         _ bytes: [UInt8], headerBytes: Int, total: ([UInt8]) throws(DeMLError) -> Int
     ) throws(DeMLError) -> [UInt8] {
-        var reader = try GzipReader(bytes[...])
+        var reader = try GzipReader(ByteRegion(bytes))
         let header = try makeBytes(capacity: headerBytes) { (room) throws(DeMLError) in try reader.read(into: room) }
         let size = try total(header)
         guard size / maximumExpansion <= bytes.count else {
@@ -91,7 +91,7 @@ public enum Gzip {
 
     /// The first bytes of the content, at most `count`, to recognise it.
     package static func prefix(_ bytes: [UInt8], count: Int) throws(DeMLError) -> [UInt8] {
-        var reader = try GzipReader(bytes[...])
+        var reader = try GzipReader(ByteRegion(bytes))
         return try makeBytes(capacity: count) { (room) throws(DeMLError) in try reader.read(into: room) }
     }
 
@@ -134,17 +134,17 @@ public enum Gzip {
 
 /// Reads the content of a gzip file in memory piece by piece: one member or several, nothing else behind them.
 struct GzipReader: ~Copyable {
-    private let bytes: ArraySlice<UInt8>
+    private let bytes: ByteRegion
     private var position = 0
     private var inflater: Inflater
     private var ended = false
 
-    init(_ bytes: ArraySlice<UInt8>) throws(DeMLError) {
+    init(_ bytes: ByteRegion) throws(DeMLError) {
         inflater = try Self.inflater(for: bytes)
         self.bytes = bytes
     }
 
-    private static func inflater(for bytes: ArraySlice<UInt8>) throws(DeMLError) -> Inflater {
+    private static func inflater(for bytes: ByteRegion) throws(DeMLError) -> Inflater {
         guard Gzip.isGzip(bytes) else {
             throw DeMLError(.malformed, "the data is not gzip: it does not begin with 1f 8b")
         }
@@ -174,7 +174,7 @@ struct GzipReader: ~Copyable {
 
     private mutating func step(into output: UnsafeMutableRawBufferPointer) throws(DeMLError) -> Int {
         let remaining = bytes.dropFirst(position)
-        let step = try remaining.withBytes { (input: UnsafeRawBufferPointer) throws(DeMLError) -> StreamStep in
+        let step = try remaining.withUnsafeBytes { (input: UnsafeRawBufferPointer) throws(DeMLError) -> StreamStep in
             try inflater.step(from: input, into: output)
         }
         position += step.consumed

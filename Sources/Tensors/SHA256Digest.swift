@@ -33,3 +33,27 @@ public struct SHA256Digest: Sendable {
         return String(decoding: digest.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
     }
 }
+
+extension ByteRegion {
+    /// SHA-256 of the bytes, as 64 lower-case hexadecimal digits. A mapped file goes through memory without staying there.
+    public func sha256() -> String {
+        var digest = SHA256Digest()
+        var rest = self
+        while !rest.isEmpty {
+            let window = rest.prefix(8 << 20)
+            window.withUnsafeBytes { digest.update($0) }
+            window.relinquish()
+            rest = rest.dropFirst(window.count)
+        }
+        return digest.hex()
+    }
+}
+
+extension Files {
+    /// SHA-256 of a file's bytes, read piece by piece. Throws what ``read(_:maximumBytes:)`` throws.
+    public static func sha256(of path: String, maximumBytes: Int = .max) throws(DeMLError) -> String {
+        var digest = SHA256Digest()
+        try eachPiece(of: path, maximumBytes: maximumBytes) { digest.update($0) }
+        return digest.hex()
+    }
+}

@@ -33,12 +33,17 @@ public struct Safetensors: Sendable, Equatable {
     /// Reads an uncompressed file. The tensors are slices of `bytes`.
     /// Throws `truncated`, `malformed`, `tooLarge` (header) or `dtype`, with the tensor as place.
     public init(decoding bytes: [UInt8], maximumHeaderBytes: Int = 100_000_000) throws(DeMLError) {
+        try self.init(decoding: ByteRegion(bytes), maximumHeaderBytes: maximumHeaderBytes)
+    }
+
+    private init(decoding bytes: ByteRegion, maximumHeaderBytes: Int) throws(DeMLError) {
         let length = try SafetensorsHeader.length(bytes.prefix(8), maximum: maximumHeaderBytes)
         guard length <= bytes.count - 8 else {
             throw DeMLError(
                 .truncated, "the header length \(length) is beyond the end of the file of \(bytes.count) bytes")
         }
-        let header = try bytes[8..<8 + length].withBytes { (json: UnsafeRawBufferPointer) throws(DeMLError) in
+        let json = bytes[8..<8 + length]
+        let header = try json.withUnsafeBytes { (json: UnsafeRawBufferPointer) throws(DeMLError) in
             try SafetensorsHeader(parsing: json)
         }
         let present = bytes.count - 8 - length
@@ -51,7 +56,7 @@ public struct Safetensors: Sendable, Equatable {
         self.init(header, bytes, dataStart: 8 + length)
     }
 
-    private init(_ header: SafetensorsHeader, _ bytes: [UInt8], dataStart: Int) {
+    private init(_ header: SafetensorsHeader, _ bytes: ByteRegion, dataStart: Int) {
         tensors = header.entries.map { entry in
             let slice = bytes[dataStart + entry.range.lowerBound..<dataStart + entry.range.upperBound]
             return (entry.name, Tensor(unchecked: entry.dtype, entry.shape, slice))
@@ -64,6 +69,13 @@ public struct Safetensors: Sendable, Equatable {
     public init(
         storedBytes bytes: [UInt8], maximumBytes: Int = 4 << 30, maximumHeaderBytes: Int = 100_000_000
     ) throws(DeMLError) {
+        try self.init(
+            stored: ByteRegion(bytes), maximumBytes: maximumBytes, maximumHeaderBytes: maximumHeaderBytes)
+    }
+
+    private init(
+        stored bytes: ByteRegion, maximumBytes: Int, maximumHeaderBytes: Int = 100_000_000
+    ) throws(DeMLError) {
         guard Gzip.isGzip(bytes) else {
             guard bytes.count <= maximumBytes else {
                 throw DeMLError(.tooLarge, "the file has \(bytes.count) bytes, more than the limit of \(maximumBytes)")
@@ -71,7 +83,7 @@ public struct Safetensors: Sendable, Equatable {
             try self.init(decoding: bytes, maximumHeaderBytes: maximumHeaderBytes)
             return
         }
-        var reader = try GzipReader(bytes[...])
+        var reader = try GzipReader(bytes)
         let prefix = try makeBytes(capacity: 8) { (room) throws(DeMLError) in try reader.read(into: room) }
         let length = try SafetensorsHeader.length(prefix, maximum: min(maximumHeaderBytes, maximumBytes))
         guard length / Gzip.maximumExpansion <= bytes.count else {
@@ -101,34 +113,47 @@ public struct Safetensors: Sendable, Equatable {
             throw DeMLError(
                 .tooLarge, "the gzip stream expands beyond the \(8 + length + data.count) bytes it promises")
         }
-        self.init(header, data, dataStart: 0)
+        self.init(header, ByteRegion(data), dataStart: 0)
     }
 
     /// Reads a file; gzip is recognised by content. Errors have the path as place.
-    public init(contentsOf path: String, maximumBytes: Int = 4 << 30) throws(DeMLError) {
-        let bytes = try Files.read(path, maximumBytes: maximumBytes)
+    ///
+    /// `mapping`: the tensors of an uncompressed file stay in the file and are read when they are touched, see
+    /// ``MappedFile``, also for when that may be asked for.
+    public init(
+        contentsOf path: String, maximumBytes: Int = 4 << 30, mapping: Bool = false
+    ) throws(DeMLError) {
+        let bytes = try Self.stored(path, maximumBytes: maximumBytes, mapping: mapping)
         do throws(DeMLError) {
-            try self.init(storedBytes: bytes, maximumBytes: maximumBytes)
+            try self.init(stored: bytes, maximumBytes: maximumBytes)
         } catch {
             throw error.within(path)
         }
     }
 
-    /// Reads a file and gives the SHA-256 of its bytes as stored.
+    /// Reads a file and gives the SHA-256 of its bytes as stored. `mapping`: as in
+    /// ``init(contentsOf:maximumBytes:mapping:)``.
     public static func load(
-        _ path: String, maximumBytes: Int = 4 << 30
+        _ path: String, maximumBytes: Int = 4 << 30, mapping: Bool = false
     ) throws(DeMLError) -> (file: Safetensors, sha256: String) {
-        let bytes = try Files.read(path, maximumBytes: maximumBytes)
+        let bytes = try stored(path, maximumBytes: maximumBytes, mapping: mapping)
         do throws(DeMLError) {
-            return (try Safetensors(storedBytes: bytes, maximumBytes: maximumBytes), sha256Hex(bytes))
+            return (try Safetensors(stored: bytes, maximumBytes: maximumBytes), bytes.sha256())
         } catch {
             throw error.within(path)
         }
     }
 
-    /// SHA-256 of a file's bytes as stored (gzip included), as it stands in options, reports and metadata.
-    public static func digestOfContents(of path: String, maximumBytes: Int = 4 << 30) throws(DeMLError) -> String {
-        sha256Hex(try Files.read(path, maximumBytes: maximumBytes))
+    /// SHA-256 of a file's bytes as stored (gzip included), as it stands in options, reports and metadata. Takes little
+    /// memory, whatever the file's size.
+    public static func digestOfContents(of path: String, maximumBytes: Int = .max) throws(DeMLError) -> String {
+        try Files.sha256(of: path, maximumBytes: maximumBytes)
+    }
+
+    private static func stored(_ path: String, maximumBytes: Int, mapping: Bool) throws(DeMLError) -> ByteRegion {
+        mapping
+            ? ByteRegion(try MappedFile(path, maximumBytes: maximumBytes))
+            : ByteRegion(try Files.read(path, maximumBytes: maximumBytes))
     }
 
     // MARK: - Writing
@@ -137,6 +162,40 @@ public struct Safetensors: Sendable, Equatable {
     /// alignment, then by name, as the reference implementation does, and the header is padded with spaces to a
     /// multiple of 8, so that every tensor is aligned in the file. Two tensors of one name are a programmer's mistake.
     public func encoded() -> [UInt8] {
+        let (head, sorted) = layout()
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(head.count + sorted.reduce(0) { $0 + $1.bytes.count })
+        bytes += head
+        for tensor in sorted { bytes += tensor.bytes }
+        return bytes
+    }
+
+    /// Writes the file, gzip-compressed where the name ends in `.gz`, by a ``DurableFile``: straight from the tensors,
+    /// without another copy of them. Returns the SHA-256 of the bytes as stored.
+    /// - Parameter threads: that compress; the bytes are the same for any number.
+    @discardableResult
+    public func write(to path: String, threads: Int? = nil) throws(DeMLError) -> String {
+        let file = try DurableFile(path)
+        if path.hasSuffix(".gz") {
+            let threads = threads ?? usableProcessors()
+            var gzip = try BlockGzip(threads: threads) { (bytes) throws(DeMLError) in try file.write(bytes) }
+            try eachPiece { (bytes) throws(DeMLError) in try gzip.append(bytes) }
+            try gzip.finish()
+        } else {
+            try eachPiece { (bytes) throws(DeMLError) in try file.write(bytes) }
+        }
+        return try file.commit()
+    }
+
+    /// The bytes of the file, one piece after the other.
+    private func eachPiece(_ body: (UnsafeRawBufferPointer) throws(DeMLError) -> Void) throws(DeMLError) {
+        let (head, sorted) = layout()
+        try head[...].withBytes(body)
+        for tensor in sorted { try tensor.withUnsafeBytes(body) }
+    }
+
+    /// What stands before the data, and the tensors in the order of their data.
+    private func layout() -> (head: [UInt8], tensors: [Tensor]) {
         let sorted = tensors.sorted {
             $0.tensor.dtype == $1.tensor.dtype
                 ? $0.name.utf8.lexicographicallyPrecedes($1.name.utf8) : $0.tensor.dtype.rank > $1.tensor.dtype.rank
@@ -160,23 +219,8 @@ public struct Safetensors: Sendable, Equatable {
         var header = Array("{\(members.joined(separator: ","))}".utf8)
         header += repeatElement(UInt8(ascii: " "), count: (8 - header.count % 8) % 8)
 
-        var bytes: [UInt8] = []
-        bytes.reserveCapacity(8 + header.count + position)
-        withUnsafeBytes(of: UInt64(header.count).littleEndian) { bytes.append(contentsOf: $0) }
-        bytes += header
-        for (_, tensor) in sorted {
-            bytes += tensor.bytes
-        }
-        return bytes
-    }
-
-    /// Writes the file, gzip-compressed where the name ends in `.gz`: to a temporary file beside it, which takes its
-    /// name when it is complete. Returns the SHA-256 of the bytes as stored.
-    @discardableResult
-    public func write(to path: String) throws(DeMLError) -> String {
-        let bytes = path.hasSuffix(".gz") ? try Gzip.compress(encoded()) : encoded()
-        try Files.writeAtomically(bytes, to: path)
-        return sha256Hex(bytes)
+        let length = withUnsafeBytes(of: UInt64(header.count).littleEndian) { Array($0) }
+        return (length + header, sorted.map(\.tensor))
     }
 
     /// A JSON string as serde_json writes it.

@@ -1,9 +1,9 @@
-/// A dense array of numbers: row-major, little-endian, a slice of the file it came from (no copy is made).
+/// A dense array of numbers: row-major, little-endian, a part of the file or array it came from (no copy is made).
 public struct Tensor: Sendable, Equatable {
     public let dtype: DType
     public let shape: [Int]
     /// The elements as they are stored; possibly unaligned.
-    public let bytes: ArraySlice<UInt8>
+    public let bytes: ByteRegion
 
     /// Number of elements: the product of `shape`; 1 for a scalar.
     public var count: Int { bytes.count / dtype.byteCount }
@@ -13,6 +13,11 @@ public struct Tensor: Sendable, Equatable {
 
     /// A tensor over `bytes`. Throws `shape` where the bytes are not exactly those of the shape.
     public init(dtype: DType, shape: [Int], bytes: ArraySlice<UInt8>) throws(DeMLError) {
+        try self.init(dtype: dtype, shape: shape, bytes: ByteRegion(bytes))
+    }
+
+    /// A tensor over `bytes`. Throws `shape` where the bytes are not exactly those of the shape.
+    public init(dtype: DType, shape: [Int], bytes: ByteRegion) throws(DeMLError) {
         guard let count = elementCount(of: shape), count <= Int.max / dtype.byteCount else {
             throw DeMLError(.shape, "the shape \(shape) is not one of a tensor that fits in memory")
         }
@@ -24,7 +29,7 @@ public struct Tensor: Sendable, Equatable {
         self.init(unchecked: dtype, shape, bytes)
     }
 
-    init(unchecked dtype: DType, _ shape: [Int], _ bytes: ArraySlice<UInt8>) {
+    init(unchecked dtype: DType, _ shape: [Int], _ bytes: ByteRegion) {
         self.dtype = dtype
         self.shape = shape
         self.bytes = bytes
@@ -33,12 +38,18 @@ public struct Tensor: Sendable, Equatable {
     private init<Element>(_ dtype: DType, _ shape: [Int], elements: [Element]) {
         precondition(elementCount(of: shape) == elements.count, "\(elements.count) elements for the shape \(shape)")
         let bytes = elements.withUnsafeBytes { [UInt8]($0) }
-        self.init(unchecked: dtype, shape, bytes[...])
+        self.init(unchecked: dtype, shape, ByteRegion(bytes))
     }
 
-    /// F32. The number of elements must be that of the shape.
+    /// F32, without a copy. The number of elements must be that of the shape.
     public init(shape: [Int], floats: [Float]) {
-        self.init(.f32, shape, elements: floats)
+        self.init(shape: shape, floats: floats[...])
+    }
+
+    /// F32, without a copy. The number of elements must be that of the shape.
+    public init(shape: [Int], floats: ArraySlice<Float>) {
+        precondition(elementCount(of: shape) == floats.count, "\(floats.count) elements for the shape \(shape)")
+        self.init(unchecked: .f32, shape, ByteRegion(floats))
     }
 
     /// F64. The number of elements must be that of the shape.
@@ -59,7 +70,7 @@ public struct Tensor: Sendable, Equatable {
     /// U8, without a copy. The number of bytes must be that of the shape.
     public init(shape: [Int], bytes: [UInt8]) {
         precondition(elementCount(of: shape) == bytes.count, "\(bytes.count) bytes for the shape \(shape)")
-        self.init(unchecked: .u8, shape, bytes[...])
+        self.init(unchecked: .u8, shape, ByteRegion(bytes))
     }
 
     /// The same elements in another shape, without a copy. Throws `shape` where the number of elements differs.
@@ -97,14 +108,19 @@ public struct Tensor: Sendable, Equatable {
                 }
             }
         }
-        return Tensor(unchecked: dtype, [indices.count] + shape.dropFirst(), gathered[...])
+        return Tensor(unchecked: dtype, [indices.count] + shape.dropFirst(), ByteRegion(gathered))
     }
 
     /// The stored bytes in place. They may be unaligned: use `loadUnaligned`.
     public func withUnsafeBytes<Result, Failure: Error>(
         _ body: (UnsafeRawBufferPointer) throws(Failure) -> Result
     ) throws(Failure) -> Result {
-        try bytes.withBytes(body)
+        try bytes.withUnsafeBytes(body)
+    }
+
+    /// Says that the elements are not needed for a while: see ``ByteRegion/relinquish()``.
+    public func relinquish() {
+        bytes.relinquish()
     }
 
     /// The elements of an F32 tensor: in place where they are aligned, else from a copy. Throws `dtype` for others.
@@ -114,7 +130,7 @@ public struct Tensor: Sendable, Equatable {
         guard dtype == .f32 else {
             throw DeMLError(.dtype, "F32 was expected, but the tensor is \(dtype.rawValue)")
         }
-        return try bytes.withBytes { (raw: UnsafeRawBufferPointer) throws(DeMLError) -> Result in
+        return try bytes.withUnsafeBytes { (raw: UnsafeRawBufferPointer) throws(DeMLError) -> Result in
             if Int(bitPattern: raw.baseAddress) % MemoryLayout<Float>.alignment == 0 {
                 return try body(raw.assumingMemoryBound(to: Float.self))
             }
