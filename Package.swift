@@ -29,12 +29,13 @@ let package = Package(
         .target(
             name: "NeuralNetwork", dependencies: ["CKernels", "Tensors"], path: "Sources/NeuralNetwork",
             swiftSettings: strict),
+        .target(name: "Jobs", dependencies: ["NeuralNetwork", "Tensors"], path: "Sources/Jobs", swiftSettings: strict),
         .target(
-            name: "Worker", dependencies: ["CKernels", "NeuralNetwork", "Tensors"], path: "Sources/Worker",
+            name: "Worker", dependencies: ["CKernels", "Jobs", "NeuralNetwork", "Tensors"], path: "Sources/Worker",
             swiftSettings: strict),
         .executableTarget(
             name: "deml-worker",
-            dependencies: ["Worker", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+            dependencies: ["Jobs", "Worker", .product(name: "ArgumentParser", package: "swift-argument-parser")],
             path: "Sources/deml-worker", swiftSettings: strict,
             linkerSettings: [
                 // One static executable, because the provider's image holds no libc. It links with
@@ -57,7 +58,7 @@ let package = Package(
             name: "CProcess", path: "requestor/CProcess", cSettings: [.unsafeFlags(["-Wall", "-Wextra"])]),
         .target(
             name: "Federation",
-            dependencies: ["CProcess", "Worker", "Datasets", "NeuralNetwork", "Tensors"],
+            dependencies: ["CProcess", "Jobs", "Worker", "Datasets", "NeuralNetwork", "Tensors"],
             path: "requestor/Federation", swiftSettings: strict),
         .target(name: "Reports", path: "requestor/Reports", swiftSettings: strict),
         .target(
@@ -77,12 +78,13 @@ let package = Package(
         .target(
             name: "GolemFleet",
             // What is remembered of providers is asked by id and faded by time, by several runs at once: SQLite.
-            dependencies: ["CSQLite", "Golem", "Federation", "Worker", "NeuralNetwork", "Tensors"],
+            dependencies: ["CSQLite", "Golem", "Federation", "Jobs", "NeuralNetwork", "Tensors"],
             path: "requestor/GolemFleet", exclude: ["README.md"], swiftSettings: strict),
         .executableTarget(
             name: "deml",
             dependencies: [
-                "GolemFleet", "CommandLineSupport", "Reports", "Federation", "Datasets", "Worker", "NeuralNetwork",
+                "GolemFleet", "CommandLineSupport", "Reports", "Federation", "Datasets", "Jobs", "Worker",
+                "NeuralNetwork",
                 "Tensors",
                 .product(name: "Yams", package: "Yams"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
@@ -93,7 +95,7 @@ let package = Package(
         .executableTarget(
             name: "deml-fuzz",
             dependencies: [
-                "Datasets", "Worker", "NeuralNetwork", "Tensors",
+                "Datasets", "Jobs", "NeuralNetwork", "Tensors",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "Tests/Fuzz", swiftSettings: strict),
@@ -109,7 +111,9 @@ let package = Package(
             ],
             swiftSettings: strict),
         .target(name: "CAllocationCounter", path: "Tests/CAllocationCounter"),
-        .testTarget(name: "WorkerTests", dependencies: ["Worker", "NeuralNetwork", "Tensors"], swiftSettings: strict),
+        .testTarget(name: "JobsTests", dependencies: ["Jobs", "NeuralNetwork", "Tensors"], swiftSettings: strict),
+        .testTarget(
+            name: "WorkerTests", dependencies: ["Jobs", "Worker", "NeuralNetwork", "Tensors"], swiftSettings: strict),
         .testTarget(
             name: "DatasetsTests",
             dependencies: ["Datasets", "Tensors"], exclude: ["Fixtures"], swiftSettings: strict),
@@ -122,12 +126,13 @@ let package = Package(
             ],
             exclude: ["Golden"], swiftSettings: strict),
         .testTarget(
-            name: "FederationTests", dependencies: ["Federation", "Datasets", "Worker", "NeuralNetwork", "Tensors"],
+            name: "FederationTests",
+            dependencies: ["Federation", "Datasets", "Jobs", "Worker", "NeuralNetwork", "Tensors"],
             exclude: ["Reference"], swiftSettings: strict),
         .testTarget(
             name: "GolemFleetTests",
             dependencies: [
-                "GolemFleet", "Golem", "Federation", "Worker", "NeuralNetwork", "Tensors",
+                "GolemFleet", "Golem", "Federation", "Jobs", "NeuralNetwork", "Tensors",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),

@@ -59,3 +59,7 @@ final class KernelPool {
         deml_pool_destroy(pointer)
     }
 }
+
+/// Version of the kernels' numeric contract (Sources/CKernels/README.md): two machines that agree in it give the same
+/// bytes for the same work.
+public let kernelsVersion = Int(deml_kernels_version())

@@ -1,3 +1,5 @@
+import Jobs
+
 /// What this machine can do: the answer of `deml-worker benchmark`.
 public struct Benchmark: Codable, Sendable, Equatable {
     /// One matrix product C[m][n] = A[m][k]·B[k][n].

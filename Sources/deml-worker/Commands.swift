@@ -1,4 +1,5 @@
 import ArgumentParser
+import Jobs
 import NeuralNetwork
 import Tensors
 import Worker
@@ -14,7 +15,7 @@ struct MachineOptions: ParsableArguments {
     var threadCount: Int { threads ?? availableProcessors() }
 
     func validate() throws {
-        if let threads, !(1...1024).contains(threads) {
+        if let threads, !WorkerJob.threads.contains(threads) {
             throw ValidationError("--threads \(threads) is not between 1 and 1024")
         }
         if let isa, !isa.isAvailable {
@@ -24,6 +25,26 @@ struct MachineOptions: ParsableArguments {
 }
 
 extension InstructionSet: ExpressibleByArgument {}
+
+struct RunJob: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "run", abstract: "Do a job: what the other commands say by arguments, as one JSON value.",
+        discussion: """
+            {"kind": "train", "options": {"epochs": 1, "batch_size": 64, …},
+             "inputs": {"weights": {"file": "W", "sha256": "…"}, "shard": {"file": "S", "sha256": "…"}},
+             "output": "D", "report": "R", "limits": {"threads": 2, "max_seconds": 60, "partial": true}}
+            """)
+
+    @Argument(help: "A file with the job, or the job itself (a text that begins with '{').")
+    var job: String
+    @Option(help: ArgumentHelp("Instruction set to use, for tests.", visibility: .hidden))
+    var isa: InstructionSet?
+
+    func run() throws {
+        let job = try job.hasPrefix("{") ? WorkerJob(json: job.utf8) : WorkerJob(contentsOf: job)
+        try job.runAsCommand(isa)
+    }
+}
 
 struct Train: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -69,8 +90,8 @@ struct Train: ParsableCommand {
     @OptionGroup var machine: MachineOptions
 
     func validate() throws {
-        if let maxSeconds, !(maxSeconds > 0) {
-            throw ValidationError("--max-seconds \(maxSeconds) is not above 0")
+        if let maxSeconds, !(maxSeconds > 0 && maxSeconds <= Receipt.maximumSeconds) {
+            throw ValidationError("--max-seconds \(maxSeconds) is not above 0 and at most \(Receipt.maximumSeconds)")
         }
         do {
             _ = try options()
@@ -80,10 +101,11 @@ struct Train: ParsableCommand {
     }
 
     func run() throws {
-        let task = TrainTask(
-            weightsPath: weights, shardPath: shard, deltaPath: delta, reportPath: report, options: try options(),
-            threads: machine.threadCount, maxSeconds: maxSeconds, instructionSet: machine.isa)
-        try task.runAsCommand()
+        let job = WorkerJob(
+            .train(try options()), inputs: [.weights: .init(path: weights), .shard: .init(path: shard)], output: delta,
+            report: report,
+            limits: .init(threads: machine.threads, maxSeconds: maxSeconds, allowsPartialWork: maxSeconds != nil))
+        try job.runAsCommand(machine.isa)
     }
 
     private func options() throws(DeMLError) -> TrainingOptions {
@@ -112,10 +134,10 @@ struct Evaluate: ParsableCommand {
     @OptionGroup var machine: MachineOptions
 
     func run() throws {
-        let task = EvaluateTask(
-            weightsPath: weights, shardPath: shard, reportPath: report, threads: machine.threadCount,
-            instructionSet: machine.isa)
-        try task.runAsCommand()
+        let job = WorkerJob(
+            .evaluate, inputs: [.weights: .init(path: weights), .shard: .init(path: shard)], report: report,
+            limits: .init(threads: machine.threads))
+        try job.runAsCommand(machine.isa)
     }
 }
 
@@ -133,10 +155,10 @@ struct Predict: ParsableCommand {
     @OptionGroup var machine: MachineOptions
 
     func run() throws {
-        let task = PredictTask(
-            weightsPath: weights, shardPath: shard, predictionsPath: predictions, reportPath: report,
-            threads: machine.threadCount, instructionSet: machine.isa)
-        try task.runAsCommand()
+        let job = WorkerJob(
+            .predict, inputs: [.weights: .init(path: weights), .shard: .init(path: shard)], output: predictions,
+            report: report, limits: .init(threads: machine.threads))
+        try job.runAsCommand(machine.isa)
     }
 }
 

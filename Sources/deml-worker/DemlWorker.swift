@@ -1,4 +1,6 @@
 import ArgumentParser
+import Jobs
+import NeuralNetwork
 import Tensors
 import Worker
 
@@ -13,7 +15,9 @@ struct DemlWorker: ParsableCommand {
             The report file says the rest.
             """,
         version: demlVersion,
-        subcommands: [Train.self, Evaluate.self, Predict.self, Inspect.self, BenchmarkCommand.self])
+        subcommands: [
+            Train.self, Evaluate.self, Predict.self, RunJob.self, Inspect.self, BenchmarkCommand.self,
+        ])
 
     static func main() {
         end(with: runFromArguments())
@@ -46,19 +50,18 @@ struct DemlWorker: ParsableCommand {
         let words = CommandLine.arguments
         guard let index = words.firstIndex(of: "--report"), index + 1 < words.count else { return }
         let command = words.dropFirst().first { !$0.hasPrefix("-") } ?? ""
-        try? Report(command: command, stage: Stage("arguments"), error: error).write(to: words[index + 1])
+        try? Receipt(command: command, stage: Stage("arguments"), error: error).write(to: words[index + 1])
     }
 }
 
-extension WorkerTask {
-    /// Runs the task with progress lines on stdout and a line on stderr when it fails.
-    func runAsCommand() throws {
-        let lines = ProgressLines()
-        let outcome = run { progress in
-            if let line = lines.line(progress) { say(line) }
+extension WorkerJob {
+    /// Does the job with progress lines on stdout and a line on stderr when it fails.
+    func runAsCommand(_ instructionSet: InstructionSet?) throws {
+        let outcome = run(instructionSet: instructionSet) { progress in
+            if let line = progress.text { say(line) }
         }
         guard let error = outcome.error else { return }
-        complain("\(outcome.report.stage ?? Self.command): \(error.summary)")
+        complain("\(outcome.receipt.refusal?.stage ?? kind.name): \(error.summary)")
         throw ExitCode(outcome.exitCode)
     }
 }

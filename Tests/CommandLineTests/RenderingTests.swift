@@ -63,6 +63,24 @@ import Testing
         }
     }
 
+    @Test("no number ends a display", arguments: [Double.nan, .infinity, -.infinity, 1e300, -1e300])
+    func hostileNumbers(value: Double) {
+        var board = ProgressBoard(round: 1, rounds: 1, clients: [0])
+        for epoch in [Int.min, -1, 0, 1, .max] {
+            board.update(client: 0) {
+                $0.stage = .training
+                $0.epoch = epoch
+                $0.epochs = .max
+                $0.loss = value
+                $0.samplesPerSecond = value
+            }
+            #expect(board.lines(seconds: value, paint: Paint(true), width: 80).count == 2)
+        }
+        let worker = RunReport.Worker(name: "w", tasks: 1, examples: 10, seconds: value, samplesPerSecond: value)
+        #expect(RunText.workers([worker], paint: Paint(false), width: 100).count == 3)
+        #expect(!Figures.rate(value).isEmpty && !Figures.duration(value).isEmpty && !Figures.loss(value).isEmpty)
+    }
+
     @Test func boardShowsThoseAtWorkFirst() {
         var board = ProgressBoard(round: 1, rounds: 1, clients: Array(0..<30))
         for client in 0..<28 { board.update(client: client) { $0.stage = .done } }

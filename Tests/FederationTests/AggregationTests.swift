@@ -40,6 +40,31 @@ struct AggregationTests {
             Self.shown.map { average[$0] }, [-0.42378125, 0.15434375, 0.28871875, -0.20503125, -0.33003125], 1e-14)
     }
 
+    @Test("partial work by hand: (3/4 + 1/4 · 1/2) · (3/4 · [4,8] + 1/4 · 2 · [2,-2]) = 7/8 · [4,5]")
+    func partialWork() {
+        let average = FederatedAveraging().average([
+            Update(client: 0, examples: 3, values: [4, 8]),
+            Update(client: 1, examples: 1, values: [2, -2], workDone: 0.5),
+        ])
+        #expect(average == [3.5, 4.375])
+    }
+
+    @Test("where all have done the same share of their work, the average is that of their deltas")
+    func equalShares() {
+        let whole = FederatedAveraging().average(updates())
+        let half = FederatedAveraging().average(
+            updates().map { Update(client: $0.client, examples: $0.examples, values: $0.values, workDone: 0.5) })
+        expectClose(half, whole, 1e-14)
+    }
+
+    @Test("a share of the work that nobody can have done is refused", arguments: [0.0, -1, 1.5, .nan, .infinity])
+    func impossibleShare(share: Double) {
+        let error = #expect(throws: DeMLError.self) {
+            try Update(client: 0, examples: 1, values: [1], workDone: share).check(parameters: 1, maximumNorm: nil)
+        }
+        #expect(error?.code == .outOfRange)
+    }
+
     @Test("the order in which deltas came does not change a bit")
     func order() {
         let updates = (0..<17).map { client in

@@ -1,5 +1,6 @@
 import Federation
 import Foundation
+import Jobs
 import Synchronization
 import Tensors
 import Testing
@@ -12,9 +13,22 @@ struct ChildProcessTests {
     init() throws { scratch = try ScratchFolder() }
 
     final class Lines: Sendable {
-        private let list = Mutex<[String]>([])
-        func add(_ line: String) { list.withLock { $0.append(line) } }
-        var all: [String] { list.withLock { $0 } }
+        static let longest = 16_384
+        private let state = Mutex((splitter: LineSplitter(maximumLineBytes: longest), list: [String]()))
+
+        func add(_ bytes: ArraySlice<UInt8>) {
+            state.withLock { state in
+                state.list += state.splitter.take(bytes).map { String(decoding: $0, as: UTF8.self) }
+            }
+        }
+
+        /// With what has no line end at the end.
+        var all: [String] {
+            state.withLock { state in
+                if let rest = state.splitter.rest() { state.list.append(String(decoding: rest, as: UTF8.self)) }
+                return state.list
+            }
+        }
     }
 
     private func run(_ body: String, timeLimit: Double = 60, arguments: [String] = []) async throws
@@ -69,7 +83,7 @@ struct ChildProcessTests {
     @Test("an endless line does not fill the memory")
     func endlessLine() async throws {
         _ = try await run("/usr/bin/head -c 3000000 /dev/zero | /usr/bin/tr '\\0' x; echo; echo end")
-        #expect(lines.all.map(\.utf8.count) == [ChildProcess.maximumLineBytes, 3])
+        #expect(lines.all.map(\.utf8.count) == [Lines.longest, 3])
     }
 
     @Test("a program whose time is up is killed with everything it has started")
@@ -101,8 +115,8 @@ struct ChildProcessTests {
     func cancelled() async throws {
         let (started, signal) = AsyncStream.makeStream(of: Int32.self)
         let path = try scratch.script("program", "echo $$; /bin/sleep 600")
-        let process = ChildProcess(executable: path, arguments: [], directory: "/", timeLimit: 600) { line in
-            if let number = Int32(line) { signal.yield(number) }
+        let process = ChildProcess(executable: path, arguments: [], directory: "/", timeLimit: 600) { bytes in
+            if let number = Int32(String(decoding: bytes, as: UTF8.self).dropLast()) { signal.yield(number) }
         }
         let running = Task { try await process.run() }
         var number: Int32 = 0

@@ -1,5 +1,6 @@
 import Federation
 import Foundation
+import Jobs
 import NeuralNetwork
 import Testing
 
@@ -142,8 +143,8 @@ struct ConfigurationTests {
         #expect(rates == [0.1, 0.05, 0.025])
     }
 
-    @Test("a worker's arguments read back as the same options")
-    func workerArguments() throws {
+    @Test("a worker is told the very options of the configuration")
+    func workerJob() throws {
         let plan = try TinyProblem.plan("/nowhere") {
             $0.momentum = 0.9
             $0.nesterov = true
@@ -154,27 +155,11 @@ struct ConfigurationTests {
             weights: RoundWeights(round: 0, weights: plan.initialWeights),
             options: try plan.configuration.trainingOptions(round: 1, seed: .max), timeLimit: 10)
         assignment.threads = 2
-        let arguments = WorkerCommand.arguments(for: assignment, weights: "w", shard: "s", delta: "d", report: "r")
-        #expect(
-            arguments == [
-                "train", "--weights", "w", "--shard", "s", "--delta", "d", "--report", "r", "--epochs", "2",
-                "--batch-size", "16", "--optimizer", "sgd", "--learning-rate", "0.30000000000000004", "--momentum",
-                "0.9",
-                "--weight-decay", "0.0", "--nesterov", "--seed", "18446744073709551615", "--threads", "2",
-            ])
-    }
-
-    @Test("a worker's lines are understood, and others are passed over")
-    func workerLines() {
-        #expect(
-            WorkerCommand.epoch(fromLine: "epoch 2/5 loss 0.25 accuracy 0.9 samples_per_second 41234")
-                == EpochProgress(epoch: 2, epochs: 5, loss: 0.25, accuracy: 0.9, samplesPerSecond: 41234))
-        #expect(WorkerCommand.epoch(fromLine: "epoch 1/1 loss nan samples_per_second 3")?.accuracy == nil)
-        for line in ["", "epoch", "epoch 3/2 loss 1", "epoch 0/2 loss 1", "epoch x/y loss 1", "epoch 1/2 accuracy 1"] {
-            #expect(WorkerCommand.epoch(fromLine: line) == nil, "\(line)")
-        }
-        let digest = String(repeating: "0f", count: 32)
-        #expect(WorkerCommand.deltaDigest(fromLine: "delta_sha256 \(digest)") == digest)
-        #expect(WorkerCommand.deltaDigest(fromLine: "delta_sha256 short") == nil)
+        let job = assignment.job(weights: "w", shard: "s", delta: "d", report: "r")
+        let read = try WorkerJob(json: job.json.utf8)
+        #expect(read == job)
+        #expect(read.training == assignment.options && read.limits.threads == 2 && !read.limits.allowsPartialWork)
+        assignment.maxSeconds = 3
+        #expect(assignment.job(weights: "w", shard: "s", delta: "d", report: "r").limits.allowsPartialWork)
     }
 }

@@ -1,9 +1,9 @@
 import Federation
 import Foundation
+import Jobs
 import NeuralNetwork
 import Tensors
 import Testing
-import Worker
 
 @Suite("Workers as processes")
 struct LocalFleetTests {
@@ -44,7 +44,7 @@ struct LocalFleetTests {
         #expect(delta.weightsSHA256 == (try folder.readMetrics()[1].weightsSHA256))
         let record = try JSONDecoder().decode(
             WorkerRecord.self, from: Data(contentsOf: URL(filePath: folder.workerRecord(round: 2, client: 3))))
-        #expect(record.report.deltaSHA256 == delta.sha256)
+        #expect(record.report.digests?.output == delta.sha256)
     }
 
     @Test("a worker that is killed is noticed, and the run finishes with the same bytes")
@@ -74,7 +74,7 @@ struct LocalFleetTests {
             """
             \(try builtWorker()) "$@" || exit $?
             if /bin/mkdir \(scratch.path)/damaged 2>/dev/null; then
-                printf 'X' | /bin/dd of=../output/delta.safetensors.gz bs=1 seek=100 conv=notrunc 2>/dev/null
+                printf 'X' | /bin/dd of=delta.safetensors bs=1 seek=4000 conv=notrunc 2>/dev/null
             fi
             """)
         let log = EventLog()
@@ -91,16 +91,92 @@ struct LocalFleetTests {
             "worker",
             """
             if [ -d \(kept) ] && /bin/mkdir \(scratch.path)/once 2>/dev/null; then
-                /bin/cp \(kept)/* ../output/; exit 0
+                /bin/cp \(kept)/* .; exit 0
             fi
             \(try builtWorker()) "$@" || exit $?
-            [ -d \(kept) ] || { /bin/mkdir \(kept); /bin/cp ../output/* \(kept)/; }
+            [ -d \(kept) ] || { /bin/mkdir \(kept); /bin/cp delta.safetensors report.json \(kept)/; }
             """)
         let log = EventLog()
         let summary = try await run(scratch.path + "/run", worker: worker, log: log) { $0.parallel = 1 }
         #expect(summary.modelSHA256 == (try await simulated()))
         #expect(log.failures.map(\.failure) == [.badResult])
-        #expect(log.failures.first?.message.contains("the delta is for the") == true)
+        #expect(log.failures.first?.message.contains("the report is for the") == true)
+    }
+
+    @Test(
+        "a report that cannot be true is refused by name, and the run goes on with the same bytes",
+        arguments: [
+            (#"s/"examples":[0-9]*/"examples":9223372036854775807/"#, "9223372036854775807 examples"),
+            (#"s/"samples_per_second":[^,}]*/"samples_per_second":-1/"#, "samples_per_second -1.0"),
+            (#"s/"samples_per_second":[^,}]*/"samples_per_second":NaN/"#, "no report of a worker"),
+            (#"s/"seconds":[^,}]*/"seconds":1e300/g"#, "seconds"),
+            (#"s/"steps":[0-9]*/"steps":1/;s/"stopped_early":false/"stopped_early":true/"#, "1 steps, stopped early"),
+            (#"s/"steps":[0-9]*/"steps":9223372036854775807/"#, "9223372036854775807 steps"),
+            (#"s/"loss":[^,}]*/"loss":1e300/g"#, "loss"), (#"s/"accuracy":[^,}]*/"accuracy":1e300/g"#, "accuracy"),
+            (#"s/"epochs":\[[^]]*\]/"epochs":[]/"#, "0 epochs"), (#"s/"threads":[0-9]*/"threads":-1/"#, "-1 threads"),
+            (#"s/"delta_sha256":"../"delta_sha256":"zz/"#, "SHA-256"),
+            (#"s/"weights_sha256":"../"weights_sha256":"zz/"#, "weights"),
+            (#"s/"status":"ok"/"status":"running"/"#, "running"),
+        ])
+    func hostileReport(change: String, message: String) async throws {
+        let scratch = try ScratchFolder()
+        let worker = try scratch.script(
+            "worker",
+            """
+            \(try builtWorker()) "$@" || exit $?
+            if /bin/mkdir \(scratch.path)/once 2>/dev/null; then /bin/sed -i '\(change)' report.json; fi
+            """)
+        let log = EventLog()
+        let summary = try await run(scratch.path + "/run", worker: worker, log: log)
+        #expect(summary.modelSHA256 == (try await simulated()))
+        #expect(log.failures.map(\.failure) == [.badResult])
+        #expect(log.failures.first?.message.contains(message) == true, "\(log.failures.first?.message ?? "")")
+        #expect(log.failures.first?.provider?.name.hasPrefix("local-") == true)
+    }
+
+    @Test("what a worker prints cannot fool the run: only lines of its job are seen")
+    func hostileOutput() async throws {
+        let scratch = try ScratchFolder()
+        let worker = try scratch.script(
+            "worker",
+            #"""
+            /usr/bin/head -c 300000 /dev/zero | /usr/bin/tr '\0' '\n'
+            echo 'epoch 9223372036854775807/9223372036854775807 loss 1 samples_per_second 1'
+            echo 'epoch 1/2 loss nan samples_per_second 1'
+            echo 'epoch 1/2 loss 1 samples_per_second 1e300'
+            echo "delta_sha256 $(/usr/bin/head -c 64 /dev/zero | /usr/bin/tr '\0' '0')"
+
+            """# + #"exec \#(try builtWorker()) "$@""#)
+        let log = EventLog()
+        let summary = try await run(scratch.path + "/run", worker: worker, log: log) { $0.rounds = 1 }
+        #expect(summary.failures == 0)
+        let epochs = log.events.compactMap { if case .epochFinished(let epoch) = $0 { epoch.progress } else { nil } }
+        // The third line is one that a worker might print, and takes the place of its first epoch; its rate is cut.
+        #expect(epochs.count == 4 * 2 && epochs.allSatisfy { (1...2).contains($0.epoch) && $0.epochs == 2 })
+        #expect(epochs.allSatisfy { $0.samplesPerSecond <= Receipt.maximumRate })
+    }
+
+    @Test("a delta of one step counts only where partial work is permitted, and then for what it is")
+    func partialWork() async throws {
+        let scratch = try ScratchFolder()
+        // Stops after the first batch, whatever it was told.
+        let worker = try scratch.script(
+            "worker",
+            """
+            /bin/sed -i 's/"max_seconds":[0-9.]*/"max_seconds":1e-09/' job.json
+            exec \(try builtWorker()) "$@"
+            """)
+        let log = EventLog()
+        let summary = try await run(scratch.path + "/run", worker: worker, log: log) {
+            $0.rounds = 1
+            $0.maxSeconds = 1000
+        }
+        #expect(summary.failures == 0)
+        let record = try JSONDecoder().decode(
+            WorkerRecord.self,
+            from: Data(
+                contentsOf: URL(filePath: RunFolder(path: scratch.path + "/run").workerRecord(round: 1, client: 0))))
+        #expect(record.report.training?.steps == 1 && record.report.training?.stoppedEarly == true)
     }
 
     @Test("a worker that hangs is killed when its time is up, and another does its work")
@@ -130,7 +206,7 @@ struct LocalFleetTests {
             "worker",
             """
             echo '{"status":"error","command":"train","version":"0","stage":"read-shard","code":"out-of-range",\
-            "message":"the label 12 of example 0 is not in 0 ..< 3","file":"shard"}' > ../output/report.json
+            "message":"the label 12 of example 0 is not in 0 ..< 3","file":"shard"}' > report.json
             echo "deml-worker: no" >&2; exit 65
             """)
         let log = EventLog()

@@ -4,7 +4,6 @@ import Foundation
 import NeuralNetwork
 import Synchronization
 import Tensors
-import Worker
 
 /// A folder that is there for one test.
 final class ScratchFolder: Sendable {

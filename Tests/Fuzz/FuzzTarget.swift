@@ -1,7 +1,7 @@
 import Datasets
+import Jobs
 import NeuralNetwork
 import Tensors
-import Worker
 
 #if canImport(Glibc)
     import Glibc
@@ -38,7 +38,7 @@ struct FuzzTarget: Sendable {
 
     static let all: [FuzzTarget] = [
         safetensors, safetensorsGzip, gzip, npz, npy, idx, csv, dataset, modelDescription, trainingOptions, weights,
-        shard, delta, report,
+        shard, delta, report, progress,
     ]
 
     /// Limit for what is expanded: far below that of the process, far above what the seeds need.
@@ -237,10 +237,30 @@ extension FuzzTarget {
     static let report = FuzzTarget(
         name: "report", batch: 100, seeds: { [Array(Seeds.report.utf8)] },
         read: { bytes in
-            let path = "/dev/shm/deml-fuzz-report.\(getpid())"
-            try Files.writeAtomically(bytes, to: path)
-            defer { try? Files.remove(path) }
-            _ = try Report(contentsOf: path)
+            let job = WorkerJob(
+                .train(TrainingOptions(epochs: 1)), inputs: [:], output: "d", report: "r",
+                limits: .init(maxSeconds: 1, allowsPartialWork: true))
+            let training = try Receipt(json: bytes).checked(for: job, examples: 600).training
+            guard let training else { throw DeMLError(.internal, "a receipt of something else has passed") }
+            try require((1...10).contains(training.steps) && training.epochs.count == 1, "the steps are out of range")
+            try require(
+                training.machine.samplesPerSecond <= Receipt.maximumRate && training.epochs[0].loss.isFinite
+                    && (0...1).contains(training.epochs[0].accuracy ?? 0), "a number is out of range")
+        },
+        mutate: { $2.text($0, other: $1, words: Seeds.words) })
+
+    static let progress = FuzzTarget(
+        name: "progress", batch: 500,
+        seeds: { [Array("epoch 1/3 loss 0.5 accuracy 0.25 samples_per_second 7\n".utf8)] },
+        read: { bytes in
+            var reader = ProgressReader(epochs: 3)
+            let found = reader.take(bytes + [10])
+            guard !found.isEmpty else { throw DeMLError(.malformed, "no line that tells of an epoch") }
+            try require(
+                found.allSatisfy {
+                    (1...3).contains($0.epoch) && $0.epochs == 3 && $0.loss.isFinite
+                        && (0...Receipt.maximumRate).contains($0.samplesPerSecond)
+                }, "a number is out of range")
         },
         mutate: { $2.text($0, other: $1, words: Seeds.words) })
 }

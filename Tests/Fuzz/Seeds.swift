@@ -1,6 +1,6 @@
+import Jobs
 import NeuralNetwork
 import Tensors
-import Worker
 
 /// Valid inputs to begin with.
 enum Seeds {
@@ -103,7 +103,9 @@ enum Seeds {
 
     static let report = """
         {"status":"ok","command":"train","examples":600,"steps":10,"epochs":[{"loss":0.5,"accuracy":0.9,"seconds":0.1}],\
-        "samples_per_second":1234.5,"weights_sha256":"00","shard_sha256":"01","delta_sha256":"02","threads":2,\
+        "stopped_early":false,"seconds":0.5,\
+        "samples_per_second":1234.5,"weights_sha256":"00","shard_sha256":"01",\
+        "delta_sha256":"0000000000000000000000000000000000000000000000000000000000000002","threads":2,\
         "isa":"avx2","version":"0.1.0"}
         """
 

@@ -2,9 +2,9 @@ import Federation
 import Foundation
 import Golem
 import GolemFleet
+import Jobs
 import Synchronization
 import Tensors
-import Worker
 
 /// Machines that exist in this process: files are copied between folders, and "training" writes a delta whose values
 /// follow from the shard's number.
@@ -89,32 +89,35 @@ struct FakeMachine: TrainingMachine {
 
     /// The result that every machine gives for the same files.
     private func train(_ words: [String]) throws -> StepResult {
-        func option(_ name: String) -> String { inside(words[words.firstIndex(of: name)! + 1]) }
-        var report = Report(status: .ok, command: "train")
-        try Files.createDirectory(Files.parent(of: option("--report"))!)
+        guard words.count == 3, words[0] == "/usr/local/bin/deml-worker", words[1] == "run" else {
+            return StepResult(succeeded: false, message: "exited with code 64", exitCode: 64)
+        }
+        let job = try WorkerJob(json: words[2].utf8)
+        let report = inside(job.report)
+        try Files.createDirectory(Files.parent(of: report)!)
         if case .exits(let code, let message) = fault {
             if let message {
-                report.status = .error
-                report.stage = "read-shard"
-                report.message = message
-                try report.write(to: option("--report"))
+                let refusal = Receipt.Refusal(stage: "read-shard", message: message)
+                try Receipt(command: "train", outcome: .refused(refusal)).write(to: report)
             }
             return StepResult(
                 succeeded: false, stderr: "deml-worker: \(message ?? "")\n", message: "exited with code \(code)",
                 exitCode: code)
         }
-        let (weightsFile, weightsSHA256) = try Safetensors.load(option("--weights"))
-        let (shard, shardSHA256) = try Safetensors.load(option("--shard"))
+        let (weightsFile, weightsSHA256) = try Safetensors.load(inside(try job.input(.weights).path))
+        let (shard, shardSHA256) = try Safetensors.load(inside(try job.input(.shard).path))
         let model = try FakeRun.weights(weightsFile).model
         let examples = shard["y"]!.count
+        let steps = FakeRun.options.steps(examples: examples)
         var delta = Delta(
-            parameters: [Float](repeating: Float(examples), count: model.parameterCount), examples: examples, steps: 1,
-            weightsSHA256: weightsSHA256, shardSHA256: shardSHA256, options: FakeRun.options)
-        try delta.write(to: option("--delta"), model: model)
-        report.examples = examples
-        report.steps = 1
-        report.deltaSHA256 = delta.sha256
-        try report.write(to: option("--report"))
+            parameters: [Float](repeating: Float(examples), count: model.parameterCount), examples: examples,
+            steps: steps, weightsSHA256: weightsSHA256, shardSHA256: shardSHA256, options: FakeRun.options)
+        try delta.write(to: inside(try job.outputPath()), model: model)
+        let training = Receipt.Training(
+            examples: examples, steps: steps, epochs: [.init(loss: 0.5, accuracy: 0.9, seconds: 0.01)],
+            stoppedEarly: false, machine: .init(seconds: 0.01, samplesPerSecond: 1000, threads: 1, isa: "portable"),
+            digests: .init(weights: weightsSHA256, shard: shardSHA256, output: delta.sha256))
+        try Receipt(command: "train", outcome: .trained(training)).write(to: report)
         return StepResult(
             succeeded: true,
             stdout: "epoch 1/1 loss 0.5 accuracy 0.9 samples_per_second 1000\ndelta_sha256 \(delta.sha256!)\n")

@@ -25,6 +25,13 @@ import Testing
     ])
     func loss(value: Double, expected: String) { #expect(Figures.loss(value) == expected) }
 
+    @Test(arguments: [
+        (41_234.5, "41,235"), (-0.4, "0"), (1e300, "9,223,372,036,854,775,807"),
+        (-1e300, "-9,223,372,036,854,775,808"), (.nan, "–"), (.infinity, "–"),
+        (Double(Int.max), "9,223,372,036,854,775,807"),
+    ])
+    func groupedNumber(value: Double, expected: String) { #expect(Figures.grouped(value) == expected) }
+
     @Test(arguments: [(0, "0"), (999, "999"), (1000, "1,000"), (199_210, "199,210"), (-1_663_370, "-1,663,370")])
     func grouped(value: Int, expected: String) { #expect(Figures.grouped(value) == expected) }
 

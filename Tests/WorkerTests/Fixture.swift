@@ -1,3 +1,4 @@
+import Jobs
 import NeuralNetwork
 import Tensors
 import Testing
@@ -8,6 +9,41 @@ import Worker
 #elseif canImport(Darwin)
     import Darwin
 #endif
+
+/// The folders and file names of one task.
+struct TaskFolder {
+    var root: String
+
+    init(_ root: String) {
+        self.root = root
+    }
+
+    var input: String { Files.path(root, "input") }
+    var output: String { Files.path(root, "output") }
+    var work: String { Files.path(root, "work") }
+    var shard: String { Files.path(input, "shard.safetensors.gz") }
+    var weights: String { Files.path(input, "weights.safetensors") }
+    var delta: String { Files.path(output, "delta.safetensors.gz") }
+    var report: String { Files.path(output, "report.json") }
+    var predictions: String { Files.path(output, "predictions.safetensors.gz") }
+
+    func create() throws(DeMLError) {
+        for folder in [input, output, work] { try Files.createDirectory(folder) }
+    }
+
+    /// A training whose files lie in this folder.
+    func training(_ options: TrainingOptions, threads: Int? = nil, maxSeconds: Double? = nil) -> WorkerJob {
+        job(
+            .train(options), output: delta,
+            limits: .init(threads: threads, maxSeconds: maxSeconds, allowsPartialWork: maxSeconds != nil))
+    }
+
+    func job(_ kind: WorkerJob.Kind, output: String? = nil, limits: WorkerJob.Limits = .init()) -> WorkerJob {
+        WorkerJob(
+            kind, inputs: [.weights: .init(path: weights), .shard: .init(path: shard)], output: output, report: report,
+            limits: limits)
+    }
+}
 
 /// A task folder of its own with a small model and shard, removed afterwards.
 struct Fixture {

@@ -50,8 +50,8 @@ worker silent 'exit 0'
 disturbed silent "failed at "
 worker late 'sleep 60'
 disturbed late "was late at train" --timeout 2 --straggler-factor 0
-worker damages 'for word in "$@"; do last=$word; [ "${previous:-}" = --delta ] && delta=$word; previous=$word; done
-    '"$DEML_WORKER"' "$@" && printf x | dd of="$delta" bs=1 seek=200 conv=notrunc 2>/dev/null; exit 0'
+# The worker's folder holds its job and what comes of it.
+worker damages "$DEML_WORKER"' "$@" && printf x | dd of=delta.safetensors bs=1 seek=200 conv=notrunc 2>/dev/null; exit 0'
 disturbed damages "failed at "
 # A slow worker gets company, and the first good answer counts; nothing failed then.
 worker slow 'sleep 20'

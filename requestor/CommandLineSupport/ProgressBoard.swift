@@ -131,12 +131,12 @@ public struct ProgressBoard: Sendable, Equatable {
         case .failed(let message): return text + paint("failed: " + TextWidth.harmless(message), .red)
         case .training, .fetching, .done: break
         }
-        let shownEpoch = row.stage == .training ? min(row.epoch + 1, row.epochs) : row.epochs
+        let shownEpoch = row.stage == .training && row.epoch < row.epochs ? row.epoch + 1 : row.epochs
         let epoch = TextWidth.padded("\(shownEpoch)/\(row.epochs)", to: 2 * String(row.epochs).count + 1, right: true)
         text += "epoch \(epoch)  " + ImageArt.progress(row.progress, width: 10, paint: paint)
         text += "  loss " + TextWidth.padded(row.loss.map(Figures.loss) ?? "–", to: 6, right: true)
         if let rate = row.samplesPerSecond {
-            text += "  " + TextWidth.padded(Figures.grouped(Int(rate.rounded())), to: 7, right: true) + " samples/s"
+            text += "  " + TextWidth.padded(Figures.grouped(rate), to: 7, right: true) + " samples/s"
         }
         if row.stage == .fetching { text += paint("  fetching", .dim) }
         return text

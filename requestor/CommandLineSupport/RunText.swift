@@ -63,7 +63,7 @@ public enum RunText {
             var cells = [
                 TextWidth.harmless(worker.name), "\(worker.tasks)", Figures.grouped(worker.examples),
                 Figures.duration(worker.seconds),
-                worker.samplesPerSecond.map { Figures.grouped(Int($0.rounded())) } ?? "–",
+                worker.samplesPerSecond.map(Figures.grouped) ?? "–",
             ]
             if showsBytes { cells += [Figures.bytes(worker.bytesUp), Figures.bytes(worker.bytesDown)] }
             if showsFailures { cells.insert("\(worker.failures)", at: 2) }

@@ -1,8 +1,8 @@
 import Federation
 import Golem
+import Jobs
 import NeuralNetwork
 import Tensors
-import Worker
 
 /// One assignment on one machine: files in, training, files out, each answer checked.
 struct FleetAttempt: Sendable {
@@ -24,6 +24,13 @@ struct FleetAttempt: Sendable {
         var isProvidersFault = false
         /// Samples a second, transfers included.
         var speed: Double?
+    }
+
+    /// What the worker is told, with the files where the guest has them.
+    private var job: WorkerJob {
+        assignment.job(
+            weights: GuestFiles.weights, shard: GuestFiles.shard(assignment.client), delta: GuestFiles.delta,
+            report: GuestFiles.report(assignment))
     }
 
     private var machine: any TrainingMachine { lease.machine }
@@ -52,11 +59,11 @@ struct FleetAttempt: Sendable {
         switch outcome.answer {
         case .success(var result):
             result.seconds = seconds
-            result.costGLM = cost(seconds, result.report)
+            result.costGLM = cost(seconds, result.training)
             outcome.answer = .success(result)
         case .failure(var failure):
             failure.seconds = seconds
-            failure.costGLM = cost(seconds, failure.report)
+            failure.costGLM = cost(seconds, nil)
             failure.bytesUp = state.bytesUp
             failure.bytesDown = state.bytesDown
             outcome.answer = .failure(failure)
@@ -72,10 +79,12 @@ struct FleetAttempt: Sendable {
         var bytesDown = 0
     }
 
-    private func cost(_ seconds: Double, _ report: Report?) -> Double? {
+    /// What the attempt costs by the agreed price. Of the processors' time only the worker knows, and it cannot have
+    /// worked for longer than we waited.
+    private func cost(_ seconds: Double, _ training: Receipt.Training?) -> Double? {
         machine.price.map { price in
-            let training = report?.epochs?.reduce(0) { $0 + $1.seconds } ?? 0
-            return price.perSecond * seconds + price.perCPUSecond * training * Double(report?.threads ?? 1)
+            let busy = min(seconds, training?.epochs.reduce(0) { $0 + $1.seconds } ?? 0)
+            return price.perSecond * seconds + price.perCPUSecond * busy * Double(training?.machine.threads ?? 1)
         }
     }
 
@@ -98,21 +107,19 @@ struct FleetAttempt: Sendable {
         var steps: [MachineStep] = []
         if sendsWeights { steps.append(.upload(weights.path, to: GuestFiles.weights)) }
         let runIndex = steps.count
-        let words = WorkerCommand.arguments(
-            for: assignment, weights: GuestFiles.weights, shard: GuestFiles.shard(assignment.client),
-            delta: GuestFiles.delta, report: GuestFiles.report(assignment))
         let downloads = downloads(delta: delta, report: report)
-        steps.append(.run([GuestFiles.worker] + words))
+        // As an argument, the job costs no transfer and cannot be damaged on the way; it has about a kilobyte.
+        steps.append(.run([GuestFiles.worker, "run", job.json]))
         steps += downloads
         state.stage = "train"
         state.lease.weights = nil
         progress(.stage("train"))
 
-        let output = Shared(WorkerOutput())
+        let output = Shared(ProgressReader(job))
         let left = Duration.seconds(max(1, limit - (ContinuousClock.now - start).inSeconds))
         let begin = ContinuousClock.now
         let results = try await machine.perform(steps, limit: left) { text in
-            for epoch in output.with({ $0.take(text) }) { progress(.epoch(epoch)) }
+            for epoch in output.with({ $0.take(text.utf8) }) { progress(.epoch(epoch)) }
         }
         if sendsWeights {
             try expectTransfer(results.first, "upload")
@@ -124,11 +131,9 @@ struct FleetAttempt: Sendable {
             return await workerFailed(results.indices.contains(runIndex) ? results[runIndex] : nil, report, state.lease)
         }
         let seconds = (ContinuousClock.now - begin).inSeconds
-        var printed = WorkerOutput()
-        _ = printed.take(results[runIndex].stdout)
         state.stage = "download"
         return try await checked(
-            Array(results[(runIndex + 1)...]), printed: printed.deltaSHA256, downloads, state: &state,
+            Array(results[(runIndex + 1)...]), downloads, state: &state,
             speed: Double(assignment.shard.count * assignment.options.epochs) / max(seconds, 1e-3))
     }
 
@@ -148,7 +153,7 @@ struct FleetAttempt: Sendable {
 
     /// Takes what arrived when it is what the worker made; asks for it once more when it was damaged on the way.
     private func checked(
-        _ results: [StepResult], printed: String?, _ downloads: [MachineStep], state: inout Progress, speed: Double
+        _ results: [StepResult], _ downloads: [MachineStep], state: inout Progress, speed: Double
     ) async throws -> Outcome {
         var results = results
         for isLast in [false, true] {
@@ -157,7 +162,7 @@ struct FleetAttempt: Sendable {
                     let failed = results.first { !$0.succeeded }
                     throw DeMLError(.io, "a file did not come: \(failed?.message ?? "no answer")")
                 }
-                let result = try verified(printed, state)
+                let result = try verified(state)
                 state.lease.answers += 1
                 state.lease.speed = speed
                 return Outcome(lease: state.lease, answer: .success(result), speed: speed)
@@ -175,15 +180,14 @@ struct FleetAttempt: Sendable {
         throw DeMLError(.internal, "unreachable")
     }
 
-    private func verified(_ printed: String?, _ state: Progress) throws(DeMLError) -> WorkerResult {
-        guard let printed else { throw DeMLError(.missing, "the worker printed no digest of its delta") }
+    private func verified(_ state: Progress) throws(DeMLError) -> WorkerResult {
         let delta = folder + "/delta.safetensors.gz"
-        let report = try Report(contentsOf: folder + "/report.json")
-        let update = try DeliveredFiles.verify(
-            delta: delta, report: report, assignment: assignment, printedDigest: printed)
+        let answer = try DeliveredFiles.verify(
+            delta: delta, receipt: try Receipt(contentsOf: folder + "/report.json"), job: job, assignment: assignment)
         let size = (Files.size(of: delta) ?? 0) + (Files.size(of: folder + "/report.json") ?? 0)
         return WorkerResult(
-            update: update, report: report, provider: provider, bytesUp: state.bytesUp,
+            update: answer.update, report: answer.receipt, training: answer.training, provider: provider,
+            bytesUp: state.bytesUp,
             bytesDown: state.bytesDown + size, seconds: 0, deltaPath: delta)
     }
 
@@ -192,16 +196,16 @@ struct FleetAttempt: Sendable {
         let step = MachineStep.download(GuestFiles.report(assignment), into: path, maximumBytes: 16 << 20)
         // Where the worker could not begin there is none: that is told by its absence.
         _ = try? await machine.perform([step], limit: .seconds(30)) { _ in }
-        let report = try? Report(contentsOf: path)
+        let report = try? Receipt(contentsOf: path)
         let code = Int32(clamping: result?.exitCode ?? 0)
-        let isDataError = report?.status == .error
+        let isDataError = report?.refusal != nil
         let failure = WorkerFailure(
-            .worker, provider: provider, stage: report?.stage ?? "train",
+            .worker, provider: provider, stage: report?.refusal?.stage ?? "train",
             message: result?.exitCode == nil
                 ? "the machine could not run it: \(result?.message ?? "no answer")"
-                : Report.explanation(exitCode: code, report: report),
+                : Receipt.explanation(exitCode: code, receipt: report),
             exitCode: result?.exitCode.map { Int32(clamping: $0) }, report: report,
-            standardErrorTail: result.map { String($0.stderr.suffix(4096)) })
+            standardErrorTail: result.map { $0.stderr.suffix(4096).harmlessLines(maximum: 4096) })
         // What the worker itself refuses (the data, the options) every machine would refuse; that is nobody's fault.
         return Outcome(lease: lease, answer: .failure(failure), isProvidersFault: !isDataError)
     }

@@ -7,7 +7,7 @@ import Tensors
 /// Federation's fleet on rented machines: the one place where learning and the Golem Network meet.
 ///
 /// A machine is rented once and kept for all rounds. It gets each shard once and the weights once a round, runs the worker
-/// by its path, and its delta counts only when its SHA-256 is the one that the worker printed. Who is slow, dead or
+/// by its path, and its delta counts only when it is the one that the worker's report names. Who is slow, dead or
 /// damaging is left after a second failure and remembered (``ProviderMemory``).
 public final class GolemFleet: Fleet {
     public let name = "golem"

@@ -13,26 +13,3 @@ enum GuestFiles {
         "/golem/output/report-\(assignment.round)-\(assignment.client)-\(assignment.attempt).json"
     }
 }
-
-/// What the worker prints: epochs as they end, and at the end the digest of the delta.
-struct WorkerOutput {
-    private var rest = ""
-    private(set) var deltaSHA256: String?
-
-    /// Takes a piece of stdout as it came, perhaps with half a line at its end; returns the epochs in it.
-    mutating func take(_ text: String) -> [EpochProgress] {
-        rest += text
-        var found: [EpochProgress] = []
-        while let end = rest.firstIndex(of: "\n") {
-            let line = String(rest[..<end])
-            if let digest = WorkerCommand.deltaDigest(fromLine: line) {
-                deltaSHA256 = digest
-            } else if let epoch = WorkerCommand.epoch(fromLine: line) {
-                found.append(epoch)
-            }
-            rest.removeSubrange(...end)
-        }
-        if rest.utf8.count > 4096 { rest = "" }
-        return found
-    }
-}

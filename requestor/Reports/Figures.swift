@@ -17,11 +17,11 @@ public enum Figures {
     /// `0.834` → `0.83 s`, `93` → `1 min 33 s`, `7265` → `2 h 01 min`.
     public static func duration(_ seconds: Double) -> String {
         guard seconds.isFinite, seconds >= 0 else { return "–" }
-        if seconds < 0.0995 { return "\(Int((seconds * 1000).rounded())) ms" }
+        if seconds < 0.0995 { return "\(Int(saturating: seconds * 1000)) ms" }
         if seconds < 9.995 { return decimal(seconds, digits: 2) + " s" }
         if seconds < 59.95 { return decimal(seconds, digits: 1) + " s" }
         guard seconds < 1e9 else { return String(format: "%.3g s", seconds) }
-        let whole = Int(seconds.rounded())
+        let whole = Int(saturating: seconds)
         if whole < 3600 { return "\(whole / 60) min \(padded(whole % 60)) s" }
         return "\(whole / 3600) h \(padded(whole % 3600 / 60)) min"
     }
@@ -41,7 +41,7 @@ public enum Figures {
     /// `41_234.5` → `41,235/s`; below ten two digits.
     public static func rate(_ perSecond: Double) -> String {
         guard perSecond.isFinite else { return "–" }
-        return (perSecond < 10 ? decimal(perSecond, digits: 2) : grouped(Int(perSecond.rounded()))) + "/s"
+        return (perSecond < 10 ? decimal(perSecond, digits: 2) : grouped(Int(saturating: perSecond))) + "/s"
     }
 
     /// `199210` → `199,210`.
@@ -53,6 +53,11 @@ public enum Figures {
             index -= 3
         }
         return (value < 0 ? "-" : "") + String(digits)
+    }
+
+    /// A number of things a second, whole: `41_234.5` → `41,235`; what is not finite → `–`.
+    public static func grouped(_ value: Double) -> String {
+        value.isFinite ? grouped(Int(saturating: value)) : "–"
     }
 
     /// GLM with four digits, `free` when nothing was paid.

@@ -156,7 +156,7 @@ extension RunReport {
                     .element("td", worker.failures > 0 ? [("class", "bad")] : [], text: "\(worker.failures)"),
                     .element("td", text: Figures.grouped(worker.examples)),
                     .element("td", text: Figures.duration(worker.seconds)),
-                    .element("td", text: worker.samplesPerSecond.map { Figures.grouped(Int($0.rounded())) } ?? "–"),
+                    .element("td", text: worker.samplesPerSecond.map(Figures.grouped) ?? "–"),
                     .element("td", text: Figures.bytes(worker.bytesUp)),
                     .element("td", text: Figures.bytes(worker.bytesDown)),
                 ]

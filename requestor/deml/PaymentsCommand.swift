@@ -49,7 +49,7 @@ struct PaymentsCommand: AsyncParsableCommand {
                     ],
                     rows: page.lines.map { line in
                         [
-                            line.provider, String(line.agreement.prefix(8)), "\(Int(line.seconds.rounded()))",
+                            line.provider, String(line.agreement.prefix(8)), "\(Int(saturating: line.seconds))",
                             line.billed,
                             line.paid, line.state, line.reason ?? "",
                         ]

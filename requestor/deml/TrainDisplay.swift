@@ -224,7 +224,7 @@ final class TrainDisplay: Sendable {
         text += "\(TextWidth.harmless(success.provider.name)), shard \(success.client)"
         text += "   epoch \(epochs)/\(epochs)"
         if let loss = success.loss { text += "   loss \(Figures.loss(loss))" }
-        if let rate = success.samplesPerSecond { text += "   \(Figures.grouped(Int(rate.rounded()))) samples/s" }
+        if let rate = success.samplesPerSecond { text += "   \(Figures.grouped(rate)) samples/s" }
         return text + "   \(Figures.duration(success.seconds))"
     }
 }

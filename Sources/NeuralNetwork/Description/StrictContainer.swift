@@ -7,31 +7,31 @@ import Tensors
 #endif
 
 /// A key that is any text.
-struct TextKey: CodingKey {
-    let stringValue: String
-    var intValue: Int? { nil }
+package struct TextKey: CodingKey {
+    package let stringValue: String
+    package var intValue: Int? { nil }
 
-    init(_ text: String) {
+    package init(_ text: String) {
         stringValue = text
     }
 
-    init(stringValue: String) {
+    package init(stringValue: String) {
         self.stringValue = stringValue
     }
 
-    init?(intValue: Int) {
+    package init?(intValue: Int) {
         return nil
     }
 }
 
 /// A mapping that knows which keys it may have: others are refused by name, so that a misspelt option is not ignored.
-struct StrictContainer {
+package struct StrictContainer {
     private let container: KeyedDecodingContainer<TextKey>
     /// What the mapping describes, for messages.
     private let subject: String
 
     /// `keys`: those permitted; nil for all.
-    init(_ decoder: any Decoder, _ subject: String, keys: [String]?) throws {
+    package init(_ decoder: any Decoder, _ subject: String, keys: [String]?) throws {
         do {
             container = try decoder.container(keyedBy: TextKey.self)
         } catch {
@@ -53,14 +53,14 @@ struct StrictContainer {
         (try? container.decodeNil(forKey: TextKey(key))) == false
     }
 
-    func required<Value: Decodable>(_ key: String, _: Value.Type) throws -> Value {
+    package func required<Value: Decodable>(_ key: String, _: Value.Type) throws -> Value {
         guard let value = try optional(key, Value.self) else {
             throw error(.missing, "\(subject) needs \(key)")
         }
         return value
     }
 
-    func optional<Value: Decodable>(_ key: String, _: Value.Type) throws -> Value? {
+    package func optional<Value: Decodable>(_ key: String, _: Value.Type) throws -> Value? {
         do {
             return try container.decodeIfPresent(Value.self, forKey: TextKey(key))
         } catch let error as DeMLError {
@@ -72,12 +72,12 @@ struct StrictContainer {
     }
 
     /// Refuses every value of an option but the one that is implemented.
-    func demand<Value: Decodable & Equatable>(_ key: String, _ only: Value) throws {
+    package func demand<Value: Decodable & Equatable>(_ key: String, _ only: Value) throws {
         guard let value = try optional(key, Value.self), value != only else { return }
         throw error(.outOfRange, "\(subject) supports only \(key): \(only), not \("\(value)".quotedForMessage)")
     }
 
-    func error(_ code: DeMLError.Code, _ message: String, hint: String? = nil) -> DeMLError {
+    package func error(_ code: DeMLError.Code, _ message: String, hint: String? = nil) -> DeMLError {
         DeMLError(code, message, place: place(of: container.codingPath), hint: hint)
     }
 }

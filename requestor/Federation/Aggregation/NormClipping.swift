@@ -17,6 +17,7 @@ public struct NormClipping: Sendable {
         guard update.norm > norm else { return update }
         let factor = norm / update.norm
         return Update(
-            client: update.client, examples: update.examples, values: update.values.map { Float(Double($0) * factor) })
+            client: update.client, examples: update.examples, values: update.values.map { Float(Double($0) * factor) },
+            workDone: update.workDone)
     }
 }

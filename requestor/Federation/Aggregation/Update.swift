@@ -7,15 +7,18 @@ public struct Update: Sendable {
     public var client: Int
     /// Examples of the client's shard: its weight in the average.
     public var examples: Int
+    /// The share of its training that the client has done, by optimiser steps: 1, or less where partial work is allowed.
+    public var workDone: Double
     /// One value a parameter.
     public var values: [Float]
     /// Euclidean norm of ``values``; NaN or infinite when a value is.
     public private(set) var norm: Double
 
     /// Shapes: values `[parameters]`.
-    public init(client: Int, examples: Int, values: [Float]) {
+    public init(client: Int, examples: Int, values: [Float], workDone: Double = 1) {
         self.client = client
         self.examples = examples
+        self.workDone = workDone
         self.values = values
         norm = values.squaredNorm.squareRoot()
     }
@@ -32,6 +35,9 @@ public struct Update: Sendable {
             throw DeMLError(.outOfRange, "the delta's norm \(norm) is above the limit \(maximumNorm)")
         }
         guard examples > 0 else { throw DeMLError(.outOfRange, "the delta stands for no examples") }
+        guard workDone > 0, workDone <= 1 else {
+            throw DeMLError(.outOfRange, "the delta stands for \(workDone) of its training")
+        }
     }
 }
 

@@ -27,8 +27,6 @@ package final class ChildProcess: Sendable {
 
     /// How much of stderr is kept.
     package static let tailBytes = 4096
-    /// A longer line on stdout is cut.
-    package static let maximumLineBytes = 16_384
 
     private struct State {
         var process: pid_t = 0
@@ -40,7 +38,7 @@ package final class ChildProcess: Sendable {
     private let arguments: [String]
     private let directory: String
     private let timeLimit: Double
-    private let onLine: @Sendable (String) -> Void
+    private let onOutput: @Sendable (ArraySlice<UInt8>) -> Void
     private let state = Mutex(State())
 
     /// - Parameters:
@@ -48,16 +46,16 @@ package final class ChildProcess: Sendable {
     ///   - arguments: without the name of the program.
     ///   - directory: where it is started.
     ///   - timeLimit: seconds after which it is killed.
-    ///   - onLine: told every line of stdout as it comes, from a thread of ours.
+    ///   - onOutput: given stdout as it comes, piece by piece, from a thread of ours.
     package init(
         executable: String, arguments: [String], directory: String, timeLimit: Double,
-        onLine: @escaping @Sendable (String) -> Void
+        onOutput: @escaping @Sendable (ArraySlice<UInt8>) -> Void
     ) {
         self.executable = executable
         self.arguments = arguments
         self.directory = directory
         self.timeLimit = timeLimit
-        self.onLine = onLine
+        self.onOutput = onOutput
     }
 
     /// Runs the program. Cancellation kills it; the outcome then says so by its signal.
@@ -92,7 +90,6 @@ package final class ChildProcess: Sendable {
             if state.isStopped { kill(-process, SIGKILL) }
         }
 
-        var lines = LineSplitter(maximumLineBytes: Self.maximumLineBytes)
         var tail: [UInt8] = []
         var isLate = false
         var openPipes = [child.output, child.errors]
@@ -117,7 +114,7 @@ package final class ChildProcess: Sendable {
                 let got = read(descriptor.fd, &buffer, buffer.count)
                 if got > 0 {
                     if descriptor.fd == child.output {
-                        for line in lines.take(buffer[..<got]) { onLine(line) }
+                        onOutput(buffer[..<got])
                     } else {
                         tail += buffer[..<got]
                         if tail.count > Self.tailBytes { tail.removeFirst(tail.count - Self.tailBytes) }
@@ -132,7 +129,6 @@ package final class ChildProcess: Sendable {
                 if openPipes.isEmpty || ready == 0 { break }
             }
         }
-        if let line = lines.rest() { onLine(line) }
 
         var status: Int32 = 0
         state.withLock { state in
@@ -142,7 +138,8 @@ package final class ChildProcess: Sendable {
         let signal = status & 0x7f
         return Outcome(
             exitCode: signal == 0 ? (status >> 8) & 0xff : nil, signal: signal == 0 ? nil : signal,
-            standardErrorTail: String(decoding: tail, as: UTF8.self), isLate: isLate)
+            standardErrorTail: String(decoding: tail, as: UTF8.self).harmlessLines(maximum: Self.tailBytes),
+            isLate: isLate)
     }
 
     /// Whether the process has ended; it stays a zombie, and its number its own.
@@ -170,39 +167,5 @@ package final class ChildProcess: Sendable {
                 hint: hint)
         }
         return child
-    }
-}
-
-/// Cuts a stream of bytes into lines.
-struct LineSplitter {
-    let maximumLineBytes: Int
-    private var pending: [UInt8] = []
-
-    init(maximumLineBytes: Int) {
-        self.maximumLineBytes = maximumLineBytes
-    }
-
-    /// The lines that end in `bytes`, without their ends. A line that is too long is cut.
-    mutating func take(_ bytes: ArraySlice<UInt8>) -> [String] {
-        var lines: [String] = []
-        var start = bytes.startIndex
-        while let end = bytes[start...].firstIndex(of: UInt8(ascii: "\n")) {
-            keep(bytes[start..<end])
-            lines.append(String(decoding: pending, as: UTF8.self))
-            pending = []
-            start = end + 1
-        }
-        keep(bytes[start...])
-        return lines
-    }
-
-    /// What came after the last line end.
-    mutating func rest() -> String? {
-        defer { pending = [] }
-        return pending.isEmpty ? nil : String(decoding: pending, as: UTF8.self)
-    }
-
-    private mutating func keep(_ bytes: ArraySlice<UInt8>) {
-        pending += bytes.prefix(max(0, maximumLineBytes - pending.count))
     }
 }

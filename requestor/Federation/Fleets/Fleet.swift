@@ -1,6 +1,6 @@
+import Jobs
 import NeuralNetwork
 import Tensors
-import Worker
 
 /// The machines that train: processes on this computer, threads of this process, or rented machines on Golem.
 ///
@@ -137,7 +137,7 @@ public struct TrainAssignment: Sendable {
     public var options: TrainingOptions
     /// Threads for the worker; `nil`: as many as the machine has.
     public var threads: Int?
-    /// The worker stops by itself after so many seconds and delivers what it has (`--max-seconds`).
+    /// The worker stops by itself after so many seconds and delivers what it has: partial work, weighed by its steps.
     public var maxSeconds: Double?
     /// An attempt that takes longer is killed and counts as late; seconds from ``WorkerProgress/started(_:)``.
     public var timeLimit: Double
@@ -163,6 +163,20 @@ public struct TrainAssignment: Sendable {
 
     /// Number of the client.
     public var client: Int { shard.index }
+
+    /// What a worker is told to do, with the files where that machine has them.
+    package func job(
+        weights weightsPath: String, shard shardPath: String, delta: String, report: String
+    ) -> WorkerJob {
+        WorkerJob(
+            .train(options),
+            inputs: [
+                .weights: .init(path: weightsPath, sha256: weights.file?.sha256),
+                .shard: .init(path: shardPath, sha256: shard.file?.sha256),
+            ],
+            output: delta, report: report,
+            limits: .init(threads: threads, maxSeconds: maxSeconds, allowsPartialWork: maxSeconds != nil))
+    }
 }
 
 /// A machine, or the slot on this machine that plays one.
@@ -188,34 +202,13 @@ public enum WorkerProgress: Sendable, Hashable {
     case epoch(EpochProgress)
 }
 
-/// One epoch as the worker's stdout tells it: `epoch 1/5 loss 0.2931 accuracy 0.9123 samples_per_second 41234`.
-public struct EpochProgress: Sendable, Hashable, Codable {
-    /// From 1.
-    public var epoch: Int
-    public var epochs: Int
-    public var loss: Double
-    /// Between 0 and 1; absent for regression.
-    public var accuracy: Double?
-    public var samplesPerSecond: Double
-
-    public init(epoch: Int, epochs: Int, loss: Double, accuracy: Double?, samplesPerSecond: Double) {
-        self.epoch = epoch
-        self.epochs = epochs
-        self.loss = loss
-        self.accuracy = accuracy
-        self.samplesPerSecond = samplesPerSecond
-    }
-
-    enum CodingKeys: String, CodingKey {
-        case epoch, epochs, loss, accuracy
-        case samplesPerSecond = "samples_per_second"
-    }
-}
-
 /// A good answer: verified, ready to be averaged.
 public struct WorkerResult: Sendable {
     public var update: Update
-    public var report: Report
+    /// As the worker left it, checked: ``Jobs/Receipt/checked(for:examples:)``.
+    public var report: Receipt
+    /// What the receipt tells of the training.
+    public var training: Receipt.Training
     public var provider: Provider
     /// Bytes that went to the machine for this attempt (a shard that was there already counts nothing), and came back.
     public var bytesUp: Int
@@ -229,11 +222,13 @@ public struct WorkerResult: Sendable {
     public var deltaPath: String?
 
     public init(
-        update: Update, report: Report, provider: Provider, bytesUp: Int, bytesDown: Int, seconds: Double,
+        update: Update, report: Receipt, training: Receipt.Training, provider: Provider, bytesUp: Int, bytesDown: Int,
+        seconds: Double,
         costGLM: Double? = nil, deltaPath: String? = nil
     ) {
         self.update = update
         self.report = report
+        self.training = training
         self.provider = provider
         self.bytesUp = bytesUp
         self.bytesDown = bytesDown
@@ -270,7 +265,7 @@ public struct WorkerFailure: Error, Sendable, CustomStringConvertible {
     public var isRetryable: Bool
     public var exitCode: Int32?
     /// The report as it came, where one came.
-    public var report: Report?
+    public var report: Receipt?
     /// The end of what the worker wrote to stderr, at most some kilobytes.
     public var standardErrorTail: String?
     public var bytesUp: Int
@@ -280,7 +275,7 @@ public struct WorkerFailure: Error, Sendable, CustomStringConvertible {
 
     public init(
         _ kind: Kind, provider: Provider?, stage: String, message: String, isRetryable: Bool = true,
-        exitCode: Int32? = nil, report: Report? = nil, standardErrorTail: String? = nil, bytesUp: Int = 0,
+        exitCode: Int32? = nil, report: Receipt? = nil, standardErrorTail: String? = nil, bytesUp: Int = 0,
         bytesDown: Int = 0, seconds: Double = 0, costGLM: Double? = nil
     ) {
         self.kind = kind

@@ -1,10 +1,13 @@
 import Foundation
+import Jobs
 import NeuralNetwork
+import Synchronization
 import Tensors
 import Worker
 
-/// Workers on this machine: a process each, with its own task folder laid out as in the Golem guest, an empty environment
-/// and no stdin.
+/// Workers on this machine: a process each, with a folder of its own for the job and what comes of it, an empty
+/// environment and no stdin. Weights and shards are read where they are, and a delta that is read at once is not
+/// compressed.
 public final class LocalFleet: Fleet {
     public let name = "local"
     public let needsFiles = true
@@ -51,7 +54,7 @@ public final class LocalFleet: Fleet {
             .first { FileManager.default.isExecutableFile(atPath: $0) && !Files.isDirectory($0) }
     }
 
-    private static func absolute(_ path: String) -> String {
+    fileprivate static func absolute(_ path: String) -> String {
         path.hasPrefix("/") ? path : FileManager.default.currentDirectoryPath + "/" + path
     }
 
@@ -77,7 +80,7 @@ public final class LocalFleet: Fleet {
         let provider = Provider(id: "local-\(slot + 1)", name: "local-\(slot + 1)")
         progress(.started(provider))
         return try await LocalTask(
-            worker: worker, folder: TaskFolder(root + "/" + provider.id), provider: provider, assignment: assignment,
+            worker: worker, folder: root + "/" + provider.id, provider: provider, assignment: assignment,
             threads: assignment.threads ?? threads
         ).run(progress)
     }
@@ -90,45 +93,39 @@ public final class LocalFleet: Fleet {
 
 /// One assignment in one process.
 private struct LocalTask {
-    let worker: String
-    let folder: TaskFolder
-    let provider: Provider
-    let assignment: TrainAssignment
-    let threads: Int
+    private let worker: String
+    /// Working folder of the process, absolute: the job, the report and the delta are in it.
+    private let folder: String
+    private let provider: Provider
+    private let assignment: TrainAssignment
+    private let job: WorkerJob
     private let start = ContinuousClock.now
 
-    init(worker: String, folder: TaskFolder, provider: Provider, assignment: TrainAssignment, threads: Int) {
+    init(worker: String, folder: String, provider: Provider, assignment: TrainAssignment, threads: Int) {
         self.worker = worker
         self.folder = folder
         self.provider = provider
+        var assignment = assignment
+        assignment.threads = threads
         self.assignment = assignment
-        self.threads = threads
+        job = assignment.job(
+            weights: LocalFleet.absolute(assignment.weights.file?.path ?? ""),
+            shard: LocalFleet.absolute(assignment.shard.file?.path ?? ""),
+            // What is kept is kept compressed; what is read at once is not worth the time.
+            delta: folder + (assignment.keepsDelta ? "/delta.safetensors.gz" : "/delta.safetensors"),
+            report: folder + "/report.json")
     }
 
-    /// What is only known in the end.
-    private final class Printed: @unchecked Sendable {
-        // Written by the thread that reads the process, read after that thread has ended.
-        var digest: String?
-    }
+    private var delta: String { job.output ?? "" }
 
     func run(_ progress: @escaping @Sendable (WorkerProgress) -> Void) async throws -> WorkerResult {
         let bytesUp = try prepare()
         progress(.stage("train"))
-        var assignment = assignment
-        assignment.threads = threads
-        let printed = Printed()
+        let reader = Mutex(ProgressReader(job))
         let process = ChildProcess(
-            executable: worker,
-            arguments: WorkerCommand.arguments(
-                for: assignment, weights: folder.weights, shard: folder.shard, delta: folder.delta,
-                report: folder.report),
-            directory: folder.work, timeLimit: assignment.timeLimit
-        ) { line in
-            if let epoch = WorkerCommand.epoch(fromLine: line) {
-                progress(.epoch(epoch))
-            } else if let digest = WorkerCommand.deltaDigest(fromLine: line) {
-                printed.digest = digest
-            }
+            executable: worker, arguments: ["run", "job.json"], directory: folder, timeLimit: assignment.timeLimit
+        ) { bytes in
+            for epoch in reader.withLock({ $0.take(bytes) }) { progress(.epoch(epoch)) }
         }
         let outcome: ChildProcess.Outcome
         do {
@@ -136,36 +133,35 @@ private struct LocalTask {
         } catch let error as DeMLError {
             throw failure(.lost, "start", error.summary, isRetryable: false, bytesUp: bytesUp)
         }
-        let report = try? Report(contentsOf: folder.report)
-        let bytesDown = (Files.size(of: folder.delta) ?? 0) + (Files.size(of: folder.report) ?? 0)
+        let receipt = Result { () throws(DeMLError) in try Receipt(contentsOf: job.report) }
+        let said = try? receipt.get()
+        let bytesDown = (Files.size(of: delta) ?? 0) + (Files.size(of: job.report) ?? 0)
         func failed(_ kind: WorkerFailure.Kind, _ stage: String, _ message: String, retry: Bool = true) -> WorkerFailure
         {
             var failure = failure(kind, stage, message, isRetryable: retry, bytesUp: bytesUp, bytesDown: bytesDown)
-            failure.report = report
+            failure.report = said
             failure.exitCode = outcome.exitCode ?? outcome.signal.map { 128 + $0 }
             failure.standardErrorTail = outcome.standardErrorTail.isEmpty ? nil : outcome.standardErrorTail
             return failure
         }
-        let stage = report?.stage ?? "train"
+        let stage = said?.refusal?.stage ?? "train"
         if outcome.isLate { throw failed(.late, stage, "it took longer than \(assignment.timeLimit) s and was killed") }
         if outcome.signal != nil, Task.isCancelled { throw failed(.cancelled, stage, "it was not needed any more") }
         if let signal = outcome.signal {
-            throw failed(.lost, stage, Report.explanation(exitCode: 128 + signal, report: report))
+            throw failed(.lost, stage, Receipt.explanation(exitCode: 128 + signal, receipt: said))
         }
         if let code = outcome.exitCode, code != 0 {
             // On this machine the same data and arguments are refused by every worker.
             throw failed(
-                .worker, stage, Report.explanation(exitCode: code, report: report), retry: code != 64 && code != 65)
-        }
-        guard let report else {
-            throw failed(.badResult, "verify", "it ended well but left no readable report")
+                .worker, stage, Receipt.explanation(exitCode: code, receipt: said), retry: code != 64 && code != 65)
         }
         do throws(DeMLError) {
-            let update = try DeliveredFiles.verify(
-                delta: folder.delta, report: report, assignment: assignment, printedDigest: printed.digest)
+            let answer = try DeliveredFiles.verify(
+                delta: delta, receipt: try receipt.get(), job: job, assignment: assignment)
             return WorkerResult(
-                update: update, report: report, provider: provider, bytesUp: bytesUp, bytesDown: bytesDown,
-                seconds: seconds, deltaPath: assignment.keepsDelta ? try keptDelta() : nil)
+                update: answer.update, report: answer.receipt, training: answer.training, provider: provider,
+                bytesUp: bytesUp, bytesDown: bytesDown, seconds: seconds,
+                deltaPath: assignment.keepsDelta ? try keptDelta() : nil)
         } catch {
             throw failed(.badResult, "verify", error.summary)
         }
@@ -173,45 +169,28 @@ private struct LocalTask {
 
     /// Takes the delta out of the way of the next task in this folder.
     private func keptDelta() throws(DeMLError) -> String {
-        let path = folder.root + "-round-\(assignment.round)-shard-\(assignment.client)-\(assignment.attempt).gz"
-        do { try FileManager.default.moveItem(atPath: folder.delta, toPath: path) } catch {
+        let path = folder + "-round-\(assignment.round)-shard-\(assignment.client)-\(assignment.attempt).gz"
+        do { try FileManager.default.moveItem(atPath: delta, toPath: path) } catch {
             throw DeMLError(.io, "the delta cannot be kept", place: path, cause: error)
         }
         return path
     }
 
-    /// Lays the files out and returns how many bytes a real machine would have had to receive.
+    /// Writes the job, clears away what a former one has left, and returns the bytes that the worker is given: the job's.
+    /// Weights and shard it reads where they are.
     private func prepare() throws -> Int {
-        do {
-            guard let weights = assignment.weights.file, let shard = assignment.shard.file else {
-                throw DeMLError(.internal, "the local fleet needs files")
+        do throws(DeMLError) {
+            try job.validate()
+            try Files.createDirectory(folder)
+            for name in ["delta.safetensors", "delta.safetensors.gz", "report.json"] {
+                try Files.remove(folder + "/" + name)
             }
-            try folder.create()
-            for path in [folder.delta, folder.report] { try Files.remove(path) }
-            // A shard that is here from an earlier round is another name of the same file.
-            let isHere = Self.isSameFile(shard.path, folder.shard)
-            if !isHere { try Self.place(shard.path, at: folder.shard) }
-            try Self.place(weights.path, at: folder.weights)
-            return weights.byteCount + (isHere ? 0 : shard.byteCount)
+            let text = Array(job.json.utf8)
+            try Files.writeAtomically(text, to: folder + "/job.json")
+            return text.count
         } catch {
-            throw failure(.lost, "upload", (error as? DeMLError)?.summary ?? "\(error)", isRetryable: false, bytesUp: 0)
+            throw failure(.lost, "upload", error.summary, isRetryable: false, bytesUp: 0)
         }
-    }
-
-    private static func place(_ source: String, at path: String) throws {
-        try Files.remove(path)
-        do { try FileManager.default.linkItem(atPath: source, toPath: path) } catch {
-            try FileManager.default.copyItem(atPath: source, toPath: path)
-        }
-    }
-
-    private static func isSameFile(_ first: String, _ second: String) -> Bool {
-        guard let number = fileNumber(first) else { return false }
-        return number == fileNumber(second)
-    }
-
-    private static func fileNumber(_ path: String) -> UInt64? {
-        (try? FileManager.default.attributesOfItem(atPath: path)[.systemFileNumber] as? NSNumber)?.uint64Value
     }
 
     private func failure(

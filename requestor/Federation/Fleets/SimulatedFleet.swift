@@ -1,3 +1,4 @@
+import Jobs
 import NeuralNetwork
 import Tensors
 import Worker
@@ -56,23 +57,13 @@ public final class SimulatedFleet: Fleet {
         let start = ContinuousClock.now
         func seconds() -> Double { (ContinuousClock.now - start) / .seconds(1) }
         let limit = min(assignment.maxSeconds ?? .infinity, assignment.timeLimit)
-        let base = assignment.weights.weights
-        let trainer: Trainer
-        let result: TrainingResult
+        let threads = assignment.threads ?? 1
+        let training = LocalTraining(
+            weights: assignment.weights.weights, examples: examples, options: assignment.options, threads: threads)
+        let done: LocalTraining.Done
         do throws(DeMLError) {
-            trainer = try Trainer(weights: base, options: assignment.options, threads: assignment.threads ?? 1)
-            var epoch = 0
-            result = try trainer.train(
-                on: examples, shouldStop: { stop.isUp || seconds() >= limit },
-                onEpoch: { done in
-                    epoch += 1
-                    progress(
-                        .epoch(
-                            EpochProgress(
-                                epoch: epoch, epochs: assignment.options.epochs, loss: done.loss,
-                                accuracy: done.accuracy,
-                                samplesPerSecond: Double(done.examples) / max(done.seconds, 1e-9))))
-                })
+            done = try training.perform(
+                since: start, shouldStop: { stop.isUp || seconds() >= limit }, onEpoch: { progress(.epoch($0)) })
         } catch {
             throw WorkerFailure(
                 .worker, provider: provider, stage: "train", message: error.summary, isRetryable: false,
@@ -83,23 +74,16 @@ public final class SimulatedFleet: Fleet {
                 .cancelled, provider: provider, stage: "train", message: "it was not needed any more",
                 seconds: seconds())
         }
-        if !result.isComplete, assignment.maxSeconds.map({ $0 > assignment.timeLimit }) ?? true {
+        if done.receipt.stoppedEarly, assignment.maxSeconds.map({ $0 > assignment.timeLimit }) ?? true {
             throw WorkerFailure(
                 .late, provider: provider, stage: "train",
                 message: "it took longer than \(assignment.timeLimit) s and was stopped", seconds: seconds())
         }
         let update = Update(
-            client: assignment.client, examples: examples.count, values: trainer.weights.difference(from: base))
-        var report = Report(status: .ok, command: "train")
-        report.examples = examples.count
-        report.steps = result.steps
-        report.epochs = result.epochs.map { Report.Epoch(loss: $0.loss, accuracy: $0.accuracy, seconds: $0.seconds) }
-        report.stoppedEarly = !result.isComplete
-        report.seconds = seconds()
-        report.samplesPerSecond = Double(result.samples) / max(result.seconds, 1e-9)
-        report.threads = assignment.threads ?? 1
-        report.isa = trainer.instructionSet.rawValue
+            client: assignment.client, examples: examples.count, values: done.parameters,
+            workDone: done.receipt.workDone(of: assignment.options))
         return WorkerResult(
-            update: update, report: report, provider: provider, bytesUp: 0, bytesDown: 0, seconds: seconds())
+            update: update, report: Receipt(command: "train", outcome: .trained(done.receipt)), training: done.receipt,
+            provider: provider, bytesUp: 0, bytesDown: 0, seconds: seconds())
     }
 }

@@ -1,6 +1,6 @@
 import Foundation
+import Jobs
 import Tensors
-import Worker
 
 /// What is kept of one worker's answer: `rounds/0003/worker-0007.json`.
 public struct WorkerRecord: Codable, Sendable {
@@ -13,7 +13,7 @@ public struct WorkerRecord: Codable, Sendable {
     public var costGLM: Double?
     public var norm: Double
     /// As the worker wrote it.
-    public var report: Report
+    public var report: Receipt
 
     enum CodingKeys: String, CodingKey {
         case client, attempt, provider, seconds, norm, report

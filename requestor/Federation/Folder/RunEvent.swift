@@ -1,4 +1,5 @@
 import Foundation
+import Jobs
 
 /// Something that happened in a run: a line of `events.jsonl`, and what a display shows.
 ///

@@ -1,6 +1,6 @@
+import Jobs
 import NeuralNetwork
 import Tensors
-import Worker
 
 /// Performs what ``RoundMachine`` decides: gives assignments to the fleet, tells the machine what becomes of them, and
 /// collects the answers.
@@ -231,15 +231,16 @@ private struct DriverState {
     mutating func report(_ attempt: RoundMachine.Attempt, _ journal: (RunEvent.Kind) -> Void) {
         waiting[attempt] = nil
         if let result = accepted[attempt] {
-            let last = result.report.epochs?.last
+            let last = result.training.epochs.last
             journal(
                 .attemptSucceeded(
                     RunEvent.AttemptSucceeded(
                         round: round, client: attempt.client, attempt: attempt.number, provider: result.provider,
                         examples: result.update.examples, seconds: result.seconds,
-                        samplesPerSecond: result.report.samplesPerSecond, loss: last?.loss, accuracy: last?.accuracy,
+                        samplesPerSecond: result.training.machine.samplesPerSecond, loss: last?.loss,
+                        accuracy: last?.accuracy,
                         bytesUp: result.bytesUp, bytesDown: result.bytesDown, costGLM: result.costGLM,
-                        deltaSHA256: result.report.deltaSHA256)))
+                        deltaSHA256: result.training.digests.output)))
         } else if let failure = lastFailure.removeValue(forKey: attempt),
             let consequence = consequences.removeValue(forKey: attempt)
         {
@@ -302,7 +303,7 @@ public struct FailureRecord: Codable, Sendable {
     public var bytesDown: Int
     public var costGLM: Double?
     /// As the worker wrote it, where it did.
-    public var report: Report?
+    public var report: Receipt?
     public var standardErrorTail: String?
 
     init(_ attempt: RoundMachine.Attempt, _ failure: WorkerFailure, _ next: RunEvent.AttemptFailed.Next) {

@@ -2,7 +2,6 @@ import Datasets
 import Foundation
 import NeuralNetwork
 import Tensors
-import Worker
 
 /// A run was cancelled; everything up to the last finished round is saved.
 public struct RunInterrupted: Error, Sendable, CustomStringConvertible {

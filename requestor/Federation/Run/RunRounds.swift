@@ -1,7 +1,7 @@
 import Foundation
+import Jobs
 import NeuralNetwork
 import Tensors
-import Worker
 
 /// The rounds of a run, its comparison and its summary.
 struct RunRounds: Sendable {
@@ -274,7 +274,7 @@ extension RoundMetrics {
         var examples = 0.0
         var hasAccuracy = true
         for result in results {
-            guard let epoch = result.report.epochs?.last else { continue }
+            guard let epoch = result.training.epochs.last else { continue }
             let share = Double(result.update.examples)
             loss += share * epoch.loss
             if let value = epoch.accuracy { accuracy += share * value } else { hasAccuracy = false }
@@ -302,10 +302,10 @@ extension RoundRecord {
         failures += metrics.failures
         for (_, result) in collected.answers {
             totals(of: result.provider) { totals in
-                let speed = result.report.samplesPerSecond ?? 0
+                let speed = result.training.machine.samplesPerSecond
                 totals.samplesPerSecond += (speed - totals.samplesPerSecond) / Double(totals.tasks + 1)
                 totals.tasks += 1
-                totals.examples += result.report.trainedExamples
+                totals.examples += result.training.trainedExamples
                 totals.seconds += result.seconds
                 totals.bytesUp += result.bytesUp
                 totals.bytesDown += result.bytesDown
@@ -333,11 +333,6 @@ extension RoundRecord {
         if index == workers.count { workers.append(WorkerTotals(provider: provider)) }
         change(&workers[index])
     }
-}
-
-extension Report {
-    /// Examples trained on, epochs counted.
-    var trainedExamples: Int { (examples ?? 0) * (epochs?.count ?? 1) }
 }
 
 extension Checkpoint {

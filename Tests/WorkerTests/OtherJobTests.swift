@@ -1,24 +1,23 @@
+import Jobs
 import NeuralNetwork
 import Tensors
 import Testing
 import Worker
 
-@Suite struct OtherTaskTests {
+@Suite struct OtherJobTests {
     @Test func evaluateTellsLossAccuracyAndConfusion() throws {
         try withFixture { fixture in
-            let task = EvaluateTask(
-                weightsPath: fixture.folder.weights, shardPath: fixture.folder.shard, reportPath: fixture.folder.report)
-            #expect(task.run().error == nil)
-            let report = try Report(contentsOf: fixture.folder.report)
+            #expect(fixture.folder.job(.evaluate).run().error == nil)
+            let receipt = try Receipt(contentsOf: fixture.folder.report)
+            let report = try #require(receipt.evaluation)
             let shard = try Safetensors(contentsOf: fixture.folder.shard)
             let examples = try Examples(
                 x: try #require(shard["x"]), y: try #require(shard["y"]), for: fixture.model)
             let expected = try evaluate(weights: fixture.weights, examples: examples, threads: 1)
-            #expect(report.status == .ok)
             #expect(report.loss == expected.loss)
             #expect(report.accuracy == expected.accuracy)
             #expect(report.confusion == expected.confusion)
-            #expect(report.confusion?.joined().reduce(0, +) == 50)
+            #expect(report.confusion.joined().reduce(0, +) == 50)
         }
     }
 
@@ -28,10 +27,7 @@ import Worker
             let x = try #require(shard["x"])
             shard["y"] = nil
             try shard.write(to: fixture.folder.shard)
-            let task = PredictTask(
-                weightsPath: fixture.folder.weights, shardPath: fixture.folder.shard,
-                predictionsPath: fixture.folder.predictions, reportPath: fixture.folder.report)
-            let outcome = task.run()
+            let outcome = fixture.folder.job(.predict, output: fixture.folder.predictions).run()
             #expect(outcome.error == nil)
             let file = try Safetensors(contentsOf: fixture.folder.predictions)
             let predictions = try #require(file["predictions"])
@@ -46,17 +42,15 @@ import Worker
                 #expect(probabilities[classes[row]] == probabilities.max())
             }
             #expect(
-                outcome.report.predictionsSHA256 == (try Safetensors.digestOfContents(of: fixture.folder.predictions)))
+                outcome.receipt.digests?.output == (try Safetensors.digestOfContents(of: fixture.folder.predictions)))
 
-            let evaluation = EvaluateTask(
-                weightsPath: fixture.folder.weights, shardPath: fixture.folder.shard, reportPath: fixture.folder.report)
-            #expect(evaluation.run().error?.code == .missing)
+            #expect(fixture.folder.job(.evaluate).run().error?.code == .missing)
         }
     }
 
     @Test func inspectionKnowsTheKindsOfFiles() throws {
         try withFixture { fixture in
-            _ = TrainTask(in: fixture.folder, options: TrainingOptions()).run()
+            _ = fixture.folder.training(TrainingOptions()).run()
             let weights = try Inspection(contentsOf: fixture.folder.weights)
             #expect(weights.kind == .weights)
             #expect(weights.problem == nil)

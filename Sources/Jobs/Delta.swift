@@ -128,7 +128,7 @@ extension Safetensors {
 
     fileprivate func digest(_ key: String) throws(DeMLError) -> String {
         let text = try text(key)
-        guard text.utf8.count == 64, text.utf8.allSatisfy({ (48...57).contains($0) || (97...102).contains($0) }) else {
+        guard text.isSHA256 else {
             throw DeMLError(.malformed, "\(key) is \(text.quotedForMessage), not a SHA-256")
         }
         return text

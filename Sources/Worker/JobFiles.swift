@@ -1,0 +1,100 @@
+import Jobs
+import NeuralNetwork
+import Tensors
+
+#if canImport(FoundationEssentials)
+    import FoundationEssentials
+#else
+    import Foundation
+#endif
+
+// MARK: - Reading
+
+/// What was in an input file, with the digest of the file.
+struct Loaded<Value> {
+    var value: Value
+    var sha256: String
+}
+
+/// The tensors of a shard; for predictions there may be no labels.
+struct ShardTensors {
+    var x: Tensor
+    var y: Tensor?
+}
+
+/// A file may not expand to more than half of the memory that is free: it is held once as it is read, and once as
+/// tensors.
+func maximumFileBytes() -> Int {
+    min(4 << 30, availableMemory() / 2)
+}
+
+/// The file of an input, which must be the one that the job means where it says so.
+private func load(_ input: WorkerJob.Input) throws(DeMLError) -> Loaded<Safetensors> {
+    let (file, sha256) = try Safetensors.load(input.path, maximumBytes: maximumFileBytes())
+    if let expected = input.sha256, sha256 != expected {
+        throw DeMLError(
+            .mismatch, "the file is not the one of the job: its SHA-256 is \(sha256), not \(expected)",
+            place: input.path, hint: "it was damaged on the way, or another was sent")
+    }
+    return Loaded(value: file, sha256: sha256)
+}
+
+func loadWeights(_ input: WorkerJob.Input, _ stage: inout Stage) throws(DeMLError) -> Loaded<Weights> {
+    stage = Stage("read-weights", file: input.path)
+    let file = try load(input)
+    do throws(DeMLError) {
+        return Loaded(value: try Weights(file.value), sha256: file.sha256)
+    } catch {
+        throw error.within(input.path)
+    }
+}
+
+func loadShard(_ input: WorkerJob.Input, _ stage: inout Stage) throws(DeMLError) -> Loaded<ShardTensors> {
+    stage = Stage("read-shard", file: input.path)
+    let file = try load(input)
+    guard let x = file.value["x"] else {
+        throw DeMLError(
+            .missing, "a shard needs a tensor 'x'", place: input.path, hint: "is it a shard of DeML?")
+    }
+    return Loaded(value: ShardTensors(x: x, y: file.value["y"]), sha256: file.sha256)
+}
+
+/// The examples of a shard, checked against the model.
+func loadExamples(
+    _ input: WorkerJob.Input, for model: ModelDescription, _ stage: inout Stage
+) throws(DeMLError) -> Loaded<Examples> {
+    let shard = try loadShard(input, &stage)
+    guard let y = shard.value.y else {
+        throw DeMLError(
+            .missing, "the shard has no tensor 'y'", place: input.path, hint: "only predict goes without labels")
+    }
+    do throws(DeMLError) {
+        return Loaded(value: try Examples(x: shard.value.x, y: y, for: model), sha256: shard.sha256)
+    } catch {
+        throw error.within(input.path)
+    }
+}
+
+// MARK: - Machine
+
+/// Processors this process may run on: what a lease or a container leaves to it.
+public func availableProcessors() -> Int {
+    max(1, ProcessInfo.processInfo.activeProcessorCount)
+}
+
+/// Seconds since `start`.
+func seconds(since start: ContinuousClock.Instant) -> Double {
+    start.duration(to: .now).seconds
+}
+
+/// So many a second, where a clock may be too coarse to see any time pass.
+func rate(_ count: Int, _ seconds: Double) -> Double {
+    Double(count) / max(seconds, 1e-9)
+}
+
+extension Duration {
+    /// As a number of seconds.
+    var seconds: Double {
+        Double(components.seconds) + Double(components.attoseconds) * 1e-18
+    }
+}

@@ -1,0 +1,94 @@
+import Jobs
+import NeuralNetwork
+import Tensors
+import Testing
+
+@Suite struct WorkerJobTests {
+    private let options = TrainingOptions(
+        epochs: 3, batchSize: 16, optimizer: .adamw(learningRate: 1e-3), seed: .max, shuffle: false)
+
+    @Test func comesBackAsItWas() throws {
+        let jobs = [
+            Sample.job(.train(options), partial: true), Sample.job(.evaluate), Sample.job(.predict),
+            WorkerJob(
+                .train(options), inputs: [.weights: .init(path: "ä \"w\""), .shard: .init(path: "s")], output: "d",
+                report: "r", limits: .init(threads: 7)),
+        ]
+        for job in jobs {
+            #expect(try WorkerJob(json: job.json.utf8) == job)
+            #expect(try WorkerJob(json: job.json.utf8).json == job.json)
+        }
+    }
+
+    @Test func hasOneJSON() throws {
+        let job = Sample.job(partial: true)
+        #expect(
+            job.json == """
+                {"inputs":{"shard":{"file":"s","sha256":"\(Sample.shard)"},\
+                "weights":{"file":"w","sha256":"\(Sample.weights)"}},"kind":"train",\
+                "limits":{"max_seconds":10,"partial":true},\
+                "options":\(try #require(job.training).canonicalJSON),"output":"d","report":"r"}
+                """)
+        #expect(job.json.utf8.count < 4096, "it is given to a guest as an argument")
+    }
+
+    @Test("the question is the same wherever the files lie and however long it may take")
+    func question() {
+        var job = Sample.job()
+        let question = job.question
+        job.inputs[.weights]?.path = "/elsewhere"
+        job.output = "other"
+        job.report = "other"
+        job.limits = .init(threads: 3, maxSeconds: 1, allowsPartialWork: true)
+        #expect(job.question == question)
+        job.inputs[.shard]?.sha256 = Sample.output
+        #expect(job.question != question)
+        #expect(Sample.job(.evaluate).question != question)
+    }
+
+    @Test(arguments: [
+        ("", DeMLError.Code.malformed), ("[]", .malformed), ("{}", .missing),
+        (#"{"kind":"dance","inputs":{},"report":"r"}"#, .outOfRange),
+        (#"{"kind":"train","report":"r","output":"d"}"#, .missing),
+        (#"{"kind":"train","inputs":{"weights":{"file":"w"},"shard":{"file":"s"}},"output":"d"}"#, .missing),
+        (#"{"kind":"train","inputs":{"weights":{"file":"w"},"shard":{"file":"s"}},"report":"r"}"#, .usage),
+        (#"{"kind":"train","inputs":{"weights":{"file":"w"}},"output":"d","report":"r"}"#, .usage),
+        (#"{"kind":"evaluate","inputs":{"weights":{"file":"w"},"shard":{"file":""}},"report":"r"}"#, .usage),
+        (
+            #"{"kind":"evaluate","inputs":{"weights":{"file":"w"},"shard":{"file":"s"}},"report":"r","options":{}}"#,
+            .outOfRange
+        ),
+        (
+            #"{"kind":"evaluate","inputs":{"weights":{"file":"w"},"shard":{"file":"s"}},"report":"r","limit":{}}"#,
+            .outOfRange
+        ),
+        (
+            #"{"kind":"evaluate","inputs":{"weights":{"file":"w"},"shard":{"file":"s","sha256":"AA"}},"report":"r"}"#,
+            .malformed
+        ),
+        (
+            #"{"kind":"evaluate","inputs":{"weights":{"file":"w"},"shard":{"file":"s"},"spice":{"file":"s"}},"report":"r"}"#,
+            .outOfRange
+        ),
+        (
+            #"{"kind":"evaluate","inputs":{"weights":{"file":"w"},"shard":{"file":"s"}},"report":"r","limits":{"threads":0}}"#,
+            .outOfRange
+        ),
+        (
+            #"{"kind":"evaluate","inputs":{"weights":{"file":"w"},"shard":{"file":"s"}},"report":"r","limits":{"max_seconds":0}}"#,
+            .outOfRange
+        ),
+        (
+            #"{"kind":"evaluate","inputs":{"weights":{"file":"w"},"shard":{"file":"s"}},"report":"r","limits":{"max_seconds":1e30}}"#,
+            .outOfRange
+        ),
+        (
+            #"{"kind":"train","inputs":{"weights":{"file":"w"},"shard":{"file":"s"}},"output":"d","report":"r","options":{"epochs":0}}"#,
+            .outOfRange
+        ),
+    ])
+    func refusesWhatIsNoJob(text: String, code: DeMLError.Code) {
+        let error = #expect(throws: DeMLError.self, "\(text)") { try WorkerJob(json: text.utf8) }
+        #expect(error?.code == code, "\(text): \(error?.message ?? "")")
+    }
+}
