@@ -157,6 +157,7 @@ void deml_sha256_begin(deml_sha256 *hash, bool plain) {
 void deml_sha256_update(deml_sha256 *hash, const void *data, size_t count) {
     const uint8_t *bytes = data;
     size_t held = hash->count % 64;
+    if (count == 0) return;  // `data` may be NULL then
     hash->count += count;
     if (held > 0) {
         size_t taken = count < 64 - held ? count : 64 - held;

@@ -131,6 +131,22 @@ static void rows(deml_pool *pool, long count, long size) {
     free(labels), free(correct);
 }
 
+/// Plain and by the processor's instructions, all lengths around a block.
+static void hashes(void) {
+    float *x = random_floats(100, 1);
+    for (size_t count = 0; count <= 400; count++)
+        for (int plain = 0; plain < 2; plain++) {
+            deml_sha256 hash;
+            float words[8];
+            deml_sha256_begin(&hash, plain);
+            deml_sha256_update(&hash, x, count / 3);
+            deml_sha256_update(&hash, (const char *)x + count / 3, count - count / 3);
+            deml_sha256_end(&hash, (uint8_t *)words);
+            add(words, 8);
+        }
+    free(x);
+}
+
 int main(void) {
     for (int isa = 0; isa < DEML_ISA_COUNT; isa++) {
         if (!deml_isa_available((deml_isa)isa)) continue;
@@ -149,6 +165,8 @@ int main(void) {
         report(pool, "elementwise");
         rows(pool, 3, 10), rows(pool, 64, 129), rows(pool, 20, 16);
         report(pool, "rows");
+        hashes();
+        report(pool, "sha256");
         deml_pool_destroy(pool);
     }
     return 0;

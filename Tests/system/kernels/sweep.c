@@ -1,0 +1,794 @@
+// Random shapes for every kernel, on every instruction set of this machine, bit for bit against plain loops.
+//
+//     sweep 1 1000        cases with the seeds 1 ... 1000
+//     sweep 77 1          the case with seed 77 again
+//
+// A seed says all of its case: kernel, shape, numbers, threads. Arrays have exactly the size that CKernels.h states and
+// every case has pools of its own, so that with the address sanitizer nothing outside of an array or of a block of
+// scratch is read or written unnoticed. The loops below have the order of sums of Sources/CKernels/README.md; exp, log,
+// tanh and erf are the portable kernels' (FunctionTests.swift compares those with double precision).
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "CKernels.h"
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#include <sanitizer/common_interface_defs.h>
+#define SANITIZED 1
+#endif
+#endif
+
+// MARK: The case in progress
+
+static uint64_t seed, state;
+static char what[400];
+static long failures, threads;
+static bool large;  // products have a right side of more than a megabyte: then panels of it are copied
+static deml_pool *reference;  // portable, one thread
+
+static void name_case(void) { fprintf(stderr, "sweep: seed %llu, %s\n", (unsigned long long)seed, what); }
+
+static uint64_t next(void) {  // SplitMix64
+    uint64_t z = state += 0x9e3779b97f4a7c15u;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return z ^ z >> 31;
+}
+/// least ... most, all alike; or small ones more often.
+static long any(long least, long most) { return least + (long)(next() % (uint64_t)(most - least + 1)); }
+static long mostly_small(long least, long most) {
+    const double share = (double)(next() >> 11) / 9007199254740992.0;
+    return least + (long)((double)(most - least + 1) * share * share * share);
+}
+
+static void *allocations[64];
+static int allocation_count;
+static void *take(long count, long size) {
+    void *memory = malloc((size_t)count * (size_t)size);
+    if (!memory || allocation_count == 64) exit(2);
+    return allocations[allocation_count++] = memory;
+}
+static float *empty(long count) { return memset(take(count, 4), 0xff, (size_t)count * 4); }
+static float *zeros(long count) { return memset(take(count, 4), 0, (size_t)count * 4); }
+static float *floats(long count, float scale) {
+    float *p = take(count, 4);
+    for (long i = 0; i < count; i++) p[i] = (float)((int32_t)(next() >> 40) - (1 << 23)) / (float)(1 << 23) * scale;
+    return p;
+}
+static float *copy_of(const float *from, long count) { return memcpy(take(count, 4), from, (size_t)count * 4); }
+
+static void same(const deml_pool *pool, const char *output, const void *got, const void *expected, long bytes) {
+    if (memcmp(got, expected, (size_t)bytes) == 0) return;
+    failures++;
+    name_case();
+    long i = 0;
+    while (memcmp((const char *)got + i, (const char *)expected + i, 4) == 0 && i + 8 <= bytes) i += 4;
+    float a, b;
+    memcpy(&a, (const char *)got + i, 4), memcpy(&b, (const char *)expected + i, 4);
+    fprintf(stderr, "    %s with %ld threads: %s differs at byte %ld: %a and not %a\n",
+            deml_isa_name(deml_pool_isa(pool)), threads, output, i, (double)a, (double)b);
+}
+static void same_floats(const deml_pool *pool, const char *output, const float *got, const float *expected,
+                        long count) {
+    same(pool, output, got, expected, count * 4);
+}
+
+/// Pools of the case, one for each instruction set.
+static deml_pool *pools[DEML_ISA_COUNT + 1];
+#define EACH_POOL(pool) for (deml_pool **each = pools, *pool; (pool = *each) != NULL; each++)
+
+/// A call took no more scratch than was foretold.
+static void took_at_most(const deml_pool *pool, deml_scratch need) {
+    const long taken = deml_pool_scratch_bytes(pool), foretold = deml_scratch_bytes(need, threads);
+    if (taken <= foretold) return;
+    failures++;
+    name_case();
+    fprintf(stderr, "    %s with %ld threads took %ld bytes of scratch and not %ld\n",
+            deml_isa_name(deml_pool_isa(pool)), threads, taken, foretold);
+}
+
+// MARK: Plain loops
+
+/// c[j] = fma(a, b[j], c[j]): one step of so many chains.
+#define STEP for (long j = 0; j < count; j++) c[j] = __builtin_fmaf(a, b[j], c[j])
+static void step_anywhere(float a, const float *b, float *c, long count) { STEP; }
+#if defined(__x86_64__)
+__attribute__((target("avx2,fma"))) static void step_fused(float a, const float *b, float *c, long count) { STEP; }
+static void step(float a, const float *b, float *c, long count) {
+    if (__builtin_cpu_supports("fma") && __builtin_cpu_supports("avx2")) step_fused(a, b, c, count);
+    else step_anywhere(a, b, c, count);
+}
+#else
+static void step(float a, const float *b, float *c, long count) { step_anywhere(a, b, c, count); }
+#endif
+
+static float *function(deml_function f, long count, const float *x) {
+    float *y = empty(count);
+    deml_function_values(reference, f, count, x, y);
+    return y;
+}
+
+/// 16 partial sums, halved.
+static float halved(float s[16]) {
+    for (int half = 8; half > 0; half /= 2)
+        for (int i = 0; i < half; i++) s[i] += s[i + half];
+    return s[0];
+}
+
+/// Where the weight of input i and output o is.
+static long weight_at(long in, long out, long i, long o) {
+    long first = o / 64;
+    if (first >= (out >= 64 ? out / 64 : 1)) first = out / 64 - 1;
+    first *= 64;
+    return first * in + i * deml_linear_block(out, first) + o - first;
+}
+
+static double power(double base, int64_t exponent) {
+    double result = 1;
+    for (; exponent > 0; exponent >>= 1, base *= base)
+        if (exponent & 1) result *= base;
+    return result;
+}
+
+static void update(const deml_optimizer *o, long count, const float *g, float *value, float *m, float *v) {
+    const float size = (float)(o->learning_rate / (1 - power(o->beta1, o->step)));
+    const float correction = (float)(1 / sqrt(1 - power(o->beta2, o->step)));
+    const float left = (float)(1 - (double)o->learning_rate * o->weight_decay);
+    for (long i = 0; i < count; i++) {
+        float p = value[i], d = g[i];
+        if (o->weight_decay != 0 && o->kind != DEML_ADAMW) d = fmaf(o->weight_decay, p, d);
+        if (o->weight_decay != 0 && o->kind == DEML_ADAMW) p *= left;
+        if (o->kind == DEML_SGD) {
+            if (o->momentum != 0) {
+                m[i] = fmaf(o->momentum, m[i], d);
+                d = o->nesterov ? fmaf(o->momentum, m[i], d) : m[i];
+            }
+            value[i] = fmaf(-o->learning_rate, d, p);
+            continue;
+        }
+        m[i] = fmaf((float)(1 - (double)o->beta1), d - m[i], m[i]);
+        v[i] = fmaf(d * (float)(1 - (double)o->beta2), d, v[i] * o->beta2);
+        value[i] = fmaf(-size, m[i] / fmaf(sqrtf(v[i]), correction, o->epsilon), p);
+    }
+}
+
+static deml_optimizer any_optimizer(void) {
+    return (deml_optimizer){.kind = (deml_optimizer_kind)any(0, 2), .learning_rate = 0.05f,
+                            .momentum = any(0, 1) ? 0.9f : 0, .weight_decay = any(0, 1) ? 0.01f : 0, .beta1 = 0.9f,
+                            .beta2 = 0.999f, .epsilon = 1e-8f, .nesterov = any(0, 1), .step = any(1, 1000)};
+}
+
+// MARK: A parameter's gradient, kept, given to an optimiser, or both
+
+typedef struct {
+    long count;
+    bool keeps, updates;
+    deml_optimizer optimizer;
+    float *gradient, *start, *value, *state1, *state2;  // as expected
+    float *got_gradient, *got_value, *got_state1, *got_state2;
+    deml_sink sink;
+} parameter;
+
+static parameter expect_parameter(long count, float *gradient) {
+    const long way = any(0, 2);
+    parameter p = {.count = count, .keeps = way != 1, .updates = way != 0, .optimizer = any_optimizer(),
+                   .gradient = gradient, .start = floats(count, 1), .state1 = zeros(count), .state2 = zeros(count),
+                   .got_gradient = empty(count), .got_value = empty(count), .got_state1 = empty(count),
+                   .got_state2 = empty(count)};
+    p.value = copy_of(p.start, count);
+    if (p.updates) update(&p.optimizer, count, gradient, p.value, p.state1, p.state2);
+    return p;
+}
+static const deml_sink *sink_of(parameter *p) {
+    memset(p->got_gradient, 0xff, (size_t)p->count * 4);
+    memcpy(p->got_value, p->start, (size_t)p->count * 4);
+    memset(p->got_state1, 0, (size_t)p->count * 4), memset(p->got_state2, 0, (size_t)p->count * 4);
+    p->sink = (deml_sink){p->keeps ? p->got_gradient : NULL, p->updates ? &p->optimizer : NULL, p->got_value,
+                          p->got_state1, p->got_state2};
+    return &p->sink;
+}
+static void same_parameter(const deml_pool *pool, const parameter *p) {
+    if (p->keeps) same_floats(pool, "gradient", p->got_gradient, p->gradient, p->count);
+    same_floats(pool, "value", p->got_value, p->value, p->count);
+    same_floats(pool, "first state", p->got_state1, p->state1, p->count);
+    same_floats(pool, "second state", p->got_state2, p->state2, p->count);
+}
+
+// MARK: Products
+
+enum { FEW_OPERATIONS = 200000, MANY_OPERATIONS = 18000000, LARGE = 262144 };
+
+static void gemm(void) {
+    long m = mostly_small(1, 300), n = mostly_small(1, 300), k = mostly_small(1, 300);
+    if (large) n = any(70, 600), k = LARGE / n + any(1, 50), m = any(7, 50);
+    else
+        while (m * n * k > FEW_OPERATIONS) *(m > n && m > k ? &m : n > k ? &n : &k) /= 2;
+    const bool transposed = any(0, 1), accumulate = any(0, 1);
+    const long lda = (transposed ? m : k) + any(0, 3), ldb = n + any(0, 3), ldc = n + any(0, 3);
+    snprintf(what, sizeof what, "gemm m %ld n %ld k %ld lda %ld ldb %ld ldc %ld%s%s", m, n, k, lda, ldb, ldc,
+             transposed ? " transposed" : "", accumulate ? " accumulated" : "");
+    const long na = transposed ? (k - 1) * lda + m : (m - 1) * lda + k, nb = (k - 1) * ldb + n, nc = (m - 1) * ldc + n;
+    const float *a = floats(na, 1), *b = floats(nb, 1), *start = floats(nc, 1);
+    float *expected = copy_of(start, nc), *c = empty(nc);
+    for (long i = 0; i < m; i++) {
+        if (!accumulate) memset(expected + i * ldc, 0, (size_t)n * 4);
+        for (long l = 0; l < k; l++)
+            step(a[transposed ? l * lda + i : i * lda + l], b + l * ldb, expected + i * ldc, n);
+    }
+    EACH_POOL(pool) {
+        memcpy(c, start, (size_t)nc * 4);
+        deml_gemm(pool, m, n, k, a, lda, transposed, b, ldb, c, ldc, accumulate);
+        same_floats(pool, "c", c, expected, nc);
+    }
+}
+
+static void linear(void) {
+    const long which = any(0, 2);
+    long batch = mostly_small(1, 70), in = mostly_small(1, 600), out = mostly_small(1, 600);
+    if (large) {
+        if (which == 0) out = any(65, 300), in = LARGE / (out < 127 ? out : 64) + any(1, 60), batch = any(7, 50);
+        if (which == 1) batch = any(65, 70), out = LARGE / 80 + any(1, 300), in = any(7, 50);
+        if (which == 2) batch = any(50, 70), out = LARGE / batch + any(1, 300), in = any(7, 50);
+    } else
+        while (batch * in * out > FEW_OPERATIONS) *(in > out ? &in : out > batch ? &out : &batch) /= 2;
+    const char *const names[] = {"forward", "input gradient", "weight gradient"};
+    const bool relu = any(0, 1), with_bias = any(0, 1);
+    snprintf(what, sizeof what, "linear %s batch %ld in %ld out %ld%s%s", names[which], batch, in, out,
+             relu ? " relu" : "", with_bias ? " bias" : "");
+    const float *x = floats(batch * in, 1), *dy = floats(batch * out, 1), *torch = floats(in * out, 0.3f);
+    const float *bias = floats(out, 1);
+    float *weights = empty(in * out);  // torch is [out][in]
+    for (long o = 0; o < out; o++)
+        for (long i = 0; i < in; i++) weights[weight_at(in, out, i, o)] = torch[o * in + i];
+    if (which == 0) {
+        float *y = zeros(batch * out), *got = empty(batch * out), *rows = empty(in * out);
+        for (long o = 0; o < out; o++)
+            for (long i = 0; i < in; i++) rows[i * out + o] = torch[o * in + i];
+        for (long b = 0; b < batch; b++) {
+            if (with_bias) memcpy(y + b * out, bias, (size_t)out * 4);
+            for (long i = 0; i < in; i++) step(x[b * in + i], rows + i * out, y + b * out, out);
+            for (long o = 0; relu && o < out; o++) y[b * out + o] = y[b * out + o] > 0 ? y[b * out + o] : 0;
+        }
+        EACH_POOL(pool) {
+            memset(got, 0xff, (size_t)(batch * out) * 4);
+            deml_linear_forward(pool, batch, in, out, x, weights, with_bias ? bias : NULL,
+                                relu ? DEML_RELU : DEML_IDENTITY, got);
+            same_floats(pool, "y", got, y, batch * out);
+            took_at_most(pool, deml_linear_scratch(threads, deml_pool_isa(pool), batch, in, out, false));
+        }
+    } else if (which == 1) {
+        float *dx = zeros(batch * in), *got = empty(batch * in);
+        for (long b = 0; b < batch; b++)
+            for (long o = 0; o < out; o++) step(dy[b * out + o], torch + o * in, dx + b * in, in);
+        EACH_POOL(pool) {
+            memset(got, 0xff, (size_t)(batch * in) * 4);
+            deml_linear_input_gradient(pool, batch, in, out, dy, weights, got);
+            same_floats(pool, "dx", got, dx, batch * in);
+            took_at_most(pool, deml_linear_scratch(threads, deml_pool_isa(pool), batch, in, out, true));
+        }
+    } else {
+        float *rows = zeros(in * out), *dweights = empty(in * out), *dbias = zeros(out);
+        for (long b = 0; b < batch; b++) {
+            for (long i = 0; i < in; i++) step(x[b * in + i], dy + b * out, rows + i * out, out);
+            for (long o = 0; o < out; o++) dbias[o] += dy[b * out + o];
+        }
+        for (long o = 0; o < out; o++)
+            for (long i = 0; i < in; i++) dweights[weight_at(in, out, i, o)] = rows[i * out + o];
+        parameter w = expect_parameter(in * out, dweights), b = expect_parameter(out, dbias);
+        EACH_POOL(pool) {
+            deml_linear_weight_gradient(pool, batch, in, out, x, dy, sink_of(&w), with_bias ? sink_of(&b) : NULL);
+            same_parameter(pool, &w);
+            if (with_bias) same_parameter(pool, &b);
+            took_at_most(pool, deml_linear_scratch(threads, deml_pool_isa(pool), batch, in, out, true));
+        }
+    }
+}
+
+static long operations(const deml_conv2d *s) {
+    return s->batch * deml_window_output(s->height, s->kernel_height, s->stride_height, s->padding_height) *
+           deml_window_output(s->width, s->kernel_width, s->stride_width, s->padding_width) * s->kernel_height *
+           s->kernel_width * s->in_channels * s->out_channels;
+}
+static bool fits(const deml_conv2d *s) {
+    return s->height + 2 * s->padding_height >= s->kernel_height && s->width + 2 * s->padding_width >= s->kernel_width;
+}
+
+/// Weights (or, for their gradient, outputs) of more than LARGE elements with an image of some 30 to 60 pixels.
+static deml_conv2d large_convolution(long which) {
+    for (;;) {
+        deml_conv2d s = {any(1, 2), any(5, 9), any(5, 9), any(1, 8), any(64, 512), any(1, 7), any(1, 7),
+                         1, 1, any(0, 3), any(0, 3)};
+        if (any(0, 1)) s.kernel_width = s.kernel_height, s.padding_width = s.padding_height;
+        if (which == 2) s.height = any(20, 40), s.width = any(20, 40);
+        else s.in_channels = LARGE / (s.kernel_height * s.kernel_width * s.out_channels) * any(8, 12) / 8 + 1;
+        if (which == 1) {
+            const long in = s.in_channels;
+            s.in_channels = s.out_channels, s.out_channels = in;
+        }
+        if (fits(&s) && operations(&s) <= MANY_OPERATIONS) return s;
+    }
+}
+
+static deml_conv2d small_convolution(void) {
+    for (;;) {
+        deml_conv2d s = {mostly_small(1, 70), mostly_small(1, 32), mostly_small(1, 32), mostly_small(1, 512),
+                         mostly_small(1, 512), any(1, 7), any(1, 7), mostly_small(1, 4), mostly_small(1, 4),
+                         any(0, 3), any(0, 3)};
+        if (any(0, 1)) s.kernel_width = s.kernel_height, s.stride_width = s.stride_height;
+        long *const sizes[] = {&s.batch, &s.height, &s.width, &s.in_channels, &s.out_channels};
+        for (int i = 0; i < 200 && fits(&s) && operations(&s) > FEW_OPERATIONS; i++) {
+            long *const size = sizes[any(0, 4)];
+            if (*size > 1) *size = (*size + 1) / 2;
+        }
+        if (fits(&s) && operations(&s) <= FEW_OPERATIONS) return s;
+    }
+}
+
+static void convolution(void) {
+    const long which = any(0, 2);
+    const deml_conv2d s = large ? large_convolution(which) : small_convolution();
+    const bool relu = any(0, 1), with_bias = any(0, 1);
+    const char *const names[] = {"forward", "input gradient", "weight gradient"};
+    snprintf(what, sizeof what,
+             "conv2d %s batch %ld height %ld width %ld in %ld out %ld kernel %ldx%ld stride %ldx%ld padding %ldx%ld"
+             "%s%s",
+             names[which], s.batch, s.height, s.width, s.in_channels, s.out_channels, s.kernel_height, s.kernel_width,
+             s.stride_height, s.stride_width, s.padding_height, s.padding_width, relu ? " relu" : "",
+             with_bias ? " bias" : "");
+    const long oh = deml_window_output(s.height, s.kernel_height, s.stride_height, s.padding_height);
+    const long ow = deml_window_output(s.width, s.kernel_width, s.stride_width, s.padding_width);
+    const long in = s.in_channels, out = s.out_channels, taps = s.kernel_height * s.kernel_width;
+    const long nx = s.batch * s.height * s.width * in, ny = s.batch * oh * ow * out, nw = taps * in * out;
+    const float *x = floats(nx, 1), *dy = floats(ny, 1), *weights = floats(nw, 0.3f), *bias = floats(out, 1);
+    float *nothing = zeros(in > out ? in : out);
+    if (which == 1) {
+        // The kernel turned by 180 degrees, over (kh, kw, out); zeros where no output is.
+        float *dx = zeros(nx), *got = empty(nx), *turned = empty(nw);
+        for (long t = 0; t < taps; t++)
+            for (long o = 0; o < out; o++)
+                for (long i = 0; i < in; i++)
+                    turned[(t * out + o) * in + i] = weights[((taps - 1 - t) * in + i) * out + o];
+        for (long at = 0; at < s.batch * s.height * s.width; at++) {
+            const long b = at / (s.height * s.width), h = at / s.width % s.height, w = at % s.width;
+            for (long t = 0; t < taps; t++) {
+                const long top = h + s.padding_height - (s.kernel_height - 1 - t / s.kernel_width);
+                const long left = w + s.padding_width - (s.kernel_width - 1 - t % s.kernel_width);
+                const bool there = top >= 0 && left >= 0 && top % s.stride_height == 0 && left % s.stride_width == 0 &&
+                                   top / s.stride_height < oh && left / s.stride_width < ow;
+                const float *from = there ? dy + ((b * oh + top / s.stride_height) * ow + left / s.stride_width) * out
+                                          : nothing;
+                for (long o = 0; o < out; o++) step(from[o], turned + (t * out + o) * in, dx + at * in, in);
+            }
+        }
+        EACH_POOL(pool) {
+            memset(got, 0xff, (size_t)nx * 4);
+            deml_conv2d_input_gradient(pool, &s, dy, weights, got);
+            same_floats(pool, "dx", got, dx, nx);
+            took_at_most(pool, deml_conv2d_scratch(threads, deml_pool_isa(pool), &s, true));
+        }
+        return;
+    }
+    float *y = zeros(ny), *dweights = zeros(nw), *dbias = zeros(out);
+    for (long at = 0; at < s.batch * oh * ow; at++) {
+        const long b = at / (oh * ow), top = at / ow % oh * s.stride_height - s.padding_height;
+        const long left = at % ow * s.stride_width - s.padding_width;
+        if (with_bias) memcpy(y + at * out, bias, (size_t)out * 4);
+        for (long t = 0; t < taps; t++) {
+            const long h = top + t / s.kernel_width, w = left + t % s.kernel_width;
+            const bool there = h >= 0 && h < s.height && w >= 0 && w < s.width;
+            const float *from = there ? x + ((b * s.height + h) * s.width + w) * in : nothing;
+            for (long i = 0; i < in; i++)
+                if (which == 0) step(from[i], weights + (t * in + i) * out, y + at * out, out);
+                else step(from[i], dy + at * out, dweights + (t * in + i) * out, out);
+        }
+        for (long o = 0; o < out; o++) {
+            if (relu && !(y[at * out + o] > 0)) y[at * out + o] = 0;
+            dbias[o] += dy[at * out + o];
+        }
+    }
+    if (which == 0) {
+        float *got = empty(ny);
+        EACH_POOL(pool) {
+            memset(got, 0xff, (size_t)ny * 4);
+            deml_conv2d_forward(pool, &s, x, weights, with_bias ? bias : NULL, relu ? DEML_RELU : DEML_IDENTITY, got);
+            same_floats(pool, "y", got, y, ny);
+            took_at_most(pool, deml_conv2d_scratch(threads, deml_pool_isa(pool), &s, false));
+        }
+        return;
+    }
+    parameter w = expect_parameter(nw, dweights), b = expect_parameter(out, dbias);
+    EACH_POOL(pool) {
+        deml_conv2d_weight_gradient(pool, &s, x, dy, sink_of(&w), with_bias ? sink_of(&b) : NULL);
+        same_parameter(pool, &w);
+        if (with_bias) same_parameter(pool, &b);
+        took_at_most(pool, deml_conv2d_scratch(threads, deml_pool_isa(pool), &s, true));
+    }
+}
+
+// MARK: Pooling
+
+static void pooling(void) {
+    deml_pool2d s = {mostly_small(1, 70), mostly_small(1, 20), mostly_small(1, 20), mostly_small(1, 200), any(1, 7),
+                     any(1, 7), any(1, 4), any(1, 4), 0, 0};
+    s.padding_height = any(0, s.kernel_height / 2), s.padding_width = any(0, s.kernel_width / 2);
+    while (s.batch * s.height * s.width * s.channels > 20000) *(s.batch > s.channels ? &s.batch : &s.channels) /= 2;
+    if (s.height + 2 * s.padding_height < s.kernel_height) s.height = s.kernel_height;
+    if (s.width + 2 * s.padding_width < s.kernel_width) s.width = s.kernel_width;
+    snprintf(what, sizeof what,
+             "pooling batch %ld height %ld width %ld channels %ld kernel %ldx%ld stride %ldx%ld padding %ldx%ld",
+             s.batch, s.height, s.width, s.channels, s.kernel_height, s.kernel_width, s.stride_height, s.stride_width,
+             s.padding_height, s.padding_width);
+    const long oh = deml_window_output(s.height, s.kernel_height, s.stride_height, s.padding_height);
+    const long ow = deml_window_output(s.width, s.kernel_width, s.stride_width, s.padding_width);
+    const long nx = s.batch * s.height * s.width * s.channels, ny = s.batch * oh * ow * s.channels;
+    const float *x = floats(nx, 1), *dy = floats(ny, 1);
+    float *largest = empty(ny), *mean = empty(ny), *largest_dx = zeros(nx), *mean_dx = zeros(nx);
+    uint16_t *position = take(ny, 2), *got_position = take(ny, 2);
+    const float area = (float)(s.kernel_height * s.kernel_width);
+    for (long at = 0; at < ny; at++) {
+        const long c = at % s.channels, b = at / (s.channels * ow * oh);
+        const long top = at / (s.channels * ow) % oh * s.stride_height - s.padding_height;
+        const long left = at / s.channels % ow * s.stride_width - s.padding_width;
+        float sum = 0;
+        long best = -1;
+        for (long t = 0; t < s.kernel_height * s.kernel_width; t++) {
+            const long h = top + t / s.kernel_width, w = left + t % s.kernel_width;
+            if (h < 0 || h >= s.height || w < 0 || w >= s.width) continue;
+            const long from = ((b * s.height + h) * s.width + w) * s.channels + c;
+            sum += x[from];
+            mean_dx[from] += dy[at];
+            if (best >= 0 && !(x[from] > x[best])) continue;
+            best = from;
+            position[at] = (uint16_t)t;
+        }
+        largest[at] = x[best], mean[at] = sum / area;
+        largest_dx[best] += dy[at];
+    }
+    for (long i = 0; i < nx; i++) mean_dx[i] /= area;
+    float *y = empty(ny), *dx = empty(nx);
+    EACH_POOL(pool) {
+        memset(y, 0xff, (size_t)ny * 4), memset(dx, 0xff, (size_t)nx * 4), memset(got_position, 0xff, (size_t)ny * 2);
+        deml_max_pool2d_forward(pool, &s, x, y, got_position);
+        deml_max_pool2d_backward(pool, &s, dy, got_position, dx);
+        same_floats(pool, "largest", y, largest, ny);
+        same(pool, "position", got_position, position, ny * 2);
+        same_floats(pool, "gradient of the largest", dx, largest_dx, nx);
+        deml_avg_pool2d_forward(pool, &s, x, y);
+        deml_avg_pool2d_backward(pool, &s, dy, dx);
+        same_floats(pool, "mean", y, mean, ny);
+        same_floats(pool, "gradient of the mean", dx, mean_dx, nx);
+    }
+}
+
+// MARK: Normalisation
+
+static void layer_norm(void) {
+    const long rows = mostly_small(1, 70), size = mostly_small(1, 600), n = rows * size;
+    snprintf(what, sizeof what, "layer_norm rows %ld size %ld", rows, size);
+    const float *x = floats(n, 3), *dy = floats(n, 1), *gamma = floats(size, 1), *beta = floats(size, 1);
+    float *y = empty(n), *dx = empty(n), *mean = empty(rows), *rstd = empty(rows);
+    float *dgamma = zeros(size), *dbeta = zeros(size);
+    for (long r = 0; r < rows; r++) {
+        const float *xr = x + r * size, *dyr = dy + r * size;
+        float sums[16] = {0}, squares[16] = {0}, plain[16] = {0}, weighted[16] = {0};
+        for (long i = 0; i < size; i++) sums[i % 16] += xr[i];
+        mean[r] = halved(sums) / (float)size;
+        for (long i = 0; i < size; i++) squares[i % 16] = fmaf(xr[i] - mean[r], xr[i] - mean[r], squares[i % 16]);
+        rstd[r] = 1 / sqrtf(halved(squares) / (float)size + 1e-5f);
+        for (long i = 0; i < size; i++) {
+            const float normal = (xr[i] - mean[r]) * rstd[r];
+            y[r * size + i] = fmaf(normal, gamma[i], beta[i]);
+            plain[i % 16] += dyr[i] * gamma[i];
+            weighted[i % 16] = fmaf(dyr[i] * gamma[i], normal, weighted[i % 16]);
+            dgamma[i] = fmaf(dyr[i], normal, dgamma[i]);
+            dbeta[i] += dyr[i];
+        }
+        const float d = halved(plain) / (float)size, dn = halved(weighted) / (float)size;
+        for (long i = 0; i < size; i++)
+            dx[r * size + i] = fmaf(-((xr[i] - mean[r]) * rstd[r]), dn, dyr[i] * gamma[i] - d) * rstd[r];
+    }
+    parameter g = expect_parameter(size, dgamma), b = expect_parameter(size, dbeta);
+    float *got = empty(n), *got_dx = empty(n), *got_mean = empty(rows), *got_rstd = empty(rows);
+    EACH_POOL(pool) {
+        deml_layer_norm_forward(pool, rows, size, 1e-5f, x, gamma, beta, got, got_mean, got_rstd);
+        deml_layer_norm_backward(pool, rows, size, x, dy, gamma, got_mean, got_rstd, got_dx, sink_of(&g), sink_of(&b));
+        same_floats(pool, "mean", got_mean, mean, rows);
+        same_floats(pool, "rstd", got_rstd, rstd, rows);
+        same_floats(pool, "y", got, y, n);
+        same_floats(pool, "dx", got_dx, dx, n);
+        same_parameter(pool, &g);
+        same_parameter(pool, &b);
+        took_at_most(pool, deml_layer_norm_scratch(threads, deml_pool_isa(pool), size, true));
+    }
+}
+
+static void group_norm(void) {
+    long batch = mostly_small(1, 70), pixels = mostly_small(1, 300), groups = any(1, 8), each = mostly_small(1, 64);
+    while (batch * pixels * groups * each > 40000) *(pixels > each ? &pixels : batch > each ? &batch : &each) /= 2;
+    const long channels = groups * each, n = batch * pixels * channels;
+    snprintf(what, sizeof what, "group_norm batch %ld pixels %ld channels %ld groups %ld", batch, pixels, channels,
+             groups);
+    const float *x = floats(n, 3), *dy = floats(n, 1), *gamma = floats(channels, 1), *beta = floats(channels, 1);
+    float *y = empty(n), *dx = empty(n), *mean = empty(batch * groups), *rstd = empty(batch * groups);
+    float *dgamma = zeros(channels), *dbeta = zeros(channels);
+    float *sums = zeros(channels), *squares = zeros(channels), *plain = zeros(channels), *weighted = zeros(channels);
+    const float count = (float)(pixels * each);
+    for (long b = 0; b < batch; b++) {
+        float *const accumulated[] = {sums, squares, plain, weighted};
+        for (int i = 0; i < 4; i++) memset(accumulated[i], 0, (size_t)channels * 4);
+        const float *xb = x + b * pixels * channels, *dyb = dy + b * pixels * channels;
+        float *m = mean + b * groups, *r = rstd + b * groups;
+        for (long i = 0; i < pixels * channels; i++) sums[i % channels] += xb[i];
+        for (long g = 0; g < groups; g++) {
+            float sum = 0;
+            for (long c = 0; c < each; c++) sum += sums[g * each + c];
+            m[g] = sum / count;
+        }
+        for (long i = 0; i < pixels * channels; i++) {
+            const float d = xb[i] - m[i % channels / each];
+            squares[i % channels] = fmaf(d, d, squares[i % channels]);
+        }
+        for (long g = 0; g < groups; g++) {
+            float sum = 0;
+            for (long c = 0; c < each; c++) sum += squares[g * each + c];
+            r[g] = 1 / sqrtf(sum / count + 1e-5f);
+        }
+        for (long i = 0; i < pixels * channels; i++) {
+            const long c = i % channels;
+            const float normal = (xb[i] - m[c / each]) * r[c / each];
+            y[b * pixels * channels + i] = fmaf(normal, gamma[c], beta[c]);
+            plain[c] += dyb[i];
+            weighted[c] = fmaf(dyb[i], normal, weighted[c]);
+        }
+        for (long c = 0; c < channels; c++) dgamma[c] += weighted[c], dbeta[c] += plain[c];
+        for (long g = 0; g < groups; g++) {
+            float d = 0, dn = 0;
+            for (long c = g * each; c < (g + 1) * each; c++) d += gamma[c] * plain[c], dn += gamma[c] * weighted[c];
+            for (long i = 0; i < pixels * channels; i++) {
+                const long c = i % channels;
+                if (c / each != g) continue;
+                dx[b * pixels * channels + i] =
+                    fmaf(-((xb[i] - m[g]) * r[g]), dn / count, dyb[i] * gamma[c] - d / count) * r[g];
+            }
+        }
+    }
+    parameter g = expect_parameter(channels, dgamma), b = expect_parameter(channels, dbeta);
+    float *got = empty(n), *got_dx = empty(n), *got_mean = empty(batch * groups), *got_rstd = empty(batch * groups);
+    EACH_POOL(pool) {
+        deml_group_norm_forward(pool, batch, pixels, channels, groups, 1e-5f, x, gamma, beta, got, got_mean, got_rstd);
+        deml_group_norm_backward(pool, batch, pixels, channels, groups, x, dy, gamma, got_mean, got_rstd, got_dx,
+                                 sink_of(&g), sink_of(&b));
+        same_floats(pool, "mean", got_mean, mean, batch * groups);
+        same_floats(pool, "rstd", got_rstd, rstd, batch * groups);
+        same_floats(pool, "y", got, y, n);
+        same_floats(pool, "dx", got_dx, dx, n);
+        same_parameter(pool, &g);
+        same_parameter(pool, &b);
+        took_at_most(pool, deml_group_norm_scratch(threads, deml_pool_isa(pool), batch, pixels, channels, groups,
+                                                   true));
+    }
+}
+
+// MARK: Softmax and losses
+
+static void losses(void) {
+    const long rows = mostly_small(1, 70), classes = mostly_small(1, 600), n = rows * classes;
+    const float smoothing = any(0, 1) ? 0.1f : 0;
+    snprintf(what, sizeof what, "softmax, cross entropy, squared error rows %ld classes %ld smoothing %g", rows,
+             classes, (double)smoothing);
+    const float *x = floats(n, 5), *target = floats(n, 5);
+    int32_t *labels = take(rows, 4);
+    uint8_t *correct = take(rows, 1), *got_correct = take(rows, 1);
+    float *shifted = empty(n), *softmax = empty(n), *entropy = empty(rows), *dx = empty(n), *sum = empty(rows);
+    float *square = empty(rows), *square_dx = empty(n), *maximum = empty(rows);
+    for (long i = 0; i < n; i++) {
+        float *const m = &maximum[i / classes];
+        if (i % classes == 0 || x[i] > *m) *m = x[i];
+    }
+    for (long i = 0; i < n; i++) shifted[i] = x[i] - maximum[i / classes];
+    const float *exponentials = function(DEML_FUNCTION_EXP, n, shifted);
+    for (long r = 0; r < rows; r++) {
+        float sums[16] = {0};
+        for (long c = 0; c < classes; c++) sums[c % 16] += exponentials[r * classes + c];
+        sum[r] = halved(sums);
+    }
+    const float *logarithms = function(DEML_FUNCTION_LOG, rows, sum);
+    const float share = smoothing / (float)classes, scale = 1 / (float)rows;
+    const float square_scale = 2 / ((float)rows * (float)classes);
+    for (long r = 0; r < rows; r++) {
+        const float *s = shifted + r * classes;
+        float sums[16] = {0}, squares[16] = {0};
+        labels[r] = (int32_t)any(0, classes - 1);
+        entropy[r] = logarithms[r] - (1 - smoothing) * s[labels[r]];
+        correct[r] = s[labels[r]] == 0;
+        for (long c = 0; c < labels[r]; c++) correct[r] &= s[c] < 0;
+        for (long c = 0; c < classes; c++) {
+            const long i = r * classes + c;
+            softmax[i] = exponentials[i] / sum[r];
+            sums[c % 16] += s[c];
+            const float wanted = c == labels[r] ? share + (1 - smoothing) : share;
+            dx[i] = (exponentials[i] * (1 / sum[r]) - wanted) * scale;
+            squares[c % 16] = fmaf(x[i] - target[i], x[i] - target[i], squares[c % 16]);
+            square_dx[i] = (x[i] - target[i]) * square_scale;
+        }
+        if (smoothing != 0) entropy[r] -= share * halved(sums);
+        square[r] = halved(squares) / (float)classes;
+    }
+    float *got = empty(n), *got_losses = empty(rows);
+    EACH_POOL(pool) {
+        deml_softmax_forward(pool, rows, classes, x, got);
+        same_floats(pool, "softmax", got, softmax, n);
+        deml_cross_entropy(pool, rows, classes, x, labels, smoothing, got_losses, got_correct, got);
+        same_floats(pool, "cross entropy", got_losses, entropy, rows);
+        same_floats(pool, "gradient of the cross entropy", got, dx, n);
+        same(pool, "correct", got_correct, correct, rows);
+        deml_mean_squared_error(pool, rows, classes, x, target, got_losses, got);
+        same_floats(pool, "squared error", got_losses, square, rows);
+        same_floats(pool, "gradient of the squared error", got, square_dx, n);
+    }
+}
+
+// MARK: Elementwise, layout
+
+static void activation(void) {
+    const deml_activation kind = (deml_activation)any(DEML_IDENTITY, DEML_SILU);
+    const long count = mostly_small(1, 40000);
+    snprintf(what, sizeof what, "activation %d count %ld", (int)kind, count);
+    const float *x = floats(count, 10), *dy = floats(count, 1);
+    float *minus = empty(count), *root = empty(count), *half_square = empty(count);
+    float *y = empty(count), *dx = empty(count);
+    for (long i = 0; i < count; i++)
+        minus[i] = -x[i], root[i] = x[i] * 0.70710678f, half_square[i] = x[i] * x[i] * -0.5f;
+    const float *tanhs = function(DEML_FUNCTION_TANH, count, x), *exps = function(DEML_FUNCTION_EXP, count, minus);
+    const float *erfs = function(DEML_FUNCTION_ERF, count, root);
+    const float *bells = function(DEML_FUNCTION_EXP, count, half_square);
+    for (long i = 0; i < count; i++) {
+        const float v = x[i], sigmoid = 1 / (1 + exps[i]), normal = fmaf(erfs[i], 0.5f, 0.5f);
+        switch (kind) {
+        case DEML_RELU: y[i] = v > 0 ? v : 0, dx[i] = v > 0 ? dy[i] : 0; break;
+        case DEML_LEAKY_RELU: y[i] = v > 0 ? v : v * 0.01f, dx[i] = v > 0 ? dy[i] : dy[i] * 0.01f; break;
+        case DEML_GELU: y[i] = v * normal, dx[i] = dy[i] * fmaf(v * 0.39894228f, bells[i], normal); break;
+        case DEML_TANH: y[i] = tanhs[i], dx[i] = dy[i] * fmaf(-y[i], y[i], 1); break;
+        case DEML_SIGMOID: y[i] = sigmoid, dx[i] = dy[i] * (y[i] * (1 - y[i])); break;
+        case DEML_SILU: y[i] = v / (1 + exps[i]), dx[i] = dy[i] * (sigmoid * fmaf(v, 1 - sigmoid, 1)); break;
+        default: y[i] = v, dx[i] = dy[i];
+        }
+    }
+    float *got = empty(count), *got_dx = empty(count);
+    EACH_POOL(pool) {
+        deml_activation_forward(pool, kind, 0.01f, count, x, got);
+        deml_activation_backward(pool, kind, 0.01f, count, x, got, dy, got_dx);
+        same_floats(pool, "y", got, y, count);
+        same_floats(pool, "dx", got_dx, dx, count);
+    }
+}
+
+static void arithmetic(void) {
+    const long count = mostly_small(1, 200000);
+    const float p = (float)any(0, 10) / 10, factor = (float)any(-30, 30) / 7;
+    const deml_random position = {next(), (uint32_t)any(0, 255), (uint32_t)any(0, 99), (uint32_t)any(0, 99999),
+                                  (uint32_t)any(0, 99)};
+    const deml_optimizer optimizer = any_optimizer();
+    snprintf(what, sizeof what, "arithmetic, dropout, optimiser %d count %ld p %g", (int)optimizer.kind, count,
+             (double)p);
+    const float *x = floats(count, 2), *y = floats(count, 2), *m = floats(count, 1);
+    float *v = floats(count, 1), *dropped = empty(count), *value = copy_of(y, count);
+    for (long i = 0; i < count; i++) v[i] *= v[i];
+    float *state1 = copy_of(m, count), *state2 = copy_of(v, count), *sum = empty(count), *scaled = empty(count);
+    float *product = empty(count);
+    update(&optimizer, count, x, value, state1, state2);
+    const double threshold = (double)p * 4294967296.0;
+    double squares = 0;
+    const long even = ((count + 255) / 256 + 15) / 16 * 16, block = even > 4096 ? even : 4096;
+    for (long first = 0; first < count; first += block) {
+        double s[16] = {0};
+        for (long i = first; i < first + block && i < count; i++) s[(i - first) % 16] += (double)x[i] * (double)x[i];
+        for (int half = 8; half > 0; half /= 2)
+            for (int i = 0; i < half; i++) s[i] += s[i + half];
+        squares += s[0];
+    }
+    for (long i = 0; i < count; i++) {
+        uint32_t words[4];
+        deml_philox(&position, (uint32_t)(i / 64 * 16 + i % 16), words);
+        const uint32_t limit = threshold >= 4294967295.0 ? UINT32_MAX : (uint32_t)threshold;
+        dropped[i] = words[i / 16 % 4] < limit ? 0 : x[i] * (p < 1 ? 1 / (1 - p) : 0);
+        sum[i] = x[i] + y[i], scaled[i] = y[i] * factor, product[i] = x[i] * y[i];
+    }
+    float *got = empty(count), *got1 = empty(count), *got2 = empty(count);
+    EACH_POOL(pool) {
+        deml_dropout(pool, &position, p, count, x, got);
+        same_floats(pool, "dropout", got, dropped, count);
+        deml_multiply(pool, count, x, y, got);
+        same_floats(pool, "product", got, product, count);
+        memcpy(got, y, (size_t)count * 4);
+        deml_add(pool, count, x, got);
+        same_floats(pool, "sum", got, sum, count);
+        memcpy(got, y, (size_t)count * 4);
+        deml_scale(pool, count, factor, got);
+        same_floats(pool, "scaled", got, scaled, count);
+        memcpy(got, y, (size_t)count * 4), memcpy(got1, m, (size_t)count * 4), memcpy(got2, v, (size_t)count * 4);
+        deml_optimizer_step(pool, &optimizer, count, x, got, got1, got2);
+        same_floats(pool, "value", got, value, count);
+        same_floats(pool, "first state", got1, state1, count);
+        same_floats(pool, "second state", got2, state2, count);
+        const double got_squares = deml_sum_of_squares(pool, count, x);
+        same(pool, "sum of squares", &got_squares, &squares, 8);
+        if (!deml_all_finite(pool, count, x)) same(pool, "all finite", "no  ", "yes ", 4);
+    }
+}
+
+static void layout(void) {
+    long batch = mostly_small(1, 70), channels = mostly_small(1, 64), pixels = mostly_small(1, 1200);
+    while (batch * channels * pixels > 60000) *(pixels > channels ? &pixels : &channels) /= 2;
+    const long size = channels * pixels, n = batch * size, rows = any(1, 100);
+    snprintf(what, sizeof what, "layout, gathering batch %ld channels %ld pixels %ld of %ld", batch, channels, pixels,
+             rows);
+    const float *x = floats(n, 1), *table = floats(rows * size, 1), *scale = floats(channels, 1);
+    const float *shift = floats(channels, 1);
+    uint8_t *bytes = take(rows * size, 1);
+    int64_t *indices = take(batch, 8);
+    float *turned = empty(n), *from_bytes = empty(n), *from_floats = empty(n), *got = empty(n), *back = empty(n);
+    for (long i = 0; i < rows * size; i++) bytes[i] = (uint8_t)next();
+    for (long b = 0; b < batch; b++) indices[b] = any(0, rows - 1);
+    for (long i = 0; i < n; i++) {
+        const long b = i / size, p = i % size / channels, c = i % channels, from = indices[b] * size + c * pixels + p;
+        turned[i] = x[b * size + c * pixels + p];
+        from_bytes[i] = fmaf((float)bytes[from], scale[c], shift[c]);
+        from_floats[i] = fmaf(table[from], scale[c], shift[c]);
+    }
+    EACH_POOL(pool) {
+        deml_gather_u8(pool, batch, channels, pixels, bytes, indices, scale, shift, got);
+        same_floats(pool, "gathered bytes", got, from_bytes, n);
+        took_at_most(pool, deml_gather_scratch(threads, deml_pool_isa(pool), batch, channels, pixels));
+        deml_gather_f32(pool, batch, channels, pixels, table, indices, scale, shift, got);
+        same_floats(pool, "gathered floats", got, from_floats, n);
+        took_at_most(pool, deml_gather_scratch(threads, deml_pool_isa(pool), batch, channels, pixels));
+        deml_nchw_to_nhwc(pool, batch, channels, pixels, x, got);
+        same_floats(pool, "channels last", got, turned, n);
+        deml_nhwc_to_nchw(pool, batch, channels, pixels, got, back);
+        same_floats(pool, "channels first", back, x, n);
+        deml_linear_weights_import(pool, size, batch, x, got);
+        for (long o = 0; o < batch; o++)
+            for (long i = 0; i < size; i += 7)
+                same(pool, "imported", got + weight_at(size, batch, i, o), x + o * size + i, 4);
+        deml_linear_weights_export(pool, size, batch, got, back);
+        same_floats(pool, "exported", back, x, n);
+        deml_conv2d_weights_import(pool, channels, batch, 1, pixels, x, got);
+        deml_conv2d_weights_export(pool, channels, batch, 1, pixels, got, back);
+        same_floats(pool, "exported convolution", back, x, n);
+    }
+}
+
+// MARK: Cases
+
+static void run_case(void) {
+    static void (*const kinds[])(void) = {convolution, convolution, convolution, linear, linear, gemm, pooling,
+                                          layer_norm, group_norm, losses, activation, arithmetic, layout};
+    state = seed * 0x2545f4914f6cdd1du;
+    next();
+    large = any(0, 2) == 0;
+    threads = large ? any(1, 2) : any(1, 5);
+    int count = 0;
+    for (int isa = 0; isa < DEML_ISA_COUNT; isa++)
+        if (deml_isa_available((deml_isa)isa)) pools[count++] = deml_pool_create(threads, (deml_isa)isa);
+    kinds[any(0, (long)(sizeof kinds / sizeof *kinds) - 1)]();
+    for (int i = 0; i < count; i++) deml_pool_destroy(pools[i]);
+    memset(pools, 0, sizeof pools);
+    while (allocation_count > 0) free(allocations[--allocation_count]);
+}
+
+int main(int argc, char **argv) {
+    if (argc != 3) return fprintf(stderr, "usage: sweep FIRST_SEED COUNT\n"), 64;
+    const uint64_t first = strtoull(argv[1], NULL, 10), count = strtoull(argv[2], NULL, 10);
+#if defined(SANITIZED)
+    __sanitizer_set_death_callback(name_case);
+#endif
+    reference = deml_pool_create(1, DEML_PORTABLE);
+    for (seed = first; seed < first + count && failures < 10; seed++) run_case();
+    deml_pool_destroy(reference);
+    if (failures > 0) return fprintf(stderr, "sweep: %ld results differ\n", failures), 1;
+    printf("sweep: %llu cases from seed %llu hold\n", (unsigned long long)count, (unsigned long long)first);
+    return 0;
+}
