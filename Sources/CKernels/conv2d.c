@@ -80,7 +80,8 @@ void deml_conv2d_forward(deml_pool *pool, const deml_conv2d *shape, const float 
 }
 
 /// Rows begin ..< end of dx, counted over all images: dy, with stride - 1 zeros between its elements and kernel - 1
-/// around it, convolved with the kernel turned by 180°. scratch: turned weights [kh][kw][out][in], padded dy, product's.
+/// around it, convolved with the kernel turned by 180°. scratch: turned weights [kh][kw][out][in], padded dy, the
+/// product's.
 DEML_BODY(conv2d_input_gradient) {
     const conv2d_arguments *a = arguments;
     const deml_conv2d *s = &a->s;

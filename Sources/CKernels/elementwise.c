@@ -38,10 +38,6 @@ double deml_sum_of_squares(deml_pool *pool, long count, const float *x) {
     for (long b = 0; b < blocks; b++) sum += sums[b];
     return sum;
 }
-void deml_weighted_add(deml_pool *pool, long count, double weight, const float *x, double *sum) {
-    const deml_weighted_add_arguments a = {weight, x, sum};
-    RUN(weighted_add, &a, count, 64, 1);
-}
 void deml_subtract(deml_pool *pool, long count, const float *x, const float *y, float *difference) {
     const deml_vector_arguments a = {1, x, y, difference};
     RUN(subtract, &a, count, 64, 1);
@@ -119,10 +115,6 @@ void deml_avg_pool2d_backward(deml_pool *pool, const deml_pool2d *shape, const f
 void deml_softmax_forward(deml_pool *pool, long rows, long classes, const float *x, float *y) {
     const deml_loss_arguments a = {.rows = rows, .classes = classes, .x = x, .to = y};
     RUN(softmax_forward, &a, rows, 1, 8.0 * (double)classes);
-}
-void deml_softmax_backward(deml_pool *pool, long rows, long classes, const float *y, const float *dy, float *dx) {
-    const deml_loss_arguments a = {.rows = rows, .classes = classes, .x = dy, .y = y, .to = dx};
-    RUN(softmax_backward, &a, rows, 1, 2.0 * (double)classes);
 }
 void deml_cross_entropy(deml_pool *pool, long rows, long classes, const float *x, const int32_t *labels,
                         float label_smoothing, float *losses, uint8_t *correct, float *dx) {

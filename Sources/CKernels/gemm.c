@@ -35,7 +35,8 @@ static void panel(const deml_kernels *kernels, const deml_product *p, long begin
     }
 }
 
-/// The same from copies of the panel's rows of b, one block of the sum after the other, which go on with the chains in c.
+/// The same from copies of the panel's rows of b, one block of the sum after the other, which go on with the chains in
+/// c.
 static void copied_panel(deml_worker *worker, const deml_product *p, long begin, long end, long column, long vectors) {
     const long width = vectors * worker->kernels->lanes, total = p->segments > 1 ? p->segments : p->run;
     const long depth = panel_depth(p->segments, p->run, width), scale = p->segments > 1 ? p->run : 1;
@@ -168,16 +169,17 @@ static long block_count(long out) { return deml_max(1, out / DEML_LINEAR_BLOCK);
 /// The first output of a block; of the one after the last, the number of outputs.
 static long block_begin(long out, long block) { return block < block_count(out) ? block * DEML_LINEAR_BLOCK : out; }
 
-/// Whether threads share the blocks of a layer rather than its rows. Then a thread reads and updates weights that no other
-/// does, which stay in its cache. A block is never divided: there must be enough of them to give each about the same.
+/// Whether threads share the blocks of a layer rather than its rows. Then a thread reads and updates weights that no
+/// other does, which stay in its cache. A block is never divided: there must be enough of them to give each about the
+/// same.
 static bool shares_blocks(long threads, long out) {
     const long most = deml_ceil_div(block_count(out), threads) - 1;
     const long last = deml_linear_block(out, block_begin(out, block_count(out) - 1));
     return deml_times(most * DEML_LINEAR_BLOCK + last, threads) <= deml_plus(out, out / 4);
 }
 
-/// Where a loop over blocks goes on after the block at `o`. All but the layer's last are alike: to measure, the first and
-/// that one are enough.
+/// Where a loop over blocks goes on after the block at `o`. All but the layer's last are alike: to measure, the first
+/// and that one are enough.
 static long next_block(const linear_arguments *a, long o, const deml_worker *worker) {
     const long next = o + deml_linear_block(a->out, o);
     return worker->scratch.measuring ? deml_max(next, block_begin(a->out, block_count(a->out) - 1)) : next;

@@ -16,9 +16,9 @@ typedef struct {
 
 /// Does elements begin ..< end of a call whose arguments are in a struct of its own (below).
 ///
-/// A body that uses scratch is also run with a measuring arena (scratch.h): then it cuts its blocks and returns, and must
-/// not touch the arrays, of which there may be none. What a part needs may depend on how many elements it has and on
-/// whether it is the last, not on where it begins.
+/// A body that uses scratch is also run with a measuring arena (scratch.h): then it cuts its blocks and returns, and
+/// must not touch the arrays, of which there may be none. What a part needs may depend on how many elements it has and
+/// on whether it is the last, not on where it begins.
 typedef void deml_body(const void *arguments, long begin, long end, deml_worker *worker);
 #define DEML_BODY(name) \
     static void name(const void *arguments, long begin, long end, __attribute__((unused)) deml_worker *worker)
@@ -71,9 +71,14 @@ typedef struct {
 typedef struct { deml_activation kind; float slope; const float *x, *y, *dy; float *to; } deml_activation_arguments;
 typedef struct { float a; const float *x, *y; float *to; } deml_vector_arguments;
 typedef struct { long count, block; const float *x; double *sums; } deml_squares_arguments;
-typedef struct { double weight; const float *x; double *sum; } deml_weighted_add_arguments;
 typedef struct { deml_function function; const float *x; float *y; } deml_function_arguments;
-typedef struct { deml_random random; uint32_t threshold; float scale; const float *x; float *y; } deml_dropout_arguments;
+typedef struct {
+    deml_random random;
+    uint32_t threshold;
+    float scale;
+    const float *x;
+    float *y;
+} deml_dropout_arguments;
 
 /// An optimiser with what is derived from its step.
 typedef struct {
@@ -124,11 +129,11 @@ typedef struct deml_kernels {
     void (*update)(const deml_update *u, long count, const float *g, float *value, float *state1, float *state2);
     double (*fma_peak)(long iterations);
     deml_body *activation_forward, *activation_backward, *add, *scale, *multiply, *subtract;
-    deml_body *sum_of_squares, *weighted_add, *function, *dropout;
+    deml_body *sum_of_squares, *function, *dropout;
     deml_body *max_pool_forward, *max_pool_backward, *avg_pool_forward, *avg_pool_backward;
     deml_body *layer_norm_forward, *layer_norm_backward, *layer_norm_parameters;
     deml_body *group_norm_forward, *group_norm_backward;
-    deml_body *softmax_forward, *softmax_backward, *cross_entropy, *mean_squared_error;
+    deml_body *softmax_forward, *cross_entropy, *mean_squared_error;
 } deml_kernels;
 
 extern const deml_kernels deml_kernels_portable;

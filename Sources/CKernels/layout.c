@@ -27,7 +27,7 @@ DEML_BODY(transpose_matrices) {
     }
 }
 
-void deml_transpose(deml_pool *pool, long rows, long columns, const float *from, float *to) {
+static void transpose(deml_pool *pool, long rows, long columns, const float *from, float *to) {
     const transpose_arguments a = {rows, columns, 0, from, to};
     deml_run(pool, (deml_call){transpose_rows, &a, rows, 16, (double)columns, false});
 }
@@ -39,11 +39,11 @@ static void transpose_each(deml_pool *pool, long count, long rows, long columns,
 
 void deml_linear_weights_import(deml_pool *pool, long in, long out, const float *torch, float *ours) {
     for (long o = 0; o < out; o += deml_linear_block(out, o))
-        deml_transpose(pool, deml_linear_block(out, o), in, torch + o * in, ours + o * in);
+        transpose(pool, deml_linear_block(out, o), in, torch + o * in, ours + o * in);
 }
 void deml_linear_weights_export(deml_pool *pool, long in, long out, const float *ours, float *torch) {
     for (long o = 0; o < out; o += deml_linear_block(out, o))
-        deml_transpose(pool, in, deml_linear_block(out, o), ours + o * in, torch + o * in);
+        transpose(pool, in, deml_linear_block(out, o), ours + o * in, torch + o * in);
 }
 
 // [out][in][pixels] <-> [pixels][in][out], once per training: no need to be quick.

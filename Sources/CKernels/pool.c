@@ -1,6 +1,6 @@
-// The thread pool: fixed division of outputs, helpers that spin briefly between calls and then park. A part whose helper
-// has not begun when the caller is done with its own is done by the caller: with more threads than processors, or under a
-// CPU quota, a call costs what it costs on the threads that run.
+// The thread pool: fixed division of outputs, helpers that spin briefly between calls and then park. A part whose
+// helper has not begun when the caller is done with its own is done by the caller: with more threads than processors,
+// or under a CPU quota, a call costs what it costs on the threads that run.
 #define _GNU_SOURCE  // CPU_COUNT
 #include <pthread.h>
 #include <sched.h>
@@ -15,7 +15,8 @@ enum {
     SPINS = 2000,         // some tens of microseconds: longer than the gaps between kernels of a training step
     YIELDS = 20,          // then let others run before sleeping
 };
-/// Work too small to be worth waking another thread, in operations of which a processor does some 8 a nanosecond (3 µs).
+/// Work too small to be worth waking another thread, in operations of which a processor does some 8 a nanosecond:
+/// 3 µs.
 static const double operations_per_thread = 25e3;
 
 typedef struct {

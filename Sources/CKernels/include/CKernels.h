@@ -3,13 +3,14 @@
 /// How to use them:
 /// * A `deml_pool` is the execution context: worker threads, their scratch memory, and the instruction set. Every call
 ///   takes one, runs on all its threads, and returns when the work is done. A pool serves one caller at a time; use one
-///   pool a trainer. Kernels never allocate in steady state: scratch belongs to the pool and only grows.
+///   pool a trainer. Kernels never allocate in steady state: scratch belongs to the pool and only grows, and a caller
+///   can have it reserved before the first call (`deml_pool_reserve`).
 /// * The caller owns every array passed in. Arrays are dense (no padding, no alignment wanted; 64 bytes is fastest).
 /// * Activations are row-major: features [batch][features]; images [batch][height][width][channels] (NHWC).
 ///   `deml_nchw_to_nhwc` and back restore torch's order where it shows (input, flatten).
-/// * Parameters are kept input-major while training, so that neither forward nor gradient packs or transposes them:
-///   linear [in][out], conv2d [kh][kw][in][out]. `deml_*_weights_import/export` convert from and to torch's order.
-///   Optimisers act element by element, so their state has the same order as the parameter.
+/// * Parameters have an order of their own while training, so that neither forward nor gradient packs or transposes
+///   them: linear in blocks of outputs (DEML_LINEAR_BLOCK), conv2d [kh][kw][in][out]. `deml_*_weights_import/export`
+///   convert from and to torch's order. Optimisers act element by element, so their state has the parameter's order.
 /// * "sink": a weight gradient is either written (`gradient`) or consumed at once by the optimiser (`optimizer`), in
 ///   which case it never exists in memory. Then ask for the input's gradient first: it needs the old weights.
 /// * Shapes are the caller's responsibility (checked in Swift); sizes are counts of elements, not bytes.
@@ -55,14 +56,12 @@ deml_scratch deml_scratch_of_both(deml_scratch a, deml_scratch b);
 /// Bytes for all `threads` together; LONG_MAX if that is too much to count.
 long deml_scratch_bytes(deml_scratch need, long threads);
 /// Allocates at least that much. False if there is no memory, or the size is LONG_MAX: then the pool has less than
-/// before, but works. A call whose scratch was not reserved takes it when it runs; where it cannot, it says so on stderr
-/// and ends the process.
+/// before, but works. A call whose scratch was not reserved takes it when it runs; where it cannot, it says so on
+/// stderr and ends the process. Linux gives memory that it does not have: compare with what is free before.
 bool deml_pool_reserve(deml_pool *pool, deml_scratch need);
 
 // MARK: Layout and input (layout.c)
 
-/// to[column][row] = from[row][column].
-void deml_transpose(deml_pool *pool, long rows, long columns, const float *from, float *to);
 /// torch's Linear.weight [out][in] to our blocks (DEML_LINEAR_BLOCK), and back.
 void deml_linear_weights_import(deml_pool *pool, long in, long out, const float *torch, float *ours);
 void deml_linear_weights_export(deml_pool *pool, long in, long out, const float *ours, float *torch);
@@ -120,10 +119,10 @@ typedef enum {
     DEML_IDENTITY = 0, DEML_RELU, DEML_LEAKY_RELU, DEML_GELU, DEML_TANH, DEML_SIGMOID, DEML_SILU
 } deml_activation;
 
-/// Weights of linear layers lie in blocks of so many outputs, one block after the other, the last with what is left over:
-/// block[in][outputs of the block]. Weight (i, o) is at first·in + i·width + (o - first), where `first` is the first
-/// output of the block and `width` = deml_linear_block(out, first) their number, 64 to 127 (or all, where there are fewer).
-/// What one thread works on is contiguous then, and so is what the inner loop reads.
+/// Weights of linear layers lie in blocks of so many outputs, one block after the other, the last with what is left
+/// over: block[in][outputs of the block]. Weight (i, o) is at first·in + i·width + (o - first), where `first` is the
+/// first output of the block and `width` = deml_linear_block(out, first) their number, 64 to 127 (or all, where there
+/// are fewer). What one thread works on is contiguous then, and so is what the inner loop reads.
 enum { DEML_LINEAR_BLOCK = 64 };
 long deml_linear_block(long out, long first);
 
@@ -133,7 +132,8 @@ void deml_linear_forward(deml_pool *pool, long batch, long in, long out, const f
 /// dx[batch][in] = dy[batch][out] · weightsᵀ.
 void deml_linear_input_gradient(deml_pool *pool, long batch, long in, long out, const float *dy, const float *weights,
                                 float *dx);
-/// dweights = x[batch][in]ᵀ · dy[batch][out], in blocks as the weights; dbias[out] = sum of dy over the batch (`bias` may be NULL).
+/// dweights = x[batch][in]ᵀ · dy[batch][out], in blocks as the weights; dbias[out] = sum of dy over the batch (`bias`
+/// may be NULL).
 void deml_linear_weight_gradient(deml_pool *pool, long batch, long in, long out, const float *x, const float *dy,
                                  const deml_sink *weights, const deml_sink *bias);
 
@@ -149,7 +149,8 @@ typedef struct {
 
 /// (size + 2·padding - kernel) / stride + 1.
 long deml_window_output(long size, long kernel, long stride, long padding);
-/// y[b][oh][ow][out] = f(bias + sum over (kh,kw,in) of x padded · weights[kh][kw][in][out]); f: DEML_IDENTITY or DEML_RELU.
+/// y[b][oh][ow][out] = f(bias + sum over (kh,kw,in) of x padded · weights[kh][kw][in][out]); f: DEML_IDENTITY or
+/// DEML_RELU; bias may be NULL.
 void deml_conv2d_forward(deml_pool *pool, const deml_conv2d *shape, const float *x, const float *weights,
                          const float *bias, deml_activation activation, float *y);
 /// dx[b][h][w][in] from dy[b][oh][ow][out].
@@ -182,8 +183,8 @@ void deml_avg_pool2d_backward(deml_pool *pool, const deml_pool2d *shape, const f
 /// y[i] = f(x[i]); `slope`: leaky_relu's. gelu is the exact one (erf), torch's default; silu is x·sigmoid(x).
 void deml_activation_forward(deml_pool *pool, deml_activation activation, float slope, long count, const float *x,
                              float *y);
-/// dx[i] = dy[i]·f'(x[i]). leaky_relu, gelu and silu read the forward *input* x (y may be NULL); relu, tanh and sigmoid read
-/// the *output* y (x may be NULL).
+/// dx[i] = dy[i]·f'(x[i]). leaky_relu, gelu and silu read the forward *input* x (y may be NULL); relu, tanh and sigmoid
+/// read the *output* y (x may be NULL).
 void deml_activation_backward(deml_pool *pool, deml_activation activation, float slope, long count, const float *x,
                               const float *y, const float *dy, float *dx);
 /// y[i] += x[i] (residual connections).
@@ -194,14 +195,13 @@ void deml_scale(deml_pool *pool, long count, float factor, float *x);
 void deml_multiply(deml_pool *pool, long count, const float *a, const float *b, float *product);
 /// Sum of x[i]² in double precision (a gradient's norm): the same bytes for any number of threads, see README.md.
 double deml_sum_of_squares(deml_pool *pool, long count, const float *x);
-/// sum[i] = fma(weight, x[i], sum[i]) in double precision (averaging of models, clients in order).
-void deml_weighted_add(deml_pool *pool, long count, double weight, const float *x, double *sum);
 /// difference[i] = a[i] - b[i].
 void deml_subtract(deml_pool *pool, long count, const float *a, const float *b, float *difference);
 /// Whether every element is finite.
 bool deml_all_finite(deml_pool *pool, long count, const float *x);
 
-/// exp, log, tanh, erf of each element, at most 2 ulp from the exact value.
+/// exp, log, tanh, erf of each element, at most 2 ulp from the exact value: what activations and losses compute with,
+/// for tests.
 typedef enum { DEML_FUNCTION_EXP = 0, DEML_FUNCTION_LOG, DEML_FUNCTION_TANH, DEML_FUNCTION_ERF } deml_function;
 void deml_function_values(deml_pool *pool, deml_function function, long count, const float *x, float *y);
 
@@ -214,7 +214,7 @@ typedef struct {
     uint32_t purpose, epoch, step, layer;
 } deml_random;
 
-/// The four words of block `block`.
+/// The four words of block `block`: one of what dropout draws many of, for tests.
 void deml_philox(const deml_random *random, uint32_t block, uint32_t words[4]);
 /// Dropout: y[i] = x[i]/(1-p) with probability 1-p, else 0. Element i is dropped if its word < p·2³²; it has word
 /// (i/16)%4 of block (i/64)·16 + i%16. Backward is the same function: dx = dropout(dy).
@@ -245,8 +245,6 @@ deml_scratch deml_group_norm_scratch(long threads, deml_isa isa, long batch, lon
 
 /// y[r][c] = exp(x[r][c] - max) / sum.
 void deml_softmax_forward(deml_pool *pool, long rows, long classes, const float *x, float *y);
-/// dx = y·(dy - sum of dy·y).
-void deml_softmax_backward(deml_pool *pool, long rows, long classes, const float *y, const float *dy, float *dx);
 /// Cross entropy of logits x[rows][classes] against labels[rows], torch's label smoothing. losses[rows] (not yet
 /// averaged), correct[rows] = 1 if the first largest logit is the label's. dx (may be NULL; may be x): gradient of the
 /// mean over rows.

@@ -88,11 +88,6 @@ DEML_BODY(subtract) {
     EACH(i, n) store_some(a->to + i, load_some(a->x + i, n) - load_some(a->y + i, n), n);
 }
 
-DEML_BODY(weighted_add) {
-    const deml_weighted_add_arguments *a = arguments;
-    for (long i = begin; i < end; i++) a->sum[i] = __builtin_fma(a->weight, (double)a->x[i], a->sum[i]);
-}
-
 DEML_BODY(function) {
     const deml_function_arguments *a = arguments;
     EACH(i, n) {
@@ -158,7 +153,8 @@ INLINE void philox(const deml_random *r, uint32_t block, vu words[4]) {
     for (int i = 0; i < LANES; i++) c0[i] = block + (uint32_t)i;
     uint32_t k0 = (uint32_t)r->seed, k1 = (uint32_t)(r->seed >> 32);
     for (int round = 0; round < 10; round++) {
-        const vul p0 = __builtin_convertvector(c0, vul) * 0xD2511F53u, p1 = __builtin_convertvector(c2, vul) * 0xCD9E8D57u;
+        const vul p0 = __builtin_convertvector(c0, vul) * 0xD2511F53u;
+        const vul p1 = __builtin_convertvector(c2, vul) * 0xCD9E8D57u;
         c0 = __builtin_convertvector(p1 >> 32, vu) ^ c1 ^ k0;
         c2 = __builtin_convertvector(p0 >> 32, vu) ^ c3 ^ k1;
         c1 = __builtin_convertvector(p1, vu);

@@ -294,23 +294,6 @@ DEML_BODY(softmax_forward) {
     }
 }
 
-DEML_BODY(softmax_backward) {
-    const deml_loss_arguments *a = arguments;
-    for (long r = begin; r < end; r++) {
-        const float *y = a->y + r * a->classes, *dy = a->x + r * a->classes;
-        partial_sums sums = {0};
-        for (long c = 0; c < a->classes; c += LANES) {
-            const long n = a->classes - c;
-            sums.part[PART(c)] = fma_(load_some(y + c, n), load_some(dy + c, n), sums.part[PART(c)]);
-        }
-        const float dot = total(sums);
-        for (long c = 0; c < a->classes; c += LANES) {
-            const long n = a->classes - c;
-            store_some(a->to + r * a->classes + c, load_some(y + c, n) * (load_some(dy + c, n) - dot), n);
-        }
-    }
-}
-
 /// loss = log Σe^(x-max) - (1-s)·(x[label]-max) - s/classes·Σ(x-max); gradient (softmax - smoothed label)/rows.
 DEML_BODY(cross_entropy) {
     const deml_loss_arguments *a = arguments;

@@ -58,7 +58,8 @@ INLINE vf fma_(vf a, vf b, vf c) {
 
 INLINE vf square_root(vf a) { return __builtin_elementwise_sqrt(a); }
 
-/// Sums are kept in 16 partial sums on every instruction set (element i goes to partial i % 16), then halved: 8, 4, 2, 1.
+/// Sums are kept in 16 partial sums on every instruction set (element i goes to partial i % 16), then halved: 8, 4, 2,
+/// 1.
 enum { PARTS = 16 / LANES };
 #define PART(i) ((i) / LANES % PARTS)
 typedef struct { vf part[PARTS]; } partial_sums;

@@ -118,8 +118,7 @@ static void rows(deml_pool *pool, long count, long size) {
         add(y, count * size), add(dx, count * size), add(dgamma, size), add(dbeta, size);
     }
     deml_softmax_forward(pool, count, size, x, y);
-    deml_softmax_backward(pool, count, size, y, dy, dx);
-    add(y, count * size), add(dx, count * size);
+    add(y, count * size);
     int32_t *labels = malloc((size_t)count * sizeof *labels);
     uint8_t *correct = malloc((size_t)count);
     for (long r = 0; r < count; r++) labels[r] = (int32_t)(r % size);

@@ -677,7 +677,7 @@ static void arithmetic(void) {
     float *v = floats(count, 1), *dropped = empty(count), *value = copy_of(y, count);
     for (long i = 0; i < count; i++) v[i] *= v[i];
     float *state1 = copy_of(m, count), *state2 = copy_of(v, count), *sum = empty(count), *scaled = empty(count);
-    float *product = empty(count);
+    float *product = empty(count), *difference = empty(count);
     update(&optimizer, count, x, value, state1, state2);
     const double threshold = (double)p * 4294967296.0;
     double squares = 0;
@@ -695,6 +695,7 @@ static void arithmetic(void) {
         const uint32_t limit = threshold >= 4294967295.0 ? UINT32_MAX : (uint32_t)threshold;
         dropped[i] = words[i / 16 % 4] < limit ? 0 : x[i] * (p < 1 ? 1 / (1 - p) : 0);
         sum[i] = x[i] + y[i], scaled[i] = y[i] * factor, product[i] = x[i] * y[i];
+        difference[i] = x[i] - y[i];
     }
     float *got = empty(count), *got1 = empty(count), *got2 = empty(count);
     EACH_POOL(pool) {
@@ -702,6 +703,8 @@ static void arithmetic(void) {
         same_floats(pool, "dropout", got, dropped, count);
         deml_multiply(pool, count, x, y, got);
         same_floats(pool, "product", got, product, count);
+        deml_subtract(pool, count, x, y, got);
+        same_floats(pool, "difference", got, difference, count);
         memcpy(got, y, (size_t)count * 4);
         deml_add(pool, count, x, got);
         same_floats(pool, "sum", got, sum, count);
