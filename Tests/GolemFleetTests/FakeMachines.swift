@@ -6,8 +6,9 @@ import Jobs
 import Synchronization
 import Tensors
 
-/// Machines that exist in this process: files are copied between folders, and "training" writes a delta whose values
-/// follow from the shard's number.
+/// Machines that exist in this process. Batches go the way that they go to a real one: through ``MachineLink``, and piece
+/// by piece through the Golem client's own ends of a file transfer; "training" writes a delta whose values follow from the
+/// shard's number.
 struct FakeMachine: TrainingMachine {
     /// What is wrong with a provider.
     enum Fault: Sendable, Equatable {
@@ -20,12 +21,22 @@ struct FakeMachine: TrainingMachine {
         case damages(Int)
         /// The program ends with a code; with a report, if there is a message.
         case exits(Int, String?)
+        /// Of each file, the first so many downloads are reported as done without a byte being sent.
+        case claims(Int)
+        /// Every result is told twice.
+        case tellsTwice
+        /// Its agreement holds so many seconds.
+        case holds(Double)
+        /// The same, and its programs take longer than that.
+        case brief(Double)
+        /// No file arrives in it.
+        case takesNothing
     }
 
     let id: String
     let provider: Provider
     let price: LinearPrice? = LinearPrice(perSecond: 0.001, perCPUSecond: 0, start: 0)
-    var expiration: Timestamp { .now() + .seconds(36_000) }
+    var expiration: Timestamp = .now() + .seconds(36_000)
     let fault: Fault
     let folder: String
     let log: FakeLog
@@ -33,64 +44,94 @@ struct FakeMachine: TrainingMachine {
     var isLost: Bool { log.lost.contains(id) }
 
     func perform(
-        _ steps: [MachineStep], limit: Duration, onOutput: @escaping @Sendable (String) -> Void
-    ) async throws -> [StepResult] {
-        var results: [StepResult] = []
-        for step in steps {
-            switch step {
-            case .upload(let path, let target):
-                try copy(path, inside(target))
-                log.add("\(id) upload \(Files.name(of: target))")
-                results.append(StepResult(succeeded: true))
-            case .run(let words):
-                log.add("\(id) run")
-                if fault == .dies {
-                    log.lose(id)
-                    throw GolemError(.machineLost, "the machine is lost: it died", place: provider.name)
+        _ batch: MachineBatch, limit: Duration, onOutput: @escaping @Sendable (String) -> Void
+    ) async throws -> MachineBatchResults {
+        try await FakeLink(machine: self).perform(batch, limit: limit, onOutput: onOutput)
+    }
+
+    /// Runs commands as an exe-unit does: one result each, up to the first that fails.
+    fileprivate func execute(
+        _ commands: [Command], limit: Duration, _ files: FakeFiles, _ onOutput: (String) -> Void
+    ) async throws -> BatchResult {
+        var told: [JSON] = []
+        for (index, command) in commands.enumerated() {
+            var result: [String: JSON] = ["index": JSON(index), "result": "Ok"]
+            do {
+                let text = try await execute(command, limit: limit, files)
+                if let text {
+                    result["stdout"] = .string(text)
+                    onOutput(text)
                 }
-                if fault == .hangs {
-                    do {
-                        try await Task.sleep(for: limit)
-                    } catch {
-                        log.lose(id)
-                        throw error
-                    }
-                    log.lose(id)
-                    throw GolemError(.timedOut, "it did not end")
-                }
-                let result = try train(words)
-                onOutput(result.stdout)
-                results.append(result)
-                if !result.succeeded { return results }
-            case .download(let source, let path, _):
-                guard Files.exists(inside(source)) else {
-                    results.append(StepResult(succeeded: false, message: "No such file or directory"))
-                    return results
-                }
-                try copy(inside(source), path)
-                if case .damages(let count) = fault, source.contains("delta"), log.damage(id, upTo: count) {
-                    var bytes = try Files.read(path, maximumBytes: 1 << 20)
-                    bytes[bytes.count / 2] ^= 0xff
-                    try Files.writeAtomically(bytes, to: path)
-                }
-                log.add("\(id) download \(Files.name(of: source))")
-                results.append(StepResult(succeeded: true))
+            } catch let failure as FakeFailure {
+                result["result"] = "Error"
+                result["message"] = .string(failure.message)
+                result["stderr"] = .string(failure.stderr)
             }
+            let isLast = index == commands.count - 1 || result["result"] == "Error"
+            result["isBatchFinished"] = .bool(isLast)
+            told.append(.object(result))
+            if fault == .tellsTwice { told.append(.object(result)) }
+            if isLast { break }
         }
-        return results
+        return BatchResult(told: try told.map { try CommandResult($0) }, commandCount: commands.count)
+    }
+
+    /// - Returns: what a program printed.
+    private func execute(_ command: Command, limit: Duration, _ files: FakeFiles) async throws -> String? {
+        switch command {
+        case .transfer(let from, let to) where from.hasPrefix("gftp:"):
+            let target = String(to.dropFirst("container:".count))
+            log.add("\(id) upload \(Files.name(of: target))")
+            if fault == .takesNothing { throw FakeFailure(message: "No space left on device") }
+            try write(try files.fetch(from), to: inside(target))
+            return nil
+        case .transfer(let from, let to):
+            let source = String(from.dropFirst("container:".count))
+            log.add("\(id) download \(Files.name(of: source))")
+            if case .claims(let count) = fault, log.damage(id + source, upTo: count) { return nil }
+            guard Files.exists(inside(source)) else { throw FakeFailure(message: "No such file or directory") }
+            var bytes = try Files.read(inside(source), maximumBytes: 1 << 24)
+            if case .damages(let count) = fault, source.contains("delta"), log.damage(id, upTo: count) {
+                bytes[bytes.count / 2] ^= 0xff
+            }
+            try await files.send(bytes, to: to)
+            return nil
+        case .run(let program, let arguments, _, _):
+            let words = [program] + arguments
+            log.add("\(id) run \(words.joined(separator: " "))")
+            if fault == .dies {
+                log.lose(id)
+                throw GolemError(.machineLost, "the machine is lost: it died", place: provider.name)
+            }
+            if case .brief = fault { try await hang(limit) }
+            if fault == .hangs { try await hang(limit) }
+            return try train(words)
+        default:
+            return nil
+        }
+    }
+
+    /// What a batch whose program never ends comes to: its limit, or the end of the agreement if that is first.
+    private func hang(_ limit: Duration) async throws {
+        let rest = expiration - .now()
+        defer { log.lose(id) }
+        try await Task.sleep(for: min(limit, rest))
+        throw limit <= rest
+            ? GolemError(.timedOut, "it did not end")
+            : GolemError(.expired, "the machine is lost: its agreement ended as agreed")
+    }
+
+    private func write(_ bytes: [UInt8], to path: String) throws {
+        try Files.createDirectory(Files.parent(of: path)!)
+        try Files.writeAtomically(bytes, to: path)
     }
 
     private func inside(_ path: String) -> String { folder + path.replacingOccurrences(of: "/golem", with: "") }
 
-    private func copy(_ source: String, _ target: String) throws {
-        try Files.createDirectory(Files.parent(of: target)!)
-        try Files.writeAtomically(try Files.read(source, maximumBytes: 1 << 24), to: target)
-    }
-
     /// The result that every machine gives for the same files.
-    private func train(_ words: [String]) throws -> StepResult {
+    private func train(_ words: [String]) throws -> String {
         guard words.count == 3, words[0] == "/usr/local/bin/deml-worker", words[1] == "run" else {
-            return StepResult(succeeded: false, message: "exited with code 64", exitCode: 64)
+            throw FakeFailure(message: "ExeScript command exited with code 64")
         }
         let job = try WorkerJob(json: words[2].utf8)
         let report = inside(job.report)
@@ -100,9 +141,8 @@ struct FakeMachine: TrainingMachine {
                 let refusal = Receipt.Refusal(stage: "read-shard", message: message)
                 try Receipt(command: "train", outcome: .refused(refusal)).write(to: report)
             }
-            return StepResult(
-                succeeded: false, stderr: "deml-worker: \(message ?? "")\n", message: "exited with code \(code)",
-                exitCode: code)
+            throw FakeFailure(
+                message: "ExeScript command exited with code \(code)", stderr: "deml-worker: \(message ?? "")\n")
         }
         let (weightsFile, weightsSHA256) = try Safetensors.load(inside(try job.input(.weights).path))
         let (shard, shardSHA256) = try Safetensors.load(inside(try job.input(.shard).path))
@@ -118,9 +158,88 @@ struct FakeMachine: TrainingMachine {
             stoppedEarly: false, machine: .init(seconds: 0.01, samplesPerSecond: 1000, threads: 1, isa: "portable"),
             digests: .init(weights: weightsSHA256, shard: shardSHA256, output: delta.sha256))
         try Receipt(command: "train", outcome: .trained(training)).write(to: report)
-        return StepResult(
-            succeeded: true,
-            stdout: "epoch 1/1 loss 0.5 accuracy 0.9 samples_per_second 1000\ndelta_sha256 \(delta.sha256!)\n")
+        return "epoch 1/1 loss 0.5 accuracy 0.9 samples_per_second 1000\ndelta_sha256 \(delta.sha256!)\n"
+    }
+}
+
+/// A command that ended with an error.
+private struct FakeFailure: Error {
+    var message: String
+    var stderr = ""
+}
+
+/// The way to a fake machine: files are served and received by the Golem client's own readers and writers.
+private struct FakeLink: MachineLink {
+    let machine: FakeMachine
+    let files = FakeFiles()
+
+    func serving<Value: Sendable>(
+        _ path: String, _ body: @Sendable @escaping (_ url: String) async throws -> Value
+    ) async throws -> Value {
+        let reader = try SourceReader(.file(path))
+        return try await body(files.open(.reader(reader)))
+    }
+
+    func receiving<Value: Sendable>(
+        into path: String, maximumBytes: Int, _ body: @Sendable @escaping (_ url: String) async throws -> Value
+    ) async throws -> (Value, ReceivedFile) {
+        let upload = try Upload(path: path, maximumBytes: maximumBytes)
+        defer { upload.discard() }
+        let value = try await body(files.open(.upload(upload)))
+        return (value, try await upload.conclude())
+    }
+
+    func run(
+        _ commands: [Command], limit: Duration, onEvent: (@Sendable (RuntimeEvent) -> Void)?
+    ) async throws -> BatchResult {
+        try await machine.execute(commands, limit: limit, files) { text in
+            let event = try? RuntimeEvent(["index": 0, "kind": ["stdout": .string(text)]])
+            if let event { onEvent?(event) }
+        }
+    }
+}
+
+/// Files that are open for a machine, by address, as an exe-unit sees them: asked for and sent piece by piece.
+private final class FakeFiles: Sendable {
+    enum End {
+        case reader(SourceReader)
+        case upload(Upload)
+    }
+
+    private let ends = Mutex([String: End]())
+
+    func open(_ end: End) -> String {
+        ends.withLock { ends in
+            let url = "gftp://0x0/\(ends.count)"
+            ends[url] = end
+            return url
+        }
+    }
+
+    func fetch(_ url: String) throws -> [UInt8] {
+        guard case .reader(let reader)? = ends.withLock({ $0[url] }) else {
+            throw FakeFailure(message: "nothing is served at \(url)")
+        }
+        let size = try reader.answer("GetMetadata", .null)["fileSize"]?.integer ?? 0
+        var bytes: [UInt8] = []
+        while bytes.count < size {
+            let chunk = try reader.answer(
+                "GetChunk", .map(["offset": .uint(UInt64(bytes.count)), "size": .uint(40 << 10)]))
+            bytes += chunk["content"]?.bytes ?? []
+        }
+        return bytes
+    }
+
+    func send(_ bytes: [UInt8], to url: String) async throws {
+        guard case .upload(let upload)? = ends.withLock({ $0[url] }) else {
+            throw FakeFailure(message: "nothing is received at \(url)")
+        }
+        for offset in stride(from: 0, to: bytes.count, by: 40 << 10) {
+            let content = FlexValue.blob(bytes[offset..<min(offset + (40 << 10), bytes.count)])
+            _ = try await upload.answer(
+                "UploadChunk", .map(["chunk": .map(["offset": .uint(UInt64(offset)), "content": content])]))
+        }
+        _ = try await upload.answer("UploadFinished", .map(["hash": .null]))
     }
 }
 
@@ -163,10 +282,14 @@ final class FakeSource: MachineSource {
             state.made += 1
             return state.made
         }
-        arrival.yield(
-            FakeMachine(
-                id: "\(name)#\(number)", provider: Provider(id: "0x" + name, name: name), fault: fault,
-                folder: "\(folder)/\(name)-\(number)", log: log))
+        var machine = FakeMachine(
+            id: "\(name)#\(number)", provider: Provider(id: "0x" + name, name: name), fault: fault,
+            folder: "\(folder)/\(name)-\(number)", log: log)
+        switch fault {
+        case .brief(let seconds), .holds(let seconds): machine.expiration = .now() + .seconds(seconds)
+        default: break
+        }
+        arrival.yield(machine)
     }
 
     func next() async throws -> any TrainingMachine {

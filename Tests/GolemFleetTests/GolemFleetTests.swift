@@ -2,6 +2,7 @@ import Federation
 import Foundation
 import Golem
 import GolemFleet
+import Jobs
 import NeuralNetwork
 import Synchronization
 import Tensors
@@ -54,6 +55,7 @@ struct FakeRun {
     /// Runs `body` with a fleet on these providers.
     func with<Value: Sendable>(
         _ providers: [(String, FakeMachine.Fault)], memory: ProviderMemory,
+        notices: Notices = Notices(),
         _ body: @Sendable @escaping (GolemFleet, FakeSource) async throws -> Value
     ) async throws -> Value {
         let source = FakeSource(providers, folder: folder)
@@ -66,8 +68,16 @@ struct FakeRun {
             FleetPlan(
                 shards: shards, clientsPerRound: min(3, providers.count), rounds: 2, configuration: configuration,
                 folder: folder + "/work"),
-            notice: { _ in }, perform: { try await body(fleet, source) })
+            notice: { notices.add($0) }, perform: { try await body(fleet, source) })
     }
+}
+
+/// What a fleet told meanwhile.
+final class Notices: Sendable {
+    private let notices = Mutex([FleetNotice]())
+
+    var all: [FleetNotice] { notices.withLock { $0 } }
+    func add(_ notice: FleetNotice) { notices.withLock { $0.append(notice) } }
 }
 
 @Suite(.timeLimit(.minutes(2))) struct GolemFleetTests {
@@ -125,6 +135,86 @@ struct FakeRun {
         }
     }
 
+    /// A provider's word that a transfer is done is not the file.
+    @Test func fileThatWasReportedButNotSentIsAskedForAgain() async throws {
+        try await run.with([("a", .claims(1))], memory: memory) { fleet, source in
+            let result = try await fleet.train(run.assignment(0)) { _ in }
+            #expect(result.update.values == [Float](repeating: 4, count: 6))
+            #expect(source.log.count("download delta") == 2 && source.log.count("upload weights") == 1)
+            #expect(source.log.count("discard") == 0)
+        }
+    }
+
+    @Test func filesThatNeverComeAreBlamed() async throws {
+        try await run.with([("a", .claims(.max)), ("b", .none)], memory: memory) { fleet, source in
+            await #expect {
+                _ = try await fleet.train(run.assignment(0, avoiding: ["0xb"])) { _ in }
+            } throws: { error in
+                guard let failure = error as? WorkerFailure else { return false }
+                return failure.kind == .badResult && failure.stage == "download"
+                    && failure.message.contains("did not finish sending") && failure.bytesUp > 0
+            }
+            #expect(source.log.count("a#1 discard blame true pay false") == 1, "\(source.log.lines)")
+        }
+        #expect(try memory.record("0xa", at: Date())?.failures ?? 0 > 0.9)
+    }
+
+    @Test func resultsToldTwiceBelongToTheirStepsAllTheSame() async throws {
+        try await run.with([("a", .tellsTwice)], memory: memory) { fleet, source in
+            for client in 0..<3 {
+                let result = try await fleet.train(run.assignment(client)) { _ in }
+                #expect(result.update.client == client)
+            }
+            #expect(source.log.count("discard") == 0 && source.log.count("upload weights") == 1)
+        }
+    }
+
+    @Test func machineThatTakesNoFileIsLeft() async throws {
+        try await run.with([("a", .takesNothing), ("b", .none)], memory: memory) { fleet, source in
+            await #expect {
+                _ = try await fleet.train(run.assignment(0, avoiding: ["0xb"])) { _ in }
+            } throws: { error in
+                (error as? WorkerFailure)?.stage == "upload"
+                    && (error as? WorkerFailure)?.message.contains("No space left on device") == true
+            }
+            #expect(source.log.count("a#1 discard blame true") == 1)
+        }
+    }
+
+    @Test func endOfTheAgreementIsNobodysFault() async throws {
+        var long = run.assignment(0)
+        long.timeLimit = 60
+        let assignment = long
+        try await run.with([("a", .brief(1))], memory: memory) { fleet, source in
+            await #expect {
+                _ = try await fleet.train(assignment) { _ in }
+            } throws: { error in
+                (error as? WorkerFailure)?.kind == .lost
+                    && (error as? WorkerFailure)?.message.contains("agreement ended before the work did") == true
+            }
+            #expect(source.log.count("discard blame false") == 1, "\(source.log.lines)")
+        }
+        #expect(try memory.record("0xa", at: Date()) == nil)
+    }
+
+    @Test func workIsCutToWhatTheAgreementHolds() async throws {
+        var long = run.assignment(0)
+        long.maxSeconds = 3600
+        let assignment = long
+        let notices = Notices()
+        try await run.with(
+            [("a", .holds(1500))], memory: memory, notices: notices
+        ) { fleet, source in
+            _ = try await fleet.train(assignment) { _ in }
+            let line = try #require(source.log.lines.first { $0.contains(" run ") })
+            let job = try WorkerJob(json: try #require(line.split(separator: " ").last).utf8)
+            let seconds = try #require(job.limits.maxSeconds)
+            #expect(seconds > 1300 && seconds < 1500)
+            #expect(source.log.count("discard") == 0)
+        }
+        #expect(notices.all.contains { $0.message.contains("because the agreement ends") })
+    }
+
     @Test func lastingDamageIsBlamed() async throws {
         try await run.with([("a", .damages(.max)), ("b", .none)], memory: memory) { fleet, source in
             var failures: [WorkerFailure] = []
@@ -175,7 +265,7 @@ struct FakeRun {
     @Test func cancelledTaskGivesTheMachineUpWithoutBlame() async throws {
         try await run.with([("a", .hangs)], memory: memory) { fleet, source in
             let task = Task { try await fleet.train(run.assignment(0)) { _ in } }
-            while source.log.count("run") == 0 { try await Task.sleep(for: .milliseconds(5)) }
+            while source.log.count(" run ") == 0 { try await Task.sleep(for: .milliseconds(5)) }
             task.cancel()
             await #expect {
                 _ = try await task.value

@@ -34,6 +34,7 @@ actor FakeNetwork {
     private var polls = 0
     private var providerOf: [String: Int] = [:]
     private var startedAt: [String: Timestamp] = [:]
+    private var endedAt: [String: Timestamp] = [:]
     private var batches: [String: Int] = [:]
     private var agreementEvents: [JSON] = []
     private var invoiceEvents: [JSON] = []
@@ -164,7 +165,11 @@ actor FakeNetwork {
     private func sendInvoice(_ agreement: String) {
         guard let start = startedAt[agreement] else { return }
         let id = next("invoice")
-        var text = bill(agreement, seconds: (Timestamp.now() - start).inSeconds).description
+        // What an honest provider bills: from the start of each activity to its end.
+        let activities = agreementOf.filter { $0.value == agreement }.keys
+        let spans = activities.map { (startedAt[$0] ?? start, endedAt[$0] ?? .now()) }
+        let seconds = (spans.isEmpty ? [(start, Timestamp.now())] : spans).reduce(0) { $0 + ($1.1 - $1.0).inSeconds }
+        var text = bill(agreement, seconds: seconds).description
         if !text.contains(".") { text += "." }
         // Padded, as the daemon does at times.
         text += String(repeating: "0", count: max(0, 18 - (text.split(separator: ".").last?.count ?? 0)))
@@ -283,6 +288,7 @@ actor FakeNetwork {
                 faults.leaving = nil
                 openAgreements.remove(agreement)
                 openActivities.remove(path[0])
+                endedAt[path[0]] = .now()
                 agreementEvents.append([
                     "eventType": "AgreementTerminatedEvent", "agreementId": .string(agreement),
                     "terminator": "Provider",
@@ -314,7 +320,7 @@ actor FakeNetwork {
         case ("GET", 2, "state"):
             return .json(["state": [openActivities.contains(path[0]) ? "Ready" : "Terminated", nil]])
         case ("DELETE", 1, _):
-            openActivities.remove(path[0])
+            if openActivities.remove(path[0]) != nil { endedAt[path[0]] = .now() }
             return .json(nil)
         default: return .json(["message": nil], status: 404)
         }

@@ -133,7 +133,7 @@ struct OddAnswerTests {
 
     private func session(
         _ polls: [ScriptedReply], state: String = #"{"state":["Ready",null]}"#, commands: Int = 2,
-        limit: Duration = .seconds(20)
+        limit: Duration = .seconds(20), agreement: Duration = .seconds(3600)
     ) async throws -> Result<BatchResult, GolemError> {
         let left = Mutex(polls[...])
         var outcome: Result<BatchResult, GolemError>?
@@ -142,7 +142,9 @@ struct OddAnswerTests {
             if request.method == "POST" { return .answer(200, #""batch""#) }
             return left.withLock { $0.count > 1 ? $0.removeFirst() : ($0.first ?? .answer(500, "")) }
         } _: { client, _ in
-            let session = ActivitySession(client: client, activityID: "a", label: "p", daemonPatience: .seconds(5))
+            let session = ActivitySession(
+                client: client, activityID: "a", label: "p", daemonPatience: .seconds(5),
+                expiration: .now() + agreement)
             do {
                 outcome = .success(try await session.run(Array(repeating: .deploy, count: commands), limit: limit))
                 #expect(session.lost.value == nil)
@@ -191,6 +193,28 @@ struct OddAnswerTests {
             throw Unexpected()
         }
         #expect(gone.code == .machineLost)
+    }
+
+    @Test("results belong to their commands, in whatever order and however often a provider tells them")
+    func toldTwice() async throws {
+        let twice = ScriptedReply.answer(200, "[\(Self.first),\(Self.first)]")
+        let all = ScriptedReply.answer(200, "[\(Self.last),\(Self.first),\(Self.last)]")
+        let result = try await session([twice, all]).get()
+        #expect(result.succeeded && result.results.map(\.index) == [0, 1])
+        #expect(result.results.map(\.stdout) == ["one\n", "two"])
+    }
+
+    @Test("the end of the agreement ends a batch, and is nobody's fault")
+    func agreementIsOver() async throws {
+        guard
+            case .failure(let error) = try await session([.answer(200, "[]")], agreement: .milliseconds(300))
+        else { throw Unexpected() }
+        #expect(error.code == .expired && !error.isProvidersFault)
+        // A provider that ends it some seconds early, as its clock differs, did nothing wrong either.
+        guard case .failure(let early) = try await session([Self.dead], agreement: .seconds(4)) else {
+            throw Unexpected()
+        }
+        #expect(early.code == .expired && !early.isProvidersFault)
     }
 
     @Test("a command that hangs is given up at the limit")

@@ -39,16 +39,32 @@ struct RentalTests {
 
     @Test("a provider that is gone leaves an agreement behind, which is noted")
     func gone() {
-        let (_, actions) = run(toReady + [.lost("dead"), .activityNotDestroyed, .agreementNotTerminated])
+        let (_, actions) = run(toReady + [.lost("dead", blame: true), .activityNotDestroyed, .agreementNotTerminated])
         #expect(
             actions.last
                 == .finish(
                     .init(reason: "dead", blame: true, wasTurnedDown: false, wasReady: true, agreementLeft: "g")))
     }
 
+    @Test("what we did ourselves, and an agreement that came to its end, are not the provider's fault")
+    func noBlame() {
+        for event in [
+            RentalStateMachine.Event.lost("a batch was cancelled in it", blame: false),
+            .agreementEnded("Expired", blame: false),
+        ] {
+            let (_, actions) = run(
+                toReady + [event, .activityDestroyed, .agreementTerminated])
+            guard case .finish(let outcome)? = actions.last else {
+                Issue.record("\(event): it did not finish")
+                continue
+            }
+            #expect(!outcome.blame && outcome.wasReady)
+        }
+    }
+
     @Test("an agreement that the provider ended is not ended again")
     func endedByProvider() {
-        let (_, actions) = run(toReady + [.agreementEnded("DebitNotesDeadline"), .activityDestroyed])
+        let (_, actions) = run(toReady + [.agreementEnded("DebitNotesDeadline", blame: true), .activityDestroyed])
         #expect(actions.contains { if case .announceLost = $0 { true } else { false } })
         #expect(!actions.contains { if case .terminateAgreement = $0 { true } else { false } })
         #expect(actions.contains { if case .finish = $0 { true } else { false } })
@@ -97,7 +113,8 @@ struct RentalTests {
             if step % 7 == 3 {
                 inbox.append(
                     [
-                        .lost("x"), .agreementEnded("y"), .close(code: "c", reason: "z", blame: true),
+                        .lost("x", blame: true), .agreementEnded("y", blame: true),
+                        .close(code: "c", reason: "z", blame: true),
                         .stepExpired(.draft), .stepExpired(.approval), .proposalRejected("busy", isFinal: false),
                         .answered(.pending), .prepared, .agreementTerminated, .activityDestroyed, .draft("other"),
                     ].randomElement(using: &random)!)

@@ -32,6 +32,10 @@ public struct GolemError: Error, Sendable, CustomStringConvertible {
         public static let commandFailed = Code(rawValue: "command-failed")
         /// The rented machine is lost: dead, unresponsive, or its agreement ended.
         public static let machineLost = Code(rawValue: "machine-lost")
+        /// The rented machine was given up by us: closed, or a batch in it was called off.
+        public static let closed = Code(rawValue: "closed")
+        /// The agreement under which a machine was rented has come to its agreed end.
+        public static let expired = Code(rawValue: "expired")
         /// No machine could be rented within the time allowed.
         public static let noMachine = Code(rawValue: "no-machine")
         /// The budget or the funds do not allow it.
@@ -102,6 +106,10 @@ public struct GolemError: Error, Sendable, CustomStringConvertible {
 }
 
 extension GolemError {
+    /// Of the reason for which a machine is lost: whether that is the provider's doing. It is not when we closed it, when
+    /// its agreement came to its end, and when it is our own daemon that does not answer.
+    public var isProvidersFault: Bool { code == .machineLost || code == .timedOut }
+
     /// True for failures of the other node or of the way to it, which a later attempt may not meet.
     public var mayPass: Bool {
         [.unreachable, .timedOut, .peer].contains(code)

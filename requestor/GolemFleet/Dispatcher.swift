@@ -1,11 +1,12 @@
 import Federation
+import Golem
 import Synchronization
 
 /// The machines of a run and who waits for one: a ``MachineQueue`` with tasks waiting on it.
 ///
 /// Every call is a short critical section; continuations are resumed outside.
 final class Dispatcher: Sendable {
-    /// A machine for one assignment. What is in it is the fleet's until ``release(_:speed:)`` or ``remove(_:)``.
+    /// A machine for one assignment. What is in it is the fleet's until ``release(_:)`` or ``remove(_:)``.
     struct Lease: Sendable {
         var machine: any TrainingMachine
         /// Shards that are in the machine.
@@ -14,8 +15,10 @@ final class Dispatcher: Sendable {
         var weights: String?
         /// Good answers it gave.
         var answers = 0
-        /// Samples a second in this run.
+        /// Multiply-adds a second in this run.
         var speed: Double?
+        /// Seconds that its agreement had when the machine came.
+        var agreementSeconds: Double
     }
 
     private struct Waiting {
@@ -67,7 +70,8 @@ final class Dispatcher: Sendable {
 
     func add(_ machine: any TrainingMachine) {
         perform { state in
-            state.leases[machine.id] = Lease(machine: machine)
+            state.leases[machine.id] = Lease(
+                machine: machine, agreementSeconds: (machine.expiration - .now()).inSeconds)
             return (state.queue.arrived(.init(id: machine.id, provider: machine.provider.id)), [])
         }
     }
@@ -105,7 +109,7 @@ final class Dispatcher: Sendable {
         }
     }
 
-    /// Samples a second that machines have shown in this run.
+    /// Multiply-adds a second that machines have shown in this run.
     var speeds: [Double] { state.withLock { $0.leases.values.compactMap(\.speed) } }
 
     private typealias Refused = (CheckedContinuation<Lease, any Error>, any Error)

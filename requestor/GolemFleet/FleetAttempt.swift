@@ -22,7 +22,7 @@ struct FleetAttempt: Sendable {
         var isMachineLost = false
         /// The failure is the provider's doing.
         var isProvidersFault = false
-        /// Samples a second, transfers included.
+        /// Multiply-adds a second, transfers included.
         var speed: Double?
     }
 
@@ -48,12 +48,16 @@ struct FleetAttempt: Sendable {
         } catch let failure as WorkerFailure {
             outcome = Outcome(lease: state.lease, answer: .failure(failure))
         } catch let error as GolemError {
-            let late = error.code == .timedOut
+            // A file of ours that cannot be read or written is no machine's doing, and no other machine would help.
+            if error.code == .io { throw GolemFleet.readable(error) }
+            let isLate = machine.isLost && error.code == .timedOut
             let failure = WorkerFailure(
-                late ? .late : .lost, provider: provider, stage: state.stage,
-                message: late ? "no answer after \(Int(limit.rounded())) s" : error.message)
+                isLate ? .late : .lost, provider: provider, stage: state.stage,
+                message: isLate ? "no answer after \(Int(limit.rounded())) s" : explained(error))
+            // While the machine is not lost it is our daemon that failed.
             outcome = Outcome(
-                lease: state.lease, answer: .failure(failure), isMachineLost: true, isProvidersFault: true)
+                lease: state.lease, answer: .failure(failure), isMachineLost: machine.isLost,
+                isProvidersFault: machine.isLost && error.isProvidersFault)
         }
         let seconds = (ContinuousClock.now - start).inSeconds
         switch outcome.answer {
@@ -69,6 +73,12 @@ struct FleetAttempt: Sendable {
             outcome.answer = .failure(failure)
         }
         return outcome
+    }
+
+    private func explained(_ error: GolemError) -> String {
+        guard error.code == .expired else { return error.message }
+        return "its agreement ended before the work did; give max_seconds, so that work is cut to what an agreement "
+            + "holds, or smaller shards"
     }
 
     /// What is true of an attempt at the moment it fails.
@@ -92,25 +102,25 @@ struct FleetAttempt: Sendable {
         guard let shard = assignment.shard.file, let weights = assignment.weights.file else {
             throw DeMLError(.internal, "the Golem fleet was given an assignment without files")
         }
-        let total = Duration.seconds(limit)
         if !state.lease.shards.contains(assignment.client) {
             progress(.stage("upload"))
-            let step = MachineStep.upload(shard.path, to: GuestFiles.shard(assignment.client))
-            let results = try await Self.uploads.pass { try await machine.perform([step], limit: total) { _ in } }
-            try expectTransfer(results.first, "upload")
+            var batch = MachineBatch()
+            let upload = batch.add(.upload(shard.path, to: GuestFiles.shard(assignment.client)))
+            let sent = batch
+            let results = try await Self.uploads.pass {
+                try await machine.perform(sent, limit: .seconds(limit)) { _ in }
+            }
+            if let failure = failedUpload(results[upload], state) { return failure }
             state.lease.shards.insert(assignment.client)
             state.bytesUp += shard.byteCount
         }
-        let delta = folder + "/delta.safetensors.gz"
-        let report = folder + "/report.json"
-        let sendsWeights = state.lease.weights != weights.sha256
-        var steps: [MachineStep] = []
-        if sendsWeights { steps.append(.upload(weights.path, to: GuestFiles.weights)) }
-        let runIndex = steps.count
-        let downloads = downloads(delta: delta, report: report)
+        var batch = MachineBatch()
+        let upload =
+            state.lease.weights == weights.sha256
+            ? nil : batch.add(.upload(weights.path, to: GuestFiles.weights))
         // As an argument, the job costs no transfer and cannot be damaged on the way; it has about a kilobyte.
-        steps.append(.run([GuestFiles.worker, "run", job.json]))
-        steps += downloads
+        let program = batch.add(.run([GuestFiles.worker, "run", job.json]))
+        let files = addDownloads(to: &batch)
         state.stage = "train"
         state.lease.weights = nil
         progress(.stage("train"))
@@ -118,53 +128,58 @@ struct FleetAttempt: Sendable {
         let output = Shared(ProgressReader(job))
         let left = Duration.seconds(max(1, limit - (ContinuousClock.now - start).inSeconds))
         let begin = ContinuousClock.now
-        let results = try await machine.perform(steps, limit: left) { text in
+        let results = try await machine.perform(batch, limit: left) { text in
             for epoch in output.with({ $0.take(text.utf8) }) { progress(.epoch(epoch)) }
         }
-        if sendsWeights {
-            try expectTransfer(results.first, "upload")
+        if let upload {
+            if let failure = failedUpload(results[upload], state) { return failure }
             state.bytesUp += weights.byteCount
         }
         state.lease.weights = weights.sha256
-        guard results.indices.contains(runIndex), results[runIndex].succeeded else {
-            state.stage = "train"
-            return await workerFailed(results.indices.contains(runIndex) ? results[runIndex] : nil, report, state.lease)
-        }
+        guard results[program].isDone else { return await workerFailed(results[program], state.lease) }
         let seconds = (ContinuousClock.now - begin).inSeconds
         state.stage = "download"
         return try await checked(
-            Array(results[(runIndex + 1)...]), downloads, state: &state,
-            speed: Double(assignment.shard.count * assignment.options.epochs) / max(seconds, 1e-3))
+            files.map { results[$0] }, state: &state,
+            speed: TrainingWork(assignment).multiplyAdds / max(seconds, 1e-3))
     }
 
-    private func downloads(delta: String, report: String) -> [MachineStep] {
+    private var deltaPath: String { folder + "/delta.safetensors.gz" }
+    private var reportPath: String { folder + "/report.json" }
+
+    private func addDownloads(to batch: inout MachineBatch) -> [MachineBatch.Key] {
         let parameters = assignment.weights.weights.model.parameterCount
         return [
-            .download(GuestFiles.delta, into: delta, maximumBytes: 8 * parameters + (4 << 20)),
-            .download(GuestFiles.report(assignment), into: report, maximumBytes: 16 << 20),
+            batch.add(.download(GuestFiles.delta, into: deltaPath, maximumBytes: 8 * parameters + (4 << 20))),
+            batch.add(.download(GuestFiles.report(assignment), into: reportPath, maximumBytes: 16 << 20)),
         ]
     }
 
-    private func expectTransfer(_ result: StepResult?, _ stage: String) throws(WorkerFailure) {
-        guard result?.succeeded != true else { return }
-        throw WorkerFailure(
-            .lost, provider: provider, stage: stage, message: "a transfer failed: \(result?.message ?? "no answer")")
+    /// The outcome when a file did not get to the machine; `nil` when it did.
+    private func failedUpload(_ result: StepResult, _ state: Progress) -> Outcome? {
+        guard !result.isDone else { return nil }
+        let failure = WorkerFailure(
+            .lost, provider: provider, stage: "upload", message: "a transfer failed: \(result.reason)")
+        return Outcome(lease: state.lease, answer: .failure(failure), isProvidersFault: true)
     }
 
-    /// Takes what arrived when it is what the worker made; asks for it once more when it was damaged on the way.
+    /// Takes what arrived when it is what the worker made; asks for it once more when it was damaged on the way or did
+    /// not come.
     private func checked(
-        _ results: [StepResult], _ downloads: [MachineStep], state: inout Progress, speed: Double
+        _ results: [StepResult], state: inout Progress, speed: Double
     ) async throws -> Outcome {
         var results = results
-        for isLast in [false, true] {
+        var isLast = false
+        while true {
             do {
-                guard results.count == downloads.count, results.allSatisfy(\.succeeded) else {
-                    let failed = results.first { !$0.succeeded }
-                    throw DeMLError(.io, "a file did not come: \(failed?.message ?? "no answer")")
+                if let missing = results.first(where: { !$0.isDone }) {
+                    throw DeMLError(.io, "a file did not come: \(missing.reason)")
                 }
                 let result = try verified(state)
                 state.lease.answers += 1
-                state.lease.speed = speed
+                // Of work that was cut short nobody knows how much it was.
+                let speed = result.training.stoppedEarly ? nil : speed
+                state.lease.speed = speed ?? state.lease.speed
                 return Outcome(lease: state.lease, answer: .success(result), speed: speed)
             } catch let error as DeMLError {
                 if isLast {
@@ -173,39 +188,41 @@ struct FleetAttempt: Sendable {
                         message: "what arrived is not what the worker made, twice: \(error.summary)")
                     return Outcome(lease: state.lease, answer: .failure(failure), isProvidersFault: true)
                 }
+                isLast = true
                 progress(.stage("download again"))
-                results = try await machine.perform(downloads, limit: .seconds(max(15, limit / 2))) { _ in }
+                var batch = MachineBatch()
+                let files = addDownloads(to: &batch)
+                let again = try await machine.perform(batch, limit: .seconds(max(15, limit / 2))) { _ in }
+                results = files.map { again[$0] }
             }
         }
-        throw DeMLError(.internal, "unreachable")
     }
 
     private func verified(_ state: Progress) throws(DeMLError) -> WorkerResult {
-        let delta = folder + "/delta.safetensors.gz"
         let answer = try DeliveredFiles.verify(
-            delta: delta, receipt: try Receipt(contentsOf: folder + "/report.json"), job: job, assignment: assignment)
-        let size = (Files.size(of: delta) ?? 0) + (Files.size(of: folder + "/report.json") ?? 0)
+            delta: deltaPath, receipt: try Receipt(contentsOf: reportPath), job: job, assignment: assignment)
+        let size = (Files.size(of: deltaPath) ?? 0) + (Files.size(of: reportPath) ?? 0)
         return WorkerResult(
             update: answer.update, report: answer.receipt, training: answer.training, provider: provider,
-            bytesUp: state.bytesUp,
-            bytesDown: state.bytesDown + size, seconds: 0, deltaPath: delta)
+            bytesUp: state.bytesUp, bytesDown: state.bytesDown + size, seconds: 0, deltaPath: deltaPath)
     }
 
     /// The worker ended with an error: fetches its report, and says what happened in a sentence.
-    private func workerFailed(_ result: StepResult?, _ path: String, _ lease: Dispatcher.Lease) async -> Outcome {
-        let step = MachineStep.download(GuestFiles.report(assignment), into: path, maximumBytes: 16 << 20)
+    private func workerFailed(_ result: StepResult, _ lease: Dispatcher.Lease) async -> Outcome {
+        var batch = MachineBatch()
+        _ = batch.add(.download(GuestFiles.report(assignment), into: reportPath, maximumBytes: 16 << 20))
         // Where the worker could not begin there is none: that is told by its absence.
-        _ = try? await machine.perform([step], limit: .seconds(30)) { _ in }
-        let report = try? Receipt(contentsOf: path)
-        let code = Int32(clamping: result?.exitCode ?? 0)
+        _ = try? await machine.perform(batch, limit: .seconds(30)) { _ in }
+        let report = try? Receipt(contentsOf: reportPath)
+        let code = Int32(clamping: result.exitCode ?? 0)
         let isDataError = report?.refusal != nil
         let failure = WorkerFailure(
             .worker, provider: provider, stage: report?.refusal?.stage ?? "train",
-            message: result?.exitCode == nil
-                ? "the machine could not run it: \(result?.message ?? "no answer")"
+            message: result.exitCode == nil
+                ? "the machine could not run it: \(result.reason)"
                 : Receipt.explanation(exitCode: code, receipt: report),
-            exitCode: result?.exitCode.map { Int32(clamping: $0) }, report: report,
-            standardErrorTail: result.map { $0.stderr.suffix(4096).harmlessLines(maximum: 4096) })
+            exitCode: result.exitCode.map { Int32(clamping: $0) }, report: report,
+            standardErrorTail: result.stderr.suffix(4096).harmlessLines(maximum: 4096))
         // What the worker itself refuses (the data, the options) every machine would refuse; that is nobody's fault.
         return Outcome(lease: lease, answer: .failure(failure), isProvidersFault: !isDataError)
     }

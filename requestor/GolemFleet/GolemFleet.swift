@@ -37,6 +37,7 @@ public final class GolemFleet: Fleet {
     private struct State {
         var dispatcher: Dispatcher?
         var source: (any MachineSource)?
+        var notice: (@Sendable (FleetNotice) -> Void)?
         var folder = ""
         var attempts = 0
         var expenses: Expenses?
@@ -73,6 +74,7 @@ public final class GolemFleet: Fleet {
         try Files.createDirectory(folder)
         state.withLock { state in
             state.dispatcher = dispatcher
+            state.notice = notice
             state.folder = folder
         }
         for line in settings.costNotice(machines: wanted) { notice(FleetNotice(.info, line)) }
@@ -144,23 +146,21 @@ public final class GolemFleet: Fleet {
     }
 
     public func train(
-        _ assignment: TrainAssignment, progress: @escaping @Sendable (WorkerProgress) -> Void
+        _ wanted: TrainAssignment, progress: @escaping @Sendable (WorkerProgress) -> Void
     ) async throws -> WorkerResult {
         let (dispatcher, source) = state.withLock { ($0.dispatcher, $0.source) }
         guard let dispatcher, let source else {
             throw DeMLError(.internal, "the Golem fleet was asked to train outside withWorkers")
         }
-        let lease = try await usableLease(assignment, dispatcher, source)
+        let (lease, assignment) = try await usableLease(wanted, dispatcher, source)
         let provider = lease.machine.provider
         progress(.started(provider))
         let folder = try attemptFolder(assignment)
-        let known = lease.speed ?? (try? memory.record(provider.id, at: Date()))?.speed
         let attempt = FleetAttempt(
             assignment: assignment, lease: lease, folder: folder,
             limit: TaskDeadline().seconds(
-                work: assignment.shard.count * assignment.options.epochs,
-                bytes: (assignment.shard.file?.byteCount ?? 0) + 2 * (assignment.weights.file?.byteCount ?? 0),
-                own: known, others: dispatcher.speeds, limit: assignment.timeLimit),
+                work: TrainingWork(assignment), bytes: Self.bytes(of: assignment), speeds: speeds(lease, dispatcher),
+                limit: assignment.timeLimit),
             progress: progress)
         let outcome: FleetAttempt.Outcome
         do {
@@ -178,10 +178,20 @@ public final class GolemFleet: Fleet {
         return try await settle(outcome, dispatcher, source, folder)
     }
 
-    /// A machine that is alive and will stay for this task.
+    private static func bytes(of assignment: TrainAssignment) -> Int {
+        (assignment.shard.file?.byteCount ?? 0) + 2 * (assignment.weights.file?.byteCount ?? 0)
+    }
+
+    private func speeds(_ lease: Dispatcher.Lease, _ dispatcher: Dispatcher) -> TaskDeadline.Speeds {
+        TaskDeadline.Speeds(
+            own: lease.speed, others: dispatcher.speeds,
+            remembered: (try? memory.record(lease.machine.provider.id, at: Date()))?.speed)
+    }
+
+    /// A machine that is alive and will stay for this task, and the task as it fits the machine's agreement.
     private func usableLease(
         _ assignment: TrainAssignment, _ dispatcher: Dispatcher, _ source: any MachineSource
-    ) async throws -> Dispatcher.Lease {
+    ) async throws -> (Dispatcher.Lease, TrainAssignment) {
         while true {
             let lease: Dispatcher.Lease
             do {
@@ -197,14 +207,34 @@ public final class GolemFleet: Fleet {
                 await source.discard(lease.machine, because: "it is lost", blame: false, pay: lease.answers > 0)
                 continue
             }
-            // An agreement that ends soon would end in the middle of the work.
-            if lease.machine.expiration - .now() < .seconds(max(120, assignment.maxSeconds ?? 0)) {
+            let time = AgreementTime(
+                whole: lease.agreementSeconds, left: (lease.machine.expiration - .now()).inSeconds)
+            let verdict = time.verdict(
+                expected: TaskDeadline().expected(work: TrainingWork(assignment), speeds: speeds(lease, dispatcher)),
+                maxSeconds: assignment.maxSeconds,
+                transfer: TaskDeadline().transfer(of: Self.bytes(of: assignment)))
+            switch verdict {
+            case .fits:
+                return (lease, assignment)
+            case .exchange:
                 dispatcher.remove(lease)
                 await source.discard(lease.machine, because: "its agreement ends soon", blame: false, pay: true)
-                continue
+            case .cut(let seconds):
+                var cut = assignment
+                cut.maxSeconds = seconds.rounded(.down)
+                tellCut(cut, lease.machine)
+                return (lease, cut)
             }
-            return lease
         }
+    }
+
+    private func tellCut(_ assignment: TrainAssignment, _ machine: any TrainingMachine) {
+        state.withLock { $0.notice }?(
+            FleetNotice(
+                .info,
+                "round \(assignment.round), shard \(assignment.client): the work stops after "
+                    + "\(Int(assignment.maxSeconds ?? 0)) s, because the agreement ends at \(machine.expiration)",
+                provider: machine.provider))
     }
 
     private func attemptFolder(_ assignment: TrainAssignment) throws -> String {

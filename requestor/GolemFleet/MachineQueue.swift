@@ -12,7 +12,7 @@ package struct MachineQueue: Sendable {
         package var provider: String
         /// Numbers of the shards it holds.
         package var shards: Set<Int>
-        /// Samples a second, once measured.
+        /// Multiply-adds a second, once measured.
         package var speed: Double?
 
         package init(id: MachineID, provider: String, shards: Set<Int> = [], speed: Double? = nil) {

@@ -21,11 +21,12 @@ public struct MarketSurvey: Sendable, Equatable {
         public var start: Double?
         /// The first filter that stopped it; absent when it is of use.
         public var objection: String?
-        /// Samples a second in earlier runs.
+        /// Multiply-adds a second in earlier runs.
         public var speed: Double?
 
         enum CodingKeys: String, CodingKey {
-            case provider, id, threads, start, objection, speed
+            case provider, id, threads, start, objection
+            case speed = "multiply_adds_per_second"
             case memoryGiB = "memory_gib"
             case perHour = "glm_per_hour"
             case perCPUHour = "glm_per_cpu_hour"

@@ -10,7 +10,8 @@ public final class ProviderMemory: Sendable {
     public struct Record: Sendable, Equatable {
         public var id: String
         public var name: String
-        /// Samples a second, averaged over the newest tasks; `nil` before the first.
+        /// Multiply-adds a second (``TrainingWork``), transfers included, averaged over the newest tasks; `nil` before the
+        /// first.
         public var speed: Double?
         /// Tasks that went well and that went wrong, newest counting most.
         public var successes: Double
@@ -52,10 +53,14 @@ public final class ProviderMemory: Sendable {
                     successes DOUBLE NOT NULL DEFAULT 0, failures DOUBLE NOT NULL DEFAULT 0,
                     reason TEXT, seen DOUBLE NOT NULL)
                 """)
+            // Speeds were samples a second, which say nothing of another model, and nobody knows of which they were.
+            guard try connection.run("PRAGMA user_version").first?["user_version"]?.number == 0 else { return }
+            try connection.run("UPDATE provider SET speed = NULL")
+            try connection.run("PRAGMA user_version = 1")
         }
     }
 
-    /// A task went well, at so many samples a second.
+    /// A task went well, at so many multiply-adds a second.
     public func succeeded(_ id: String, name: String, speed: Double?, at now: Date) throws {
         try change(id, name: name, at: now) { record in
             record.successes += 1

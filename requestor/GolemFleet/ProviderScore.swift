@@ -1,7 +1,7 @@
 /// In which order offers are tried: by what an hour's work costs, unknown providers first by price alone.
 package struct ProviderScore: Sendable {
     package var memory: [String: ProviderMemory.Record]
-    /// Samples a second of a provider nobody has measured: what the known ones reach in the middle.
+    /// Multiply-adds a second of a provider nobody has measured: what the known ones reach in the middle.
     package var typicalSpeed: Double?
 
     package init(_ records: [ProviderMemory.Record]) {

@@ -14,48 +14,16 @@ package protocol TrainingMachine: Sendable {
     /// Whether it is known to be gone.
     var isLost: Bool { get }
 
-    /// Performs the steps in order and stops at the first that fails; a step that was not reached has no result.
+    /// Performs the steps in order and stops at the first that fails. Every step has a result: a file that was announced
+    /// and did not come is the failure of its own step.
     ///
     /// - Parameters:
     ///   - limit: when it passes, the machine is lost.
     ///   - onOutput: what the program prints, as it comes; for display only.
     /// - Throws: `GolemError` (`machineLost`, `timedOut`) when the machine is of no more use, `CancellationError`.
     func perform(
-        _ steps: [MachineStep], limit: Duration, onOutput: @escaping @Sendable (String) -> Void
-    ) async throws -> [StepResult]
-}
-
-package enum MachineStep: Sendable, Equatable {
-    /// A file from here, to an absolute path on a volume.
-    case upload(String, to: String)
-    /// A program by its absolute path, with arguments.
-    case run([String])
-    /// A file from a volume to a path here, at most so many bytes long.
-    case download(String, into: String, maximumBytes: Int)
-}
-
-package struct StepResult: Sendable, Equatable {
-    package var succeeded: Bool
-    package var stdout: String
-    package var stderr: String
-    /// What went wrong, in the provider's words.
-    package var message: String?
-    /// Of a program that failed: its exit code, or the bare number of the signal that ended it.
-    package var exitCode: Int?
-    /// A file arrived, but not as it was announced.
-    package var isDamaged: Bool
-
-    package init(
-        succeeded: Bool, stdout: String = "", stderr: String = "", message: String? = nil, exitCode: Int? = nil,
-        isDamaged: Bool = false
-    ) {
-        self.succeeded = succeeded
-        self.stdout = stdout
-        self.stderr = stderr
-        self.message = message
-        self.exitCode = exitCode
-        self.isDamaged = isDamaged
-    }
+        _ batch: MachineBatch, limit: Duration, onOutput: @escaping @Sendable (String) -> Void
+    ) async throws -> MachineBatchResults
 }
 
 /// Where machines come from and go to. The real one is ``RentedMachines``, on a pool of the Golem client.
@@ -83,65 +51,32 @@ struct RentedMachine: TrainingMachine {
     var isLost: Bool { machine.lossReason != nil }
 
     func perform(
-        _ steps: [MachineStep], limit: Duration, onOutput: @escaping @Sendable (String) -> Void
-    ) async throws -> [StepResult] {
-        do {
-            return try await open(steps[...], commands: [], limit: limit, onOutput: onOutput)
-        } catch let stopped as BatchStopped {
-            return stopped.results
-        }
+        _ batch: MachineBatch, limit: Duration, onOutput: @escaping @Sendable (String) -> Void
+    ) async throws -> MachineBatchResults {
+        try await RentedMachineLink(machine: machine).perform(batch, limit: limit, onOutput: onOutput)
+    }
+}
+
+/// The Golem client's calls for one machine.
+private struct RentedMachineLink: MachineLink {
+    let machine: Machine
+
+    func serving<Value: Sendable>(
+        _ path: String, _ body: @Sendable @escaping (_ url: String) async throws -> Value
+    ) async throws -> Value {
+        try await machine.client.serving(.file(path), body)
     }
 
-    /// The batch ended at a step that failed, so that files behind it do not come.
-    private struct BatchStopped: Error {
-        var results: [StepResult]
+    func receiving<Value: Sendable>(
+        into path: String, maximumBytes: Int, _ body: @Sendable @escaping (_ url: String) async throws -> Value
+    ) async throws -> (Value, ReceivedFile) {
+        try await machine.client.receiving(into: path, maximumBytes: maximumBytes, body)
     }
 
-    /// Opens a service for the first file step and goes on with the others; runs the batch when all are open.
-    private func open(
-        _ steps: ArraySlice<MachineStep>, commands: [Command], limit: Duration,
-        onOutput: @escaping @Sendable (String) -> Void
-    ) async throws -> [StepResult] {
-        guard let step = steps.first else { return try await runBatch(commands, limit: limit, onOutput: onOutput) }
-        let rest = steps.dropFirst()
-        switch step {
-        case .run(let words):
-            // The end of both streams is enough: results come as files.
-            let command = Command.run(
-                words[0], arguments: Array(words.dropFirst()), stdout: .stream(), stderr: .stream())
-            return try await open(rest, commands: commands + [command], limit: limit, onOutput: onOutput)
-        case .upload(let path, let target):
-            return try await machine.client.serving(.file(path)) { url in
-                let command = Command.transfer(from: url, to: Command.inMachine(target))
-                return try await open(rest, commands: commands + [command], limit: limit, onOutput: onOutput)
-            }
-        case .download(let source, let path, let maximumBytes):
-            do {
-                return try await machine.client.receiving(into: path, maximumBytes: maximumBytes) { url in
-                    let command = Command.transfer(from: Command.inMachine(source), to: url)
-                    return try await open(rest, commands: commands + [command], limit: limit, onOutput: onOutput)
-                }.0
-            } catch let error as GolemError where error.code == .corrupted {
-                throw BatchStopped(results: [StepResult(succeeded: false, message: error.message, isDamaged: true)])
-            }
-        }
-    }
-
-    private func runBatch(
-        _ commands: [Command], limit: Duration, onOutput: @escaping @Sendable (String) -> Void
-    ) async throws -> [StepResult] {
-        let hasProgram = commands.contains { if case .run = $0 { true } else { false } }
-        let listen: @Sendable (RuntimeEvent) -> Void = { event in
-            if case .stdout(let text) = event.kind { onOutput(text) }
-        }
-        let batch = try await machine.run(commands, limit: limit, onEvent: hasProgram ? listen : nil)
-        let results = batch.results.map { result in
-            StepResult(
-                succeeded: result.succeeded, stdout: result.stdout ?? "", stderr: result.stderr ?? "",
-                message: result.message, exitCode: result.exitCode)
-        }
-        if !batch.succeeded { throw BatchStopped(results: results) }
-        return results
+    func run(
+        _ commands: [Command], limit: Duration, onEvent: (@Sendable (RuntimeEvent) -> Void)?
+    ) async throws -> BatchResult {
+        try await machine.run(commands, limit: limit, onEvent: onEvent)
     }
 }
 

@@ -90,12 +90,12 @@ struct OffersCommand: AsyncParsableCommand {
         let table = TextTable(
             [
                 .init("provider", toRight: false), .init("threads"), .init("GiB"), .init("GLM/h"), .init("GLM/CPU h"),
-                .init("start"), .init("samples/s"), .init("objection", toRight: false),
+                .init("start"), .init("GMAC/s"), .init("objection", toRight: false),
             ],
             rows: survey.offers.map { offer in
                 [
                     offer.provider, "\(offer.threads)", Self.text(offer.memoryGiB), Self.text(offer.perHour),
-                    Self.text(offer.perCPUHour), Self.text(offer.start), Self.text(offer.speed), offer.objection ?? "",
+                    Self.text(offer.perCPUHour), Self.text(offer.start), Self.text(offer.speed.map { $0 / 1e9 }), offer.objection ?? "",
                 ]
             })
         if !survey.offers.isEmpty { Output.standard.lines(table.lines(paint: paint, width: terminal.columns)) }

@@ -121,6 +121,26 @@ public struct BatchResult: Sendable, Equatable {
     /// How many commands were asked for.
     public var commandCount: Int
 
+    package init(results: [CommandResult], commandCount: Int) {
+        self.results = results
+        self.commandCount = commandCount
+    }
+
+    /// What a provider's answer says of a batch: one result a command, in order, as far as there is no gap, and none
+    /// behind a failure. A result told again does not count, one for a command that was not asked for neither.
+    package init(told answer: [CommandResult], commandCount: Int) {
+        let first = Dictionary(answer.map { ($0.index, $0) }, uniquingKeysWith: { first, _ in first })
+        self.commandCount = commandCount
+        results = []
+        while results.count < commandCount, failure == nil, let next = first[results.count] { results.append(next) }
+    }
+
+    /// No result will be added.
+    package var isFinished: Bool {
+        guard let last = results.last else { return commandCount == 0 }
+        return results.count == commandCount || !last.succeeded || last.isBatchFinished
+    }
+
     public var failure: CommandResult? { results.first { !$0.succeeded } }
     public var succeeded: Bool { failure == nil && results.count == commandCount }
 }
@@ -175,7 +195,7 @@ public struct ActivityUsage: Sendable, Equatable {
             throw fields.bad("currentUsage", "a list of numbers")
         }
         self.counters = counters
-        date = fields["timestamp"]?.int64.map { Timestamp(milliseconds: $0 * 1000) }
+        date = fields["timestamp"]?.int64.map { Timestamp(wholeSeconds: $0) }
     }
 }
 

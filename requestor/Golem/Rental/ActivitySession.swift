@@ -6,15 +6,20 @@ package final class ActivitySession: Sendable {
     let activityID: ActivityID
     let label: String
     let daemonPatience: Duration
+    /// When the agreement ends by itself; no batch goes on beyond that, and nobody is to blame for it.
+    let expiration: Timestamp
     /// Set once, when the machine is of no more use.
     package let lost = OneShot<GolemError>()
     private let turn = AsyncLock()
 
-    package init(client: GolemClient, activityID: ActivityID, label: String, daemonPatience: Duration) {
+    package init(
+        client: GolemClient, activityID: ActivityID, label: String, daemonPatience: Duration, expiration: Timestamp
+    ) {
         self.client = client
         self.activityID = activityID
         self.label = label
         self.daemonPatience = daemonPatience
+        self.expiration = expiration
     }
 
     package func run(
@@ -24,16 +29,18 @@ package final class ActivitySession: Sendable {
         try await turn.acquire()
         defer { turn.release() }
         if let reason = lost.value { throw reason }
+        let rest = expiration - .now()
         do {
             return try await withThrowingTaskGroup(of: BatchResult?.self) { group in
                 group.addTask { [self] in try await attempt(commands, onEvent: onEvent) }
                 group.addTask { [lost] in throw try await lost.wait() }
                 group.addTask {
-                    try await Task.sleep(for: limit)
+                    try await Task.sleep(for: min(limit, rest))
                     return nil
                 }
                 defer { group.cancelAll() }
                 guard let first = try await group.next(), let result = first else {
+                    guard limit <= rest else { throw expired(cause: nil) }
                     throw GolemError(
                         .timedOut, "`\(commands.map(\.summary).joined(separator: "; "))` did not end within \(limit)",
                         place: label, hint: "the machine is given up; raise the limit if the work needs longer")
@@ -42,7 +49,7 @@ package final class ActivitySession: Sendable {
             }
         } catch let error as GolemError {
             // Whatever is still running there would make every later batch fail as "Busy".
-            lost.set(error.code == .timedOut ? error : lossError(error))
+            lost.set(lossError(error))
             throw lost.value ?? error
         } catch {
             lost.set(lossError(error))
@@ -51,11 +58,31 @@ package final class ActivitySession: Sendable {
     }
 
     private func lossError(_ cause: any Error) -> GolemError {
-        if let error = cause as? GolemError, error.code == .machineLost { return error }
-        let what = cause is CancellationError ? "a batch was cancelled in it" : "its provider does not answer"
-        return GolemError(
-            .machineLost, "the machine is lost: \(what)", place: label,
-            hint: "another machine takes its place", cause: cause is CancellationError ? nil : cause)
+        guard let error = cause as? GolemError else {
+            return GolemError(
+                .closed, "the machine is lost: a batch was cancelled in it", place: label,
+                hint: "another machine takes its place")
+        }
+        if [.closed, .expired].contains(error.code) { return error }
+        // Providers end what is over, and clocks differ by a few seconds.
+        if expiration - .now() < .seconds(5) { return expired(cause: error) }
+        switch error.code {
+        case .machineLost, .timedOut: return error
+        case .unreachable:
+            return GolemError(
+                .unreachable, "the machine is lost: our own daemon did not answer for \(daemonPatience)", place: label,
+                hint: "see whether yagna runs", cause: error)
+        default:
+            return GolemError(
+                .machineLost, "the machine is lost: its provider does not answer", place: label,
+                hint: "another machine takes its place", cause: error)
+        }
+    }
+
+    private func expired(cause: GolemError?) -> GolemError {
+        GolemError(
+            .expired, "the machine is lost: its agreement ended at \(expiration), as agreed", place: label,
+            hint: "work that needs longer must be cut, or done under a longer agreement", cause: cause)
     }
 
     private func attempt(
@@ -102,9 +129,8 @@ package final class ActivitySession: Sendable {
                 let results = try await client.activity.results(of: batch, on: activityID, timeout: .seconds(10))
                 peerFailures = 0
                 awaySince = nil
-                if let last = results.last, last.isBatchFinished || results.count == count {
-                    return BatchResult(results: results, commandCount: count)
-                }
+                let result = BatchResult(told: results, commandCount: count)
+                if result.isFinished { return result }
                 // A daemon that answers at once, against its own rules, must not be asked in a hot loop.
                 try await Task.sleep(for: .milliseconds(20))
             } catch let error as GolemError {

@@ -104,7 +104,10 @@ actor Engine {
                     else { continue }
                     let code = event.providerCode.map { " (\($0))" } ?? ""
                     await treasurer.agreementEnded(event.agreementID, providerAnswers: true)
-                    contexts[rental]?.mailbox.yield(.agreementEnded(event.reason + code))
+                    guard let context = contexts[rental] else { continue }
+                    // By our clock, not by what the provider says; a minute is for clocks that differ.
+                    let isOver = context.expiration - .now() < .seconds(60)
+                    context.mailbox.yield(.agreementEnded(event.reason + code, blame: !isOver))
                 }
             } catch {
                 try? await Task.sleep(for: .milliseconds(500))
@@ -228,7 +231,7 @@ actor Engine {
                 orderInput.yield(.rent(context))
             case .closeRental(let id, let code, let reason, let blame):
                 contexts[id]?.session.value?.lost.set(
-                    GolemError(.machineLost, "the machine was closed: \(reason)", place: contexts[id]?.label))
+                    GolemError(.closed, "the machine was closed: \(reason)", place: contexts[id]?.label))
                 contexts[id]?.mailbox.yield(.close(code: code, reason: reason, blame: blame))
             case .lend(let ticket, let id):
                 guard let machine = contexts[id]?.machine.value else { continue }
@@ -280,7 +283,9 @@ actor Engine {
 
     func giveBack(_ machine: Machine) {
         if let reason = machine.lossReason {
-            perform(pool.discarded(machine.rental, reason: reason.message, blame: true, at: .now()))
+            perform(
+                pool.discarded(
+                    machine.rental, reason: reason.message, blame: reason.isProvidersFault, at: .now()))
         } else {
             perform(pool.givenBack(machine.rental, at: .now()))
         }
@@ -323,7 +328,7 @@ actor Engine {
     func endAgreement(_ id: AgreementID, code: String, reason: String) async {
         if let rental = rentalsByAgreement[id], let context = contexts[rental] {
             context.session.value?.lost.set(
-                GolemError(.machineLost, "the machine was closed: \(reason)", place: context.label))
+                GolemError(.closed, "the machine was closed: \(reason)", place: context.label))
             context.mailbox.yield(.close(code: code, reason: reason, blame: true))
         } else {
             try? await client.market.terminate(id, code: code, message: reason)

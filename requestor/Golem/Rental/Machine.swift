@@ -21,8 +21,9 @@ public struct Machine: Sendable, Identifiable {
     ///     `timedOut` is thrown and the machine is lost.
     ///   - onEvent: live output, for display only.
     /// - Returns: the results, also when a command failed: see ``BatchResult/failure``.
-    /// - Throws: `machineLost` when the provider died, left or ended the agreement; `timedOut`; `CancellationError`. A
-    ///   machine whose batch was cut short is of no more use.
+    /// - Throws: `machineLost` when the provider died, left or ended the agreement; `timedOut`; `expired` when the
+    ///   agreement came to its end; `closed` when it was closed from here; `unreachable`; `CancellationError`. A machine
+    ///   whose batch was cut short is of no more use.
     public func run(
         _ commands: [Command], limit: Duration, onEvent: (@Sendable (RuntimeEvent) -> Void)? = nil
     ) async throws -> BatchResult {

@@ -85,7 +85,7 @@ extension Engine {
             lost(context)
         case .announceClosing(let reason):
             context.session.value?.lost.set(
-                GolemError(.machineLost, "the machine was closed: \(reason)", place: context.label))
+                GolemError(.closed, "the machine was closed: \(reason)", place: context.label))
             lost(context)
         case .destroyActivity(let id): await destroy(id, context)
         case .cancelAgreement(let id):
@@ -174,6 +174,8 @@ extension Engine {
             await treasurer.activityStarted(id, under: agreement, at: asked)
             emit(context.event(.activity, "activity started", activity: id))
             context.mailbox.yield(.activityCreated(id))
+        } catch let error as GolemError where error.code == .unreachable {
+            context.mailbox.yield(.lost("our own daemon does not answer: \(error.message)", blame: false))
         } catch {
             context.mailbox.yield(.activityNotCreated(reason(error)))
         }
@@ -181,7 +183,8 @@ extension Engine {
 
     private func prepare(_ activity: ActivityID, _ context: RentalContext) async {
         let session = ActivitySession(
-            client: client, activityID: activity, label: context.label, daemonPatience: plan.daemonPatience)
+            client: client, activityID: activity, label: context.label, daemonPatience: plan.daemonPatience,
+            expiration: context.expiration)
         context.session.set(session)
         do {
             let result = try await session.run(plan.preparation, limit: plan.preparationLimit)
@@ -192,11 +195,15 @@ extension Engine {
             } else {
                 context.mailbox.yield(.prepared)
             }
+        } catch let error as GolemError where !error.isProvidersFault {
+            context.mailbox.yield(.lost(error.message, blame: false))
         } catch {
             context.mailbox.yield(.notPrepared(reason(error)))
         }
         // From here on the session says when the machine is lost.
-        if let error = try? await session.lost.wait() { context.mailbox.yield(.lost(error.message)) }
+        if let error = try? await session.lost.wait() {
+            context.mailbox.yield(.lost(error.message, blame: error.isProvidersFault))
+        }
     }
 
     private func announceReady(_ agreement: AgreementID, _ activity: ActivityID, _ context: RentalContext) {
@@ -211,7 +218,7 @@ extension Engine {
     }
 
     private func destroy(_ id: ActivityID, _ context: RentalContext) async {
-        context.session.value?.lost.set(GolemError(.machineLost, "the machine was closed", place: context.label))
+        context.session.value?.lost.set(GolemError(.closed, "the machine was closed", place: context.label))
         let agreement = context.agreement.value ?? ""
         // What the provider says was used bounds its bill for processor time.
         if let usage = try? await withDeadline(.seconds(3), { [client] in try await client.activity.usage(id) }) {

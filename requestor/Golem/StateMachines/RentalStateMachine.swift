@@ -40,9 +40,9 @@ public struct RentalStateMachine: Sendable, Equatable {
         /// The time for the present step is over.
         case stepExpired(Step)
         /// The machine does not answer any more.
-        case lost(String)
-        /// The provider ended the agreement.
-        case agreementEnded(String)
+        case lost(String, blame: Bool)
+        /// The provider ended the agreement; blamed unless its time was over.
+        case agreementEnded(String, blame: Bool)
         /// We end it.
         case close(code: String, reason: String, blame: Bool)
         case activityDestroyed
@@ -196,17 +196,17 @@ public struct RentalStateMachine: Sendable, Equatable {
         case (.preparing, .notPrepared(let reason)):
             return close("Cancelled", "the image could not be deployed and started: \(reason)", blame: true)
 
-        case (.ready, .lost(let reason)):
-            return [.announceLost(reason)] + close("Cancelled", reason, blame: true)
+        case (.ready, .lost(let reason, let blame)):
+            return [.announceLost(reason)] + close("Cancelled", reason, blame: blame)
 
-        case (_, .lost(let reason)):
-            return close("Cancelled", reason, blame: true)
+        case (_, .lost(let reason, let blame)):
+            return close("Cancelled", reason, blame: blame)
 
-        case (_, .agreementEnded(let reason)):
+        case (_, .agreementEnded(let reason, let blame)):
             guard agreement != nil else { return [] }
             agreementIsOver = true
             let announce: [Action] = isReady ? [.announceLost("the provider ended the agreement: \(reason)")] : []
-            return announce + close("Cancelled", "the provider ended the agreement: \(reason)", blame: true)
+            return announce + close("Cancelled", "the provider ended the agreement: \(reason)", blame: blame)
 
         case (_, .close(let code, let reason, let blame)):
             let announce: [Action] = isReady ? [.announceClosing(reason)] : []

@@ -28,7 +28,18 @@ public struct Timestamp: Hashable, Comparable, Sendable {
     public var milliseconds: Int64 { nanoseconds / 1_000_000 }
 
     public init(milliseconds: Int64) {
-        nanoseconds = milliseconds * 1_000_000
+        self.init(milliseconds, nanosecondsEach: 1_000_000)
+    }
+
+    /// Seconds since 1970.
+    public init(wholeSeconds: Int64) {
+        self.init(wholeSeconds, nanosecondsEach: 1_000_000_000)
+    }
+
+    /// What lies beyond the years that nanoseconds can count (1677 to 2262) becomes the first or the last of them.
+    private init(_ count: Int64, nanosecondsEach unit: Int64) {
+        let (value, isTooFar) = count.multipliedReportingOverflow(by: unit)
+        nanoseconds = isTooFar ? (count < 0 ? .min : .max) : value
     }
 
     public var date: Date { Date(timeIntervalSince1970: seconds) }
@@ -41,7 +52,7 @@ public struct Timestamp: Hashable, Comparable, Sendable {
 
     /// The time from `right` to `left`.
     public static func - (left: Timestamp, right: Timestamp) -> Duration {
-        .nanoseconds(left.nanoseconds - right.nanoseconds)
+        .nanoseconds(left.nanoseconds) - .nanoseconds(right.nanoseconds)
     }
 }
 
