@@ -47,9 +47,10 @@ public struct Delta: Sendable, Equatable {
     /// finite; the metadata is complete.
     /// Throws what reading a file throws, `missing`, `mismatch`, `shape`, `dtype`, `notFinite` and `malformed`.
     public init(contentsOf path: String, model: ModelDescription) throws(DeMLError) {
-        let bytes = try Files.read(path, maximumBytes: Self.maximumBytes(of: model))
+        // Mapped, so that its numbers are copied once: what came from a worker is complete before it is looked at.
+        let file = try MappedFile(path, maximumBytes: Self.maximumBytes(of: model))
         do throws(DeMLError) {
-            try self.init(storedBytes: bytes, model: model)
+            try self.init(stored: ByteRegion(file), model: model)
         } catch {
             throw error.within(path)
         }
@@ -57,14 +58,18 @@ public struct Delta: Sendable, Equatable {
 
     /// Reads a delta's bytes as stored, gzip or not.
     public init(storedBytes bytes: [UInt8], model: ModelDescription) throws(DeMLError) {
-        let file = try Safetensors(storedBytes: bytes, maximumBytes: Self.maximumBytes(of: model))
+        try self.init(stored: ByteRegion(bytes), model: model)
+    }
+
+    private init(stored: ByteRegion, model: ModelDescription) throws(DeMLError) {
+        let file = try Safetensors(stored: stored, maximumBytes: Self.maximumBytes(of: model))
         self.init(
             parameters: try Weights.collect(file, model),
             examples: try file.count(Key.examples), steps: try file.count(Key.steps),
             weightsSHA256: try file.digest(Key.weights), shardSHA256: try file.digest(Key.shard),
             options: try TrainingOptions(json: try file.text(Key.options)))
-        sha256 = sha256Hex(bytes)
-        byteCount = bytes.count
+        sha256 = stored.sha256()
+        byteCount = stored.count
     }
 
     /// A delta holds the model's numbers, in F64 at most, and a header: anything larger is refused before it is read.

@@ -32,8 +32,19 @@ public final class Evaluator {
     /// Loss (without label smoothing), accuracy and confusion. Throws `notFinite` where the loss is no finite number.
     public func evaluate(_ weights: Weights, _ examples: Examples) throws(DeMLError) -> Evaluation {
         precondition(weights.model == model, "the weights of another model")
-        guard examples.count > 0 else { throw DeMLError(.missing, "there are no examples to evaluate") }
         network.load(weights.parameters)
+        return try evaluate(examples)
+    }
+
+    /// The same with weights that are still in their file.
+    public func evaluate(_ file: WeightsFile, _ examples: Examples) throws(DeMLError) -> Evaluation {
+        precondition(file.model == model, "the weights of another model")
+        try network.load(file)
+        return try evaluate(examples)
+    }
+
+    private func evaluate(_ examples: Examples) throws(DeMLError) -> Evaluation {
+        guard examples.count > 0 else { throw DeMLError(.missing, "there are no examples to evaluate") }
         let isClassifier = model.loss == .crossEntropy
         let classes = isClassifier ? model.outputShape[0] : 0
         var confusion = [Int](repeating: 0, count: classes * classes)
@@ -62,8 +73,19 @@ public final class Evaluator {
     /// The model's answer to each input: `[N, classes]` probabilities for cross_entropy, `[N, …output shape]` for mse.
     public func predict(_ weights: Weights, _ x: Tensor) throws(DeMLError) -> Tensor {
         precondition(weights.model == model, "the weights of another model")
-        let inputs = try Examples.inputs(x, for: model)
         network.load(weights.parameters)
+        return try predict(x)
+    }
+
+    /// The same with weights that are still in their file.
+    public func predict(_ file: WeightsFile, _ x: Tensor) throws(DeMLError) -> Tensor {
+        precondition(file.model == model, "the weights of another model")
+        try network.load(file)
+        return try predict(x)
+    }
+
+    private func predict(_ x: Tensor) throws(DeMLError) -> Tensor {
+        let inputs = try Examples.inputs(x, for: model)
         let output = network.output
         var predictions: [Float] = []
         predictions.reserveCapacity(inputs.shape[0] * output.size)
@@ -123,6 +145,22 @@ public func evaluate(
 /// Predicts once; see ``Evaluator`` for many times.
 public func predict(
     weights: Weights, x: Tensor, threads: Int = 1, batchSize: Int = 256
+) throws(DeMLError) -> Tensor {
+    try Evaluator(model: weights.model, threads: threads, batchSize: min(batchSize, max(x.shape.first ?? 1, 1)))
+        .predict(weights, x)
+}
+
+/// Evaluates once, with weights that are still in their file.
+public func evaluate(
+    weights: WeightsFile, examples: Examples, threads: Int = 1, batchSize: Int = 256
+) throws(DeMLError) -> Evaluation {
+    try Evaluator(model: weights.model, threads: threads, batchSize: min(batchSize, max(examples.count, 1)))
+        .evaluate(weights, examples)
+}
+
+/// Predicts once, with weights that are still in their file.
+public func predict(
+    weights: WeightsFile, x: Tensor, threads: Int = 1, batchSize: Int = 256
 ) throws(DeMLError) -> Tensor {
     try Evaluator(model: weights.model, threads: threads, batchSize: min(batchSize, max(x.shape.first ?? 1, 1)))
         .predict(weights, x)

@@ -5,7 +5,7 @@ import Tensors
 final class Parameter {
     let description: ParameterDescription
     /// nil: as torch keeps it.
-    private let order: ParameterOrder?
+    let order: ParameterOrder?
     let count: Int
     let values: UnsafeMutablePointer<Float>
     /// Kept where somebody looks at it before the parameter changes.

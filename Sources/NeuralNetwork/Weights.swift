@@ -36,28 +36,50 @@ public struct Weights: Sendable, Equatable {
     /// Throws `missing` without a description or a tensor; `shape` and `dtype` where a tensor does not fit, `notFinite`
     /// for a NaN or an infinity, with the tensor as place; `mismatch` for a tensor that the model does not have.
     public init(_ file: Safetensors) throws(DeMLError) {
+        try self.init(file, model: try Self.model(of: file))
+    }
+
+    static func model(of file: Safetensors) throws(DeMLError) -> ModelDescription {
         guard let json = file.metadata[Self.modelKey] else {
             throw DeMLError(
                 .missing, "the file has no \(Self.modelKey) in its metadata", hint: "is it a weights file of DeML?")
         }
-        try self.init(file, model: try ModelDescription(json: json))
+        return try ModelDescription(json: json)
     }
 
     /// Reads the tensors of `model` from a file without a description, such as a `state_dict()` that torch saved.
     public init(_ file: Safetensors, model: ModelDescription) throws(DeMLError) {
-        let parameters = try Self.collect(file, model)
-        var round = 0
-        if let text = file.metadata[Self.roundKey] {
-            guard let number = Int(text), number >= 0 else {
-                throw DeMLError(.malformed, "\(Self.roundKey) is \(text.quotedForMessage), not a number of rounds")
-            }
-            round = number
+        self.init(unchecked: model, round: try Self.round(of: file), try Self.collect(file, model))
+    }
+
+    static func round(of file: Safetensors) throws(DeMLError) -> Int {
+        guard let text = file.metadata[Self.roundKey] else { return 0 }
+        guard let number = Int(text), number >= 0 else {
+            throw DeMLError(.malformed, "\(Self.roundKey) is \(text.quotedForMessage), not a number of rounds")
         }
-        self.init(unchecked: model, round: round, parameters)
+        return number
     }
 
     /// The parameters of `model` out of any file with its tensors (weights or delta), checked, in one array.
     public static func collect(_ file: Safetensors, _ model: ModelDescription) throws(DeMLError) -> [Float] {
+        let tensors = try tensors(of: file, model)
+        var parameters: [Float] = []
+        parameters.reserveCapacity(model.parameterCount)
+        for (parameter, tensor) in zip(model.parameters, tensors) {
+            do throws(DeMLError) {
+                try tensor.withFiniteFloats(first: 0) { parameters.append(contentsOf: $0) }
+                // Of a mapped file, nothing stays in memory beside what was copied.
+                tensor.relinquish()
+            } catch {
+                throw error.at("tensor '\(parameter.name)'")
+            }
+        }
+        return parameters
+    }
+
+    /// The tensors of a file in the order of `model.parameters`: all are there, of the right shape and a type of weights,
+    /// and no others. Their numbers are not looked at.
+    static func tensors(of file: Safetensors, _ model: ModelDescription) throws(DeMLError) -> [Tensor] {
         let tensors = Dictionary(file.tensors.map { ($0.name, $0.tensor) }, uniquingKeysWith: { first, _ in first })
         for parameter in model.parameters {
             guard let tensor = tensors[parameter.name] else {
@@ -78,24 +100,7 @@ public struct Weights: Sendable, Equatable {
             let unknown = tensors.keys.filter { !known.contains($0) }.min() ?? ""
             throw DeMLError(.mismatch, "the model has no tensor \(unknown.quotedForMessage)")
         }
-        var parameters: [Float] = []
-        parameters.reserveCapacity(model.parameterCount)
-        for parameter in model.parameters {
-            guard let tensor = tensors[parameter.name] else { continue }
-            do throws(DeMLError) {
-                let values = tensor.dtype == .f32 ? tensor : Tensor(shape: tensor.shape, floats: try tensor.floats())
-                // After the conversion, because a large F64 is an infinity in single precision.
-                if let index = values.firstNonFinite() {
-                    throw DeMLError(.notFinite, "element \(index) is \(try values.floats()[index])")
-                }
-                try values.withUnsafeFloats { (values) throws(DeMLError) in parameters.append(contentsOf: values) }
-                // Of a mapped file, nothing stays in memory beside what was copied.
-                tensor.relinquish()
-            } catch {
-                throw error.at("tensor '\(parameter.name)'")
-            }
-        }
-        return parameters
+        return model.parameters.compactMap { tensors[$0.name] }
     }
 
     /// The weights file: every parameter as F32, with the model's description and the round in the metadata.
@@ -127,5 +132,17 @@ public struct Weights: Sendable, Equatable {
                 }
             }
         }
+    }
+}
+
+extension Tensor {
+    /// The elements as single precision, in place where they are. Throws `notFinite` for a NaN or an infinity (also of a
+    /// double that single precision cannot hold), with its index counted from `first`.
+    func withFiniteFloats(first: Int, _ body: (UnsafeBufferPointer<Float>) -> Void) throws(DeMLError) {
+        let values = dtype == .f32 ? self : Tensor(shape: shape, floats: try floats())
+        if let index = values.firstNonFinite() {
+            throw DeMLError(.notFinite, "element \(first + index) is \(try values.floats()[index])")
+        }
+        try values.withUnsafeFloats { (values) throws(DeMLError) in body(values) }
     }
 }

@@ -19,7 +19,8 @@ struct BlockGzip: ~Copyable {
     init(
         threads: Int, output: @escaping (UnsafeRawBufferPointer) throws(DeMLError) -> Void
     ) throws(DeMLError) {
-        self.threads = max(1, min(threads, 64))
+        // Each has its block before and after; eight write faster than disks and networks take it.
+        self.threads = max(1, min(threads, 8))
         self.output = output
         waiting.reserveCapacity(self.threads * Self.blockBytes)
         // RFC 1952: deflate, no flags, no time, no extra flags, Unix.

@@ -79,6 +79,11 @@ public struct ByteRegion: RandomAccessCollection, Sendable {
         try withUnsafeBytes { try body($0.assumingMemoryBound(to: UInt8.self)) }
     }
 
+    /// Whether the bytes are those of a mapped file, and take no memory that others could not have.
+    var isMapped: Bool {
+        if case .file = storage { true } else { false }
+    }
+
     /// Says that the bytes are not needed for a while. Those of a mapped file leave memory and are read again when they
     /// are; so a file larger than memory can be walked through. Others stay.
     public func relinquish() {

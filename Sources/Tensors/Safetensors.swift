@@ -73,11 +73,12 @@ public struct Safetensors: Sendable, Equatable {
             stored: ByteRegion(bytes), maximumBytes: maximumBytes, maximumHeaderBytes: maximumHeaderBytes)
     }
 
-    private init(
+    /// As ``init(storedBytes:maximumBytes:maximumHeaderBytes:)``, for bytes that lie anywhere.
+    public init(
         stored bytes: ByteRegion, maximumBytes: Int, maximumHeaderBytes: Int = 100_000_000
     ) throws(DeMLError) {
         guard Gzip.isGzip(bytes) else {
-            guard bytes.count <= maximumBytes else {
+            guard bytes.count <= maximumBytes || bytes.isMapped else {
                 throw DeMLError(.tooLarge, "the file has \(bytes.count) bytes, more than the limit of \(maximumBytes)")
             }
             try self.init(decoding: bytes, maximumHeaderBytes: maximumHeaderBytes)
@@ -119,7 +120,8 @@ public struct Safetensors: Sendable, Equatable {
     /// Reads a file; gzip is recognised by content. Errors have the path as place.
     ///
     /// `mapping`: the tensors of an uncompressed file stay in the file and are read when they are touched, see
-    /// ``MappedFile``, also for when that may be asked for.
+    /// ``MappedFile``, also for when that may be asked for. Such a file may have any size; `maximumBytes` is then only for
+    /// what a compressed one expands to.
     public init(
         contentsOf path: String, maximumBytes: Int = 4 << 30, mapping: Bool = false
     ) throws(DeMLError) {
@@ -152,7 +154,7 @@ public struct Safetensors: Sendable, Equatable {
 
     private static func stored(_ path: String, maximumBytes: Int, mapping: Bool) throws(DeMLError) -> ByteRegion {
         mapping
-            ? ByteRegion(try MappedFile(path, maximumBytes: maximumBytes))
+            ? ByteRegion(try MappedFile(path))
             : ByteRegion(try Files.read(path, maximumBytes: maximumBytes))
     }
 

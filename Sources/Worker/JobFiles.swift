@@ -22,15 +22,16 @@ struct ShardTensors {
     var y: Tensor?
 }
 
-/// A file may not expand to more than half of the memory that is free: it is held once as it is read, and once as
-/// tensors.
+/// A compressed file may not expand to more than half of the memory that is free. One that is not compressed stays in
+/// its file.
 func maximumFileBytes() -> Int {
     min(4 << 30, availableMemory() / 2)
 }
 
 /// The file of an input, which must be the one that the job means where it says so.
 private func load(_ input: WorkerJob.Input) throws(DeMLError) -> Loaded<Safetensors> {
-    let (file, sha256) = try Safetensors.load(input.path, maximumBytes: maximumFileBytes())
+    // Mapped: the files of a job are complete before it begins, and nobody writes to them.
+    let (file, sha256) = try Safetensors.load(input.path, maximumBytes: maximumFileBytes(), mapping: true)
     if let expected = input.sha256, sha256 != expected {
         throw DeMLError(
             .mismatch, "the file is not the one of the job: its SHA-256 is \(sha256), not \(expected)",
@@ -39,11 +40,14 @@ private func load(_ input: WorkerJob.Input) throws(DeMLError) -> Loaded<Safetens
     return Loaded(value: file, sha256: sha256)
 }
 
-func loadWeights(_ input: WorkerJob.Input, _ stage: inout Stage) throws(DeMLError) -> Loaded<Weights> {
+/// The weights as `read` takes them from the file: in an array to change them, or where they are.
+func loadWeights<Value>(
+    _ input: WorkerJob.Input, _ stage: inout Stage, as read: (Safetensors) throws(DeMLError) -> Value
+) throws(DeMLError) -> Loaded<Value> {
     stage = Stage("read-weights", file: input.path)
     let file = try load(input)
     do throws(DeMLError) {
-        return Loaded(value: try Weights(file.value), sha256: file.sha256)
+        return Loaded(value: try read(file.value), sha256: file.sha256)
     } catch {
         throw error.within(input.path)
     }

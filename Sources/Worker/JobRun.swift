@@ -59,11 +59,17 @@ struct FileWork {
     func perform(_ stage: inout Stage) throws(DeMLError) -> Receipt.Outcome {
         stage = Stage("arguments")
         try job.validate()
-        let base = try loadWeights(try job.input(.weights), &stage)
+        let weights = try job.input(.weights)
         switch job.kind {
-        case .train(let options): return .trained(try train(base, options, &stage))
-        case .evaluate: return .evaluated(try evaluate(base, &stage))
-        case .predict: return .predicted(try predict(base, &stage))
+        case .train(let options):
+            let base = try loadWeights(weights, &stage) { (file) throws(DeMLError) in try Weights(file) }
+            return .trained(try train(base, options, &stage))
+        case .evaluate:
+            let base = try loadWeights(weights, &stage) { (file) throws(DeMLError) in try WeightsFile(file) }
+            return .evaluated(try evaluate(base, &stage))
+        case .predict:
+            let base = try loadWeights(weights, &stage) { (file) throws(DeMLError) in try WeightsFile(file) }
+            return .predicted(try predict(base, &stage))
         }
     }
 
@@ -99,7 +105,7 @@ struct FileWork {
         return done.receipt
     }
 
-    private func evaluate(_ base: Loaded<Weights>, _ stage: inout Stage) throws(DeMLError) -> Receipt.Evaluation {
+    private func evaluate(_ base: Loaded<WeightsFile>, _ stage: inout Stage) throws(DeMLError) -> Receipt.Evaluation {
         let shard = try loadExamples(try job.input(.shard), for: base.value.model, &stage)
         stage = Stage("evaluate")
         let evaluateStart = ContinuousClock.now
@@ -113,7 +119,7 @@ struct FileWork {
 
     /// Labels are not needed. The predictions file has `predictions` F32 `[N, …output shape]` (probabilities where the loss
     /// is cross_entropy) and, for cross_entropy, `classes` I64 `[N]`, the most probable class.
-    private func predict(_ base: Loaded<Weights>, _ stage: inout Stage) throws(DeMLError) -> Receipt.Prediction {
+    private func predict(_ base: Loaded<WeightsFile>, _ stage: inout Stage) throws(DeMLError) -> Receipt.Prediction {
         let path = try job.outputPath()
         let model = base.value.model
         let input = try job.input(.shard)

@@ -52,7 +52,7 @@ public struct LocalTraining {
                         samplesPerSecond: rate(epoch.examples, epoch.seconds)))
             })
         let parameters = trainer.weights.difference(from: weights)
-        guard parameters.allSatisfy(\.isFinite) else {
+        guard Tensor(shape: [parameters.count], floats: parameters).firstNonFinite() == nil else {
             throw DeMLError(
                 .notFinite, "training diverged: after \(result.steps) steps the weights are no numbers any more",
                 hint: "try a smaller learning rate")

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Peak memory of `deml-worker train`: the shard, a small multiple of the parameters, and the activations of one batch. At most
-60 MB for the MNIST MLP on a shard of 20,000 examples and 150 MB for the CNN of the FedAvg paper, batches of 64."""
+60 MB for the MNIST MLP on a shard of 20,000 examples and 150 MB for the CNN of the FedAvg paper, batches of 64. And of
+`deml-worker evaluate`: the weights once, and a fifth."""
 
 import json
 import os
@@ -30,7 +31,10 @@ MODELS = {
 }  # fmt: skip
 
 failed = False
-for name, (layers, shapes, examples, limit) in MODELS.items():
+
+
+def inputs(layers, shapes, examples):
+    """Writes weights and shard; the size of the weights in MB."""
     random = numpy.random.default_rng(0)
     tensors = {}
     for index, shape in shapes.items():
@@ -43,16 +47,31 @@ for name, (layers, shapes, examples, limit) in MODELS.items():
     x = random.integers(0, 256, (examples, 1, 28, 28), dtype="uint8")
     y = random.integers(0, 10, examples, dtype="uint8")
     safetensors.numpy.save_file({"x": x, "y": y}, SCRATCH / "shard.safetensors")
+    return (SCRATCH / "weights.safetensors").stat().st_size / (1 << 20)
 
+
+def peak(name, command, limit, *options):
+    """Runs the worker and compares its peak of resident memory with the limit in MB."""
+    global failed
     # A child of a child, so that the largest of all children is this one alone.
     code = "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL); "
     code += "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
-    command = [os.environ["DEML_WORKER"], "train", "--weights", "weights.safetensors", "--shard", "shard.safetensors",
-               "--delta", "delta.safetensors.gz", "--report", "report.json", "--batch-size", "64",
-               "--optimizer", "adam", "--threads", "2"]  # fmt: skip
+    command = [os.environ["DEML_WORKER"], command, "--weights", "weights.safetensors", "--shard", "shard.safetensors",
+               "--report", "report.json", "--threads", "2", *options]  # fmt: skip
     output = subprocess.run(
         [sys.executable, "-S", "-c", code, *command], cwd=SCRATCH, check=True, capture_output=True, text=True).stdout
     megabytes = int(output) / 1024
-    print(f"memory: {name} {megabytes:.0f} MB, at most {limit} MB")
+    print(f"memory: {name} {megabytes:.0f} MB, at most {limit:.0f} MB")
     failed = failed or megabytes > limit
+
+
+for name, (layers, shapes, examples, limit) in MODELS.items():
+    inputs(layers, shapes, examples)
+    peak(name, "train", limit, "--delta", "delta.safetensors.gz", "--batch-size", "64", "--optimizer", "adam")
+
+# One tensor that is nearly all of the file, and one of several pieces.
+WIDE = [{"type": "flatten"}, {"type": "linear", "out_features": 6000}, {"type": "relu"},
+        {"type": "linear", "out_features": 7000}, {"type": "relu"}, {"type": "linear", "out_features": 10}]  # fmt: skip
+size = inputs(WIDE, {1: (6000, 784), 3: (7000, 6000), 5: (10, 7000)}, 512)
+peak("evaluation", "evaluate", size * 1.2 + 20)
 sys.exit(1 if failed else 0)

@@ -46,7 +46,7 @@ enum Split: String, ExpressibleByArgument, CaseIterable {
 /// A weights file as a person names it: the file, or a run folder, of which the best model is meant.
 struct ModelArgument {
     let path: String
-    let weights: Weights
+    let weights: WeightsFile
 
     init(_ text: String) throws(DeMLError) {
         var path = Paths.resolved(text, from: Paths.workingFolder)
@@ -61,7 +61,8 @@ struct ModelArgument {
         }
         self.path = path
         do throws(DeMLError) {
-            weights = try Weights(Safetensors(contentsOf: path))
+            // Mapped: a model that somebody names is complete, and is in memory once instead of three times.
+            weights = try WeightsFile(Safetensors(contentsOf: path, mapping: true))
         } catch {
             throw error.place?.contains(path) == true ? error : error.within(Paths.shown(path))
         }

@@ -67,7 +67,9 @@ extension ParameterOrder {
     fileprivate static func linear(in input: Int, out: Int) -> ParameterOrder {
         ParameterOrder(
             load: { deml_linear_weights_import($0, input, out, $1, $2) },
-            store: { deml_linear_weights_export($0, input, out, $1, $2) })
+            store: { deml_linear_weights_export($0, input, out, $1, $2) },
+            unit: input * Int(DEML_LINEAR_BLOCK),
+            loadPiece: { deml_linear_weights_import($0, input, $3 / input, $1, $2) })
     }
 }
 
