@@ -14,22 +14,28 @@ struct ConfigurationTests {
     func defaults() throws {
         let configuration = try decode("{}").configuration
         #expect(configuration == RunConfiguration())
-        #expect(configuration.workers == 3 && configuration.rounds == 3 && configuration.localEpochs == 5)
         #expect(
-            configuration.batchSize == 64 && configuration.optimizer == .adam && configuration.learningRate == 0.001)
-        #expect(configuration.partition == "iid" && configuration.seed == 0 && configuration.fraction == 1)
+            configuration.federation.workers == 3 && configuration.federation.rounds == 3
+                && configuration.training.localEpochs == 5)
+        #expect(
+            configuration.training.batchSize == 64 && configuration.training.optimizer == .adam
+                && configuration.training.learningRate == 0.001)
+        #expect(
+            configuration.federation.partition == "iid" && configuration.federation.seed == 0
+                && configuration.federation.fraction == 1)
     }
 
     @Test("every setting survives writing and reading")
     func roundTrip() throws {
         var configuration = try TinyProblem.configuration()
-        configuration.seed = .max
-        configuration.minWorkers = 2
-        configuration.clipNorm = 3.25
-        configuration.optimizer = .adamw
-        configuration.beta1 = 0.8
-        configuration.golem = ["budget": "5", "subnet": "public"]
-        configuration.output = "runs/a"
+        configuration.federation.seed = .max
+        configuration.federation.minWorkers = 2
+        configuration.averaging.clipNorm = 3.25
+        configuration.training.optimizer = .adamw
+        configuration.training.beta1 = 0.8
+        configuration.golem.budget = 5
+        configuration.golem.subnet = "public"
+        configuration.output.folder = "runs/a"
         let data = try JSONEncoder().encode(configuration)
         #expect(try JSONDecoder().decode(RunConfiguration.self, from: data) == configuration)
         let object = try #require(try JSONSerialization.jsonObject(with: data) as? [String: Any])
@@ -40,17 +46,27 @@ struct ConfigurationTests {
     func null() throws {
         let file = try decode(#"{"min_workers": null, "learning_rate": null}"#)
         #expect(file.problems.isEmpty)
-        #expect(file.configuration.minWorkers == nil && file.configuration.learningRate == 0.001)
+        #expect(file.configuration.federation.minWorkers == nil && file.configuration.training.learningRate == 0.001)
     }
 
     @Test("Golem's options may be texts, numbers and booleans")
     func golemOptions() throws {
         let file = try decode(
-            #"{"golem": {"budget": 5, "subnet": "public", "max_price_per_hour": 0.25, "fresh": true}}"#)
+            #"{"golem": {"budget": 5, "subnet": 7, "max_price_per_hour": "0.25", "image": null, "driver": true}}"#)
         #expect(file.problems.isEmpty)
-        #expect(
-            file.configuration.golem
-                == ["budget": "5", "subnet": "public", "max_price_per_hour": "0.25", "fresh": "true"])
+        var expected = GolemOptionSettings()
+        expected.budget = 5
+        expected.subnet = "7"
+        expected.maxPricePerHour = 0.25
+        expected.driver = "true"
+        #expect(file.configuration.golem == expected)
+        let wrong = try decode(#"{"golem": {"budget": "much", "min_cores": 1.5, "startup": 1, "min_memory": []}}"#)
+        #expect(wrong.problems.map(\.key) == ["golem.startup", "golem.budget", "golem.min_memory", "golem.min_cores"])
+        #expect(try decode(#"{"golem": 3}"#).problems.map(\.key) == ["golem"])
+        // As the configuration of an older run has them: texts all.
+        let older = #"{"golem": {"budget": "5", "image": "/a.gvmi", "start_timeout": "60"}, "rounds": 2}"#
+        let configuration = try JSONDecoder().decode(RunConfiguration.self, from: Data(older.utf8))
+        #expect(configuration.golem.budget == 5 && configuration.golem.startTimeout == 60)
     }
 
     @Test("unknown keys and wrong types are reported all at once, with what may have been meant")
@@ -65,7 +81,7 @@ struct ConfigurationTests {
                 ConfigurationProblem("optimizer", "is to be sgd, adam or adamw"),
                 ConfigurationProblem("fleet", "is to be local, simulated or golem"),
             ])
-        #expect(file.configuration.workers == 5)
+        #expect(file.configuration.federation.workers == 5)
     }
 
     @Test("a model that cannot be is a problem among others")
@@ -80,17 +96,17 @@ struct ConfigurationTests {
     @Test("wrong values are reported all at once")
     func valueProblems() throws {
         var configuration = RunConfiguration()
-        configuration.data = ""
-        configuration.partition = "fair"
-        configuration.workers = 0
-        configuration.rounds = 0
-        configuration.fraction = 1.5
-        configuration.learningRate = .nan
-        configuration.momentum = 0.9
-        configuration.serverNesterov = true
-        configuration.clipNorm = 0
-        configuration.threads = 0
-        configuration.stragglerFactor = 0.5
+        configuration.data.path = ""
+        configuration.federation.partition = "fair"
+        configuration.federation.workers = 0
+        configuration.federation.rounds = 0
+        configuration.federation.fraction = 1.5
+        configuration.training.learningRate = .nan
+        configuration.training.momentum = 0.9
+        configuration.averaging.serverNesterov = true
+        configuration.averaging.clipNorm = 0
+        configuration.machines.threads = 0
+        configuration.limits.stragglerFactor = 0.5
         #expect(
             configuration.problems().map(\.key) == [
                 "data", "model", "partition", "workers", "rounds", "fraction", "straggler_factor", "learning_rate",
@@ -110,26 +126,27 @@ struct ConfigurationTests {
         ])
     func arithmetic(workers: Int, fraction: Double, rounds: Int, epochs: Int, clients: Int, passes: Int) {
         var configuration = RunConfiguration()
-        configuration.workers = workers
-        configuration.fraction = fraction
-        configuration.rounds = rounds
-        configuration.localEpochs = epochs
+        configuration.federation.workers = workers
+        configuration.federation.fraction = fraction
+        configuration.federation.rounds = rounds
+        configuration.training.localEpochs = epochs
         #expect(configuration.clientsPerRound == clients)
-        #expect(configuration.passes == passes)
+        #expect(configuration.passes(rounds: rounds) == passes)
+        #expect(configuration.passes(rounds: 0) == 1)
     }
 
     @Test("a resume may change how a run is done, and do more rounds, but not what it computes")
     func differences() throws {
         let before = try TinyProblem.configuration()
         var after = before
-        after.rounds = 10
-        after.timeout = 5
-        after.parallel = 2
-        after.fleet = .local
-        after.output = "elsewhere"
+        after.federation.rounds = 10
+        after.limits.timeout = 5
+        after.machines.parallel = 2
+        after.machines.fleet = .local
+        after.output.folder = "elsewhere"
         #expect(before.differences(resumed: after).isEmpty)
-        after.learningRate = 0.2
-        after.rounds = 2
+        after.training.learningRate = 0.2
+        after.federation.rounds = 2
         #expect(
             before.differences(resumed: after).map(\.description) == [
                 "rounds: was 3, now 2", "learning_rate: was 0.1, now 0.2",
@@ -138,22 +155,44 @@ struct ConfigurationTests {
 
     @Test("the learning rate decays from round to round")
     func decay() throws {
-        let configuration = try TinyProblem.configuration { $0.learningRateDecay = 0.5 }
-        let rates = try (1...3).map { try configuration.trainingOptions(round: $0, seed: 0).optimizer.learningRate }
+        let configuration = try TinyProblem.configuration { $0.training.learningRateDecay = 0.5 }
+        let rates = try (1...3).map { try configuration.training.options(round: $0, seed: 0).optimizer.learningRate }
         #expect(rates == [0.1, 0.05, 0.025])
+    }
+
+    @Test("clipping, accumulation, the proximal term and schedules reach the training")
+    func trainingOptions() throws {
+        let file = try decode(
+            #"""
+            {"clip_grad_norm": 1.5, "accumulate_steps": 4, "proximal_mu": 0.01, "learning_rate": 0.5, "rounds": 8,
+             "optimizer": "sgd", "model": "x", "schedule": {"type": "cosine", "t_max": 100, "warmup_steps": 10},
+             "round_schedule": {"type": "step", "step_size": 2, "gamma": 0.5}}
+            """#)
+        #expect(file.problems.isEmpty && file.configuration.problems().isEmpty)
+        let data = try JSONEncoder().encode(file.configuration)
+        #expect(try JSONDecoder().decode(RunConfiguration.self, from: data) == file.configuration)
+        let options = try file.configuration.training.options(round: 5, seed: 1)
+        #expect(options.clipGradNorm == 1.5 && options.accumulateSteps == 4 && options.proximalMu == 0.01)
+        #expect(options.optimizer.learningRate == 0.125)
+        #expect(options.schedule == LearningRateSchedule(.cosine(steps: 100), warmupSteps: 10))
+        let wrong = try decode(
+            #"{"schedule": {"type": "spiral"}, "round_schedule": {"type": "cosine", "t_max": 3, "eta_min": 9}, "model": "x"}"#
+        )
+        #expect(wrong.problems.map(\.key) == ["schedule"])
+        #expect(wrong.configuration.problems().map(\.key) == ["round_schedule"])
     }
 
     @Test("a worker is told the very options of the configuration")
     func workerJob() throws {
         let plan = try TinyProblem.plan("/nowhere") {
-            $0.momentum = 0.9
-            $0.nesterov = true
-            $0.learningRate = 0.1 + 0.2
+            $0.training.momentum = 0.9
+            $0.training.nesterov = true
+            $0.training.learningRate = 0.1 + 0.2
         }
         var assignment = TrainAssignment(
             round: 1, attempt: 1, shard: Shard(index: 0, count: 3),
             weights: RoundWeights(round: 0, weights: plan.initialWeights),
-            options: try plan.configuration.trainingOptions(round: 1, seed: .max), timeLimit: 10)
+            options: try plan.configuration.training.options(round: 1, seed: .max), timeLimit: 10)
         assignment.threads = 2
         let job = assignment.job(weights: "w", shard: "s", delta: "d", report: "r")
         let read = try WorkerJob(json: job.json.utf8)

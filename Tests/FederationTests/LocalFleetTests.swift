@@ -12,8 +12,8 @@ struct LocalFleetTests {
         settings: (inout RunConfiguration) -> Void = { _ in }
     ) async throws -> Summary {
         let plan = try TinyProblem.plan(folder) {
-            $0.fleet = .local
-            $0.parallel = 2
+            $0.machines.fleet = .local
+            $0.machines.parallel = 2
             settings(&$0)
         }
         let fleet = try LocalFleet(worker: worker, configuration: plan.configuration, folder: plan.folder)
@@ -31,7 +31,7 @@ struct LocalFleetTests {
     func sameBytes() async throws {
         let scratch = try ScratchFolder()
         let log = EventLog()
-        let summary = try await run(scratch.path, worker: try builtWorker(), log: log) { $0.keepDeltas = true }
+        let summary = try await run(scratch.path, worker: try builtWorker(), log: log) { $0.output.keepDeltas = true }
         #expect(summary.modelSHA256 == (try await simulated()))
         #expect(summary.fleet == "local" && summary.bytesUp > 0 && summary.bytesDown > 0)
         #expect(log.names.filter { $0 == "epoch_finished" }.count == 3 * 4 * 2)
@@ -42,8 +42,7 @@ struct LocalFleetTests {
             contentsOf: folder.round(2) + "/delta-0003.safetensors.gz",
             model: try ModelDescription(json: TinyProblem.model))
         #expect(delta.weightsSHA256 == (try folder.readMetrics()[1].weightsSHA256))
-        let record = try JSONDecoder().decode(
-            WorkerRecord.self, from: Data(contentsOf: URL(filePath: folder.workerRecord(round: 2, client: 3))))
+        guard case .answer(let record) = try folder.readReports(round: 2)[3] else { throw NoRecord() }
         #expect(record.report.digests?.output == delta.sha256)
     }
 
@@ -97,7 +96,7 @@ struct LocalFleetTests {
             [ -d \(kept) ] || { /bin/mkdir \(kept); /bin/cp delta.safetensors report.json \(kept)/; }
             """)
         let log = EventLog()
-        let summary = try await run(scratch.path + "/run", worker: worker, log: log) { $0.parallel = 1 }
+        let summary = try await run(scratch.path + "/run", worker: worker, log: log) { $0.machines.parallel = 1 }
         #expect(summary.modelSHA256 == (try await simulated()))
         #expect(log.failures.map(\.failure) == [.badResult])
         #expect(log.failures.first?.message.contains("the report is for the") == true)
@@ -148,7 +147,7 @@ struct LocalFleetTests {
 
             """# + #"exec \#(try builtWorker()) "$@""#)
         let log = EventLog()
-        let summary = try await run(scratch.path + "/run", worker: worker, log: log) { $0.rounds = 1 }
+        let summary = try await run(scratch.path + "/run", worker: worker, log: log) { $0.federation.rounds = 1 }
         #expect(summary.failures == 0)
         let epochs = log.events.compactMap { if case .epochFinished(let epoch) = $0 { epoch.progress } else { nil } }
         // The third line is one that a worker might print, and takes the place of its first epoch; its rate is cut.
@@ -168,14 +167,12 @@ struct LocalFleetTests {
             """)
         let log = EventLog()
         let summary = try await run(scratch.path + "/run", worker: worker, log: log) {
-            $0.rounds = 1
-            $0.maxSeconds = 1000
+            $0.federation.rounds = 1
+            $0.training.maxSeconds = 1000
         }
         #expect(summary.failures == 0)
-        let record = try JSONDecoder().decode(
-            WorkerRecord.self,
-            from: Data(
-                contentsOf: URL(filePath: RunFolder(path: scratch.path + "/run").workerRecord(round: 1, client: 0))))
+        let reports = try RunFolder(path: scratch.path + "/run").readReports(round: 1)
+        guard case .answer(let record)? = reports.first else { throw NoRecord() }
         #expect(record.report.training?.steps == 1 && record.report.training?.stoppedEarly == true)
     }
 
@@ -190,8 +187,8 @@ struct LocalFleetTests {
             """)
         let log = EventLog()
         let summary = try await run(scratch.path + "/run", worker: worker, log: log) {
-            $0.timeout = 8
-            $0.stragglerFactor = 0
+            $0.limits.timeout = 8
+            $0.limits.stragglerFactor = 0
         }
         #expect(summary.modelSHA256 == (try await simulated()))
         #expect(log.failures.map(\.failure) == [.late])
@@ -223,7 +220,7 @@ struct LocalFleetTests {
     func cancelled() async throws {
         let scratch = try ScratchFolder()
         let worker = try scratch.script("worker", "echo $$ >> \(scratch.path)/processes; /bin/sleep 600")
-        let plan = try TinyProblem.plan(scratch.path + "/run") { $0.parallel = 2 }
+        let plan = try TinyProblem.plan(scratch.path + "/run") { $0.machines.parallel = 2 }
         let fleet = try LocalFleet(worker: worker, configuration: plan.configuration, folder: plan.folder)
         let (started, signal) = AsyncStream.makeStream(of: Void.self)
         let running = Task {

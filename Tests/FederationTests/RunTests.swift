@@ -4,6 +4,7 @@ import NeuralNetwork
 import Synchronization
 import Tensors
 import Testing
+import Worker
 
 @Suite("A run with the simulated fleet")
 struct RunTests {
@@ -21,8 +22,8 @@ struct RunTests {
         let scratch = try ScratchFolder()
         let log = EventLog()
         let summary = try await run(scratch.path, log: log) {
-            $0.rounds = 6
-            $0.comparison = true
+            $0.federation.rounds = 6
+            $0.output.comparison = true
         }
         let folder = RunFolder(path: scratch.path)
         #expect(try #require(summary.accuracy) > 0.9)
@@ -33,7 +34,7 @@ struct RunTests {
         #expect(summary.workers.reduce(0) { $0 + $1.tasks } == 24)
         #expect(summary.workers.reduce(0) { $0 + $1.examples } == 6 * 2 * 240)
         #expect(try folder.readSummary() == summary)
-        #expect(try folder.readConfiguration().rounds == 6)
+        #expect(try folder.readConfiguration().federation.rounds == 6)
         let metrics = try folder.readMetrics()
         #expect(metrics.map(\.round) == Array(0...6))
         #expect(metrics.last?.accuracy == summary.accuracy && metrics.last?.answers == 4)
@@ -44,8 +45,7 @@ struct RunTests {
         #expect(comparison.onePlace?.passes == 12 && comparison.onePlace?.examples == 240)
         #expect(comparison.oneShard?.examples == 60 && comparison.oneShard?.curve.count == 12)
         #expect(try #require(comparison.onePlace?.accuracy) > 0.9)
-        let record = try JSONDecoder().decode(
-            WorkerRecord.self, from: Data(contentsOf: URL(filePath: folder.workerRecord(round: 2, client: 3))))
+        guard case .answer(let record) = try folder.readReports(round: 2)[3] else { throw NoRecord() }
         #expect(record.client == 3 && record.report.training?.examples == 60)
         #expect(!Files.exists(folder.work))
 
@@ -66,17 +66,17 @@ struct RunTests {
         }
         #expect(digests.count == 1)
         let other = try ScratchFolder()
-        #expect(!digests.contains(try await run(other.path) { $0.seed = 6 }.modelSHA256))
+        #expect(!digests.contains(try await run(other.path) { $0.federation.seed = 6 }.modelSHA256))
     }
 
     @Test("a run that is stopped after any round and resumed gives the bytes of an undisturbed one", arguments: 0...3)
     func resume(stopAfter: Int) async throws {
         let settings: @Sendable (inout RunConfiguration) -> Void = {
-            $0.rounds = 4
-            $0.fraction = 0.5
-            $0.serverMomentum = 0.9
-            $0.serverNesterov = true
-            $0.learningRateDecay = 0.9
+            $0.federation.rounds = 4
+            $0.federation.fraction = 0.5
+            $0.averaging.serverMomentum = 0.9
+            $0.averaging.serverNesterov = true
+            $0.training.learningRateDecay = 0.9
         }
         let undisturbed = try ScratchFolder()
         let expected = try await run(undisturbed.path, settings)
@@ -100,7 +100,7 @@ struct RunTests {
     @Test("cancellation ends a run with its last finished round saved")
     func cancellation() async throws {
         let scratch = try ScratchFolder()
-        let plan = try TinyProblem.plan(scratch.path) { $0.rounds = 1000 }
+        let plan = try TinyProblem.plan(scratch.path) { $0.federation.rounds = 1000 }
         let (reached, signal) = AsyncStream.makeStream(of: Void.self)
         let log = EventLog()
         let running = Task {
@@ -129,41 +129,100 @@ struct RunTests {
         #expect(occupied?.code == .usage && occupied?.message.contains("already holds a run") == true)
         let changed = await #expect(throws: DeMLError.self) {
             try await run(scratch.path, resume: true) {
-                $0.learningRate = 0.2
-                $0.batchSize = 8
+                $0.training.learningRate = 0.2
+                $0.training.batchSize = 8
             }
         }
         #expect(changed?.message.contains("batch_size: was 16, now 8; learning_rate: was 0.1, now 0.2") == true)
         // A finished run that is resumed says how it ended.
         #expect(try await run(scratch.path, resume: true).modelSHA256 == first.modelSHA256)
         // It may be given more rounds, and then is what it would have been with them.
-        let more = try await run(scratch.path, resume: true) { $0.rounds = 5 }
+        let more = try await run(scratch.path, resume: true) { $0.federation.rounds = 5 }
         let fresh = try ScratchFolder()
         #expect(more.rounds == 5)
-        #expect(more.modelSHA256 == (try await run(fresh.path) { $0.rounds = 5 }).modelSHA256)
+        #expect(more.modelSHA256 == (try await run(fresh.path) { $0.federation.rounds = 5 }).modelSHA256)
     }
 
     @Test("two processes cannot work on one run")
     func locked() async throws {
         let scratch = try ScratchFolder()
         let plan = try TinyProblem.plan(scratch.path)
-        let path = plan.folder.lock
         try Files.createDirectory(scratch.path)
-        let file = open(path, O_RDWR | O_CREAT, 0o666)
-        defer { close(file) }
-        #expect(flock(file, LOCK_EX | LOCK_NB) == 0)
+        let lock = try FolderLock(path: plan.folder.lock)
         let error = await #expect(throws: DeMLError.self) {
             try await Run(plan, fleet: SimulatedFleet(shards: plan.clientExamples)).run()
         }
-        #expect(error?.place == path)
+        #expect(error?.place == plan.folder.lock && plan.folder.isAtWork)
+        withExtendedLifetime(lock) {}
+    }
+
+    @Test("looking whether a run is under way never keeps one from starting")
+    func polled() async throws {
+        let scratch = try ScratchFolder()
+        let folder = RunFolder(path: scratch.path)
+        #expect(!folder.isAtWork)
+        let isOver = Flag()
+        let looks = Counter()
+        await withTaskGroup(of: Void.self) { group in
+            for _ in 0..<2 {
+                group.addTask {
+                    while !isOver.isUp {
+                        for _ in 0..<50 { _ = folder.isAtWork }
+                        looks.add(50)
+                        await Task.yield()
+                    }
+                }
+            }
+            group.addTask {
+                var refused = 0
+                while looks.value < 20_000 {
+                    for _ in 0..<50 where (try? FolderLock(path: folder.lock)) == nil { refused += 1 }
+                    await Task.yield()
+                }
+                isOver.raise()
+                #expect(refused == 0)
+            }
+        }
+        #expect(!folder.isAtWork)
+    }
+
+    @Test("a run that a target accuracy ends early is compared with as many passes as it made")
+    func passesMade() async throws {
+        let scratch = try ScratchFolder()
+        let summary = try await run(scratch.path) {
+            $0.federation.rounds = 50
+            $0.federation.targetAccuracy = 0.8
+            $0.output.comparison = true
+        }
+        #expect(summary.rounds < 25)
+        #expect(summary.comparison?.onePlace?.passes == 2 * summary.rounds)
+        #expect(summary.comparison?.oneShard?.curve.count == 2 * summary.rounds)
+    }
+
+    @Test("the best of several runs has the best accuracy, or the lowest loss; NaN never wins")
+    func bestSummary() async throws {
+        let scratch = try ScratchFolder()
+        var summary = try await run(scratch.path)
+        func best(_ figures: [(accuracy: Double?, loss: Double)]) -> Int? {
+            Summary.best(
+                of: figures.map {
+                    summary.accuracy = $0.accuracy
+                    summary.loss = $0.loss
+                    return summary
+                })
+        }
+        #expect(best([(0.9, 5), (0.95, 9), (0.95, 1), (nil, 0)]) == 1)
+        #expect(best([(nil, 5), (nil, 2), (nil, .nan), (nil, 2)]) == 1)
+        #expect(best([(nil, .nan), (nil, 3)]) == 1)
+        #expect(best([(nil, .nan)]) == nil && best([]) == nil)
     }
 
     @Test("a run ends when the wanted accuracy is reached")
     func targetAccuracy() async throws {
         let scratch = try ScratchFolder()
         let summary = try await run(scratch.path) {
-            $0.rounds = 50
-            $0.targetAccuracy = 0.8
+            $0.federation.rounds = 50
+            $0.federation.targetAccuracy = 0.8
         }
         #expect(summary.rounds < 50 && (summary.accuracy ?? 0) >= 0.8)
         let metrics = try RunFolder(path: scratch.path).readMetrics()
@@ -173,15 +232,15 @@ struct RunTests {
     @Test("settings and data that do not fit are refused before anything begins")
     func refusals() throws {
         let configuration = try TinyProblem.configuration {
-            $0.workers = 1000
-            $0.rounds = 0
+            $0.federation.workers = 1000
+            $0.federation.rounds = 0
         }
         let problems = #expect(throws: ConfigurationError.self) {
             _ = try RunPlan(configuration: configuration, dataset: TinyProblem.dataset(), folder: RunFolder(path: "/x"))
         }
         #expect(problems?.problems.map(\.key) == ["rounds", "workers"])
         var shape = try TinyProblem.configuration()
-        shape.model = .description(
+        shape.model.source = .description(
             try ModelDescription(
                 json:
                     #"{"input": {"shape": [9]}, "layers": [{"type": "linear", "out_features": 3}], "loss": "cross_entropy"}"#
@@ -197,10 +256,10 @@ struct RunTests {
         let scratch = try ScratchFolder()
         let log = EventLog()
         _ = try await run(scratch.path, log: log) {
-            $0.workers = 20
-            $0.fraction = 0.2
-            $0.rounds = 30
-            $0.localEpochs = 1
+            $0.federation.workers = 20
+            $0.federation.fraction = 0.2
+            $0.federation.rounds = 30
+            $0.training.localEpochs = 1
         }
         let rounds = log.events.compactMap { if case .roundStarted(let round) = $0 { round.clients } else { nil } }
         #expect(rounds.count == 30)
@@ -256,7 +315,9 @@ struct TroubleTests {
         )
         #expect(first.standardErrorTail == "the last words")
         let record = scratch.path + "/" + (try #require(first.record))
-        let kept = try JSONDecoder().decode(FailureRecord.self, from: Data(contentsOf: URL(filePath: record)))
+        #expect(record == RunFolder(path: scratch.path).reports(round: 1))
+        guard case .failure(let kept)? = try RunFolder(path: scratch.path).readReports(round: 1).dropFirst(4).first
+        else { throw NoRecord() }
         #expect(kept.standardErrorTail == "the last words" && kept.stage == "train" && kept.attempt == 1)
     }
 
@@ -285,11 +346,84 @@ struct TroubleTests {
         let summary = try await run(scratch.path, log: log) { assignment in
             if assignment.client == 0 { throw failure("every worker says so", isRetryable: false) }
         } settings: {
-            $0.minWorkers = 3
+            $0.federation.minWorkers = 3
         }
         #expect(summary.failures == 3 && log.failures.allSatisfy { $0.next == .leftOut })
         let metrics = try RunFolder(path: scratch.path).readMetrics()
         #expect(metrics.dropFirst().allSatisfy { $0.answers == 3 && $0.clients == 4 && $0.examples == 180 })
+    }
+
+    @Test("a fleet of this process is asked for a few clients at a time, in order, and all of them train")
+    func fewAtATime() async throws {
+        let scratch = try ScratchFolder()
+        let counts = Mutex((busy: 0, most: 0, order: [Int]()))
+        _ = try await run(scratch.path) { assignment in
+            counts.withLock {
+                $0.busy += 1
+                $0.most = max($0.most, $0.busy)
+                $0.order.append(assignment.client)
+            }
+        } settings: {
+            $0.federation.workers = 200
+            $0.federation.rounds = 1
+        } change: { _ in
+            counts.withLock { $0.busy -= 1 }
+        }
+        let (_, most, order) = counts.withLock { $0 }
+        let limit = 2 * availableProcessors() + 2
+        #expect(most <= limit && order.sorted() == Array(0..<200))
+        #expect(order.enumerated().allSatisfy { abs($0.element - $0.offset) <= limit })
+    }
+
+    @Test("the files of deltas are removed as soon as they are averaged, or are not wanted", arguments: [false, true])
+    func deltaFiles(isKept: Bool) async throws {
+        let scratch = try ScratchFolder()
+        let files = scratch.path + "/deltas"
+        try Files.createDirectory(files)
+        let round = Mutex(0)
+        let left = Mutex<[String]>([])
+        _ = try await run(scratch.path + "/run") { assignment in
+            round.withLock { $0 = assignment.round }
+            let older = try Files.names(in: files).filter { !$0.hasPrefix("\(assignment.round)-") }
+            left.withLock { $0 += older }
+        } settings: {
+            $0.output.keepDeltas = isKept
+        } change: { result in
+            let path = files + "/\(round.withLock { $0 })-\(UUID().uuidString)"
+            try? Files.writeAtomically([1, 2, 3], to: path)
+            result.deltaPath = path
+            guard result.provider.id == "p2.1" else { return }
+            result.update = Update(client: 2, examples: 60, values: result.update.values.map { _ in .nan })
+        }
+        #expect(try Files.names(in: files).isEmpty)
+        for round in 1...3 {
+            let names = try Files.names(in: RunFolder(path: scratch.path + "/run").round(round))
+            #expect(names.filter { $0.hasPrefix("delta-") }.count == (isKept ? 4 : 0))
+        }
+        if !isKept { #expect(left.withLock { $0 } == []) }
+    }
+
+    @Test("the records of an older run, a file each, are read as the lines of a newer one")
+    func olderRecords() async throws {
+        let scratch = try ScratchFolder()
+        _ = try await run(scratch.path) { assignment in
+            if assignment.client == 2, assignment.attempt == 1 { throw failure("the machine is gone") }
+        }
+        let folder = RunFolder(path: scratch.path)
+        let records = try folder.readReports(round: 2)
+        #expect(records.count == 5)
+        try Files.remove(folder.reports(round: 2))
+        for record in records {
+            let name =
+                switch record {
+                case .answer(let answer): "worker-000\(answer.client).json"
+                case .failure(let failure): "failed-000\(failure.client)-\(failure.attempt).json"
+                }
+            try Files.writeAtomically([UInt8](try JSONEncoder().encode(record)), to: folder.round(2) + "/" + name)
+        }
+        let older = try folder.readReports(round: 2)
+        let kinds = older.map { if case .failure(let failure) = $0 { failure.client + 100 } else { 0 } }
+        #expect(kinds == [0, 0, 0, 0, 102])
     }
 
     @Test("deltas with NaN and deltas of another model are not averaged", arguments: ["nan", "count", "norm"])
@@ -306,7 +440,7 @@ struct TroubleTests {
             }
             result.update = Update(client: 1, examples: result.update.examples, values: values)
         }
-        let summary = try await run(scratch.path, log: log, settings: { $0.maxNorm = 500 }, change: spoil)
+        let summary = try await run(scratch.path, log: log, settings: { $0.averaging.maxNorm = 500 }, change: spoil)
         #expect(summary.modelSHA256 == (try await undisturbed()))
         #expect(log.failures.map(\.failure) == [.badResult, .badResult, .badResult])
         #expect(log.failures.allSatisfy { $0.stage == "verify" && $0.client == 1 })
@@ -324,8 +458,8 @@ struct TroubleTests {
                 throw error
             }
         } settings: {
-            $0.rounds = 1
-            $0.stragglerFactor = 1.5
+            $0.federation.rounds = 1
+            $0.limits.stragglerFactor = 1.5
         }
         #expect(summary.rounds == 1 && summary.failures == 0)
         #expect(log.names.contains("straggler_found"))

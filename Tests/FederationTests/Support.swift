@@ -25,6 +25,25 @@ final class ScratchFolder: Sendable {
     }
 }
 
+/// Something that one task raises and others look at.
+final class Flag: Sendable {
+    private let value = Mutex(false)
+
+    func raise() { value.withLock { $0 = true } }
+    var isUp: Bool { value.withLock { $0 } }
+}
+
+/// What several tasks count together.
+final class Counter: Sendable {
+    private let count = Mutex(0)
+
+    func add(_ number: Int) { count.withLock { $0 += number } }
+    var value: Int { count.withLock { $0 } }
+}
+
+/// A round's folder does not have the record that is looked for.
+struct NoRecord: Error {}
+
 /// A small problem that a small network learns in a moment: three clouds of points in eight dimensions.
 enum TinyProblem {
     static let model = """
@@ -53,17 +72,17 @@ enum TinyProblem {
     /// Settings for runs of a fraction of a second.
     static func configuration(_ change: (inout RunConfiguration) -> Void = { _ in }) throws -> RunConfiguration {
         var configuration = RunConfiguration()
-        configuration.data = "clouds"
-        configuration.model = .description(try ModelDescription(json: model))
-        configuration.fleet = .simulated
-        configuration.workers = 4
-        configuration.rounds = 3
-        configuration.localEpochs = 2
-        configuration.batchSize = 16
-        configuration.optimizer = .sgd
-        configuration.learningRate = 0.1
-        configuration.seed = 5
-        configuration.comparison = false
+        configuration.data.path = "clouds"
+        configuration.model.source = .description(try ModelDescription(json: model))
+        configuration.machines.fleet = .simulated
+        configuration.federation.workers = 4
+        configuration.federation.rounds = 3
+        configuration.training.localEpochs = 2
+        configuration.training.batchSize = 16
+        configuration.training.optimizer = .sgd
+        configuration.training.learningRate = 0.1
+        configuration.federation.seed = 5
+        configuration.output.comparison = false
         change(&configuration)
         return configuration
     }

@@ -62,7 +62,7 @@ struct FakeRun {
         try Files.createDirectory(folder + "/work")
         let fleet = GolemFleet(settings: GolemSettings(), memory: memory) { _, body in try await body(source) }
         var configuration = RunConfiguration()
-        configuration.workers = 3
+        configuration.federation.workers = 3
         defer { try? FileManager.default.removeItem(atPath: folder) }
         return try await fleet.withWorkers(
             FleetPlan(

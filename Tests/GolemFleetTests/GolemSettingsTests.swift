@@ -1,10 +1,21 @@
+import Federation
 import Golem
 import GolemFleet
 import Testing
 
 @Suite struct GolemSettingsTests {
+    /// Settings out of options as a person writes them.
+    private func read(
+        _ texts: [String: String], environment: [String: String]
+    ) -> (settings: GolemSettings, problems: [String]) {
+        var options = GolemOptionSettings()
+        let wrong = options.take(texts)
+        let (settings, problems) = GolemSettings.read(options, environment: environment)
+        return (settings, wrong.map(\.description) + problems)
+    }
+
     @Test func defaultsAreThoseOfTheTestNetwork() {
-        let (settings, problems) = GolemSettings.read([:], environment: [:])
+        let (settings, problems) = read([:], environment: [:])
         #expect(problems.isEmpty)
         #expect(settings.apiURL == "http://127.0.0.1:7465")
         #expect(settings.platform == "erc20-hoodi-tglm")
@@ -18,25 +29,25 @@ import Testing
             "YAGNA_APPKEY": "key", "YAGNA_API_URL": "http://127.0.0.1:1", "YAGNA_SUBNET": "lab",
             "YAGNA_PAYMENT_NETWORK": "holesky",
         ]
-        let (settings, problems) = GolemSettings.read(["subnet": "mine"], environment: environment)
+        let (settings, problems) = read(["subnet": "mine"], environment: environment)
         #expect(problems.isEmpty)
         #expect(settings.subnet == "mine")
         #expect(settings.apiURL == "http://127.0.0.1:1")
         #expect(settings.appKey == "key")
         #expect(settings.platform == "erc20-holesky-tglm")
-        #expect(GolemSettings.read([:], environment: ["YAGNA_SUBNET": ""]).settings.subnet == "public")
+        #expect(read([:], environment: ["YAGNA_SUBNET": ""]).settings.subnet == "public")
     }
 
     @Test func mainnetsArePaidInRealMoney() {
         for network in ["mainnet", "polygon"] {
-            let settings = GolemSettings.read(["network": network], environment: [:]).settings
+            let settings = read(["network": network], environment: [:]).settings
             #expect(settings.platform == "erc20-\(network)-glm")
             #expect(settings.isMainnet)
         }
     }
 
     @Test func everyMistakeIsToldAtOnce() {
-        let (_, problems) = GolemSettings.read(
+        let (_, problems) = read(
             [
                 "budget": "0", "max_price_per_hour": "much", "min_cores": "0", "colour": "red", "image_hash": "00",
                 "start_timeout": "nan",
@@ -50,7 +61,7 @@ import Testing
     @Test func imageIsGivenInOneOfThreeWays() {
         let hash = String(repeating: "0a", count: 28)
         func image(_ options: [String: String]) -> (ImageSource?, [String]) {
-            let (settings, problems) = GolemSettings.read(options, environment: [:])
+            let (settings, problems) = read(options, environment: [:])
             return (settings.image, problems)
         }
         #expect(image(["image": "a.gvmi"]).0 == .file("a.gvmi"))
@@ -76,6 +87,6 @@ import Testing
         #expect(GolemSettings().dataFolder(environment: ["HOME": "/h"]) == "/h/.local/share/deml")
         #expect(GolemSettings().dataFolder(environment: ["HOME": "/h", "XDG_DATA_HOME": "/x"]) == "/x/deml")
         #expect(
-            GolemSettings.read(["data_folder": "/d"], environment: [:]).settings.dataFolder(environment: [:]) == "/d")
+            read(["data_folder": "/d"], environment: [:]).settings.dataFolder(environment: [:]) == "/d")
     }
 }

@@ -76,7 +76,26 @@ import Testing
         var report = RunReport.sample
         report.rounds[0].accuracy = 0.98
         report.rounds[2].accuracy = 0.98
-        #expect(report.best?.number == 1)
+        report.rounds[2].loss = report.rounds[0].loss
+        #expect(report.best?.number == report.rounds[0].number)
+        report.rounds[2].loss /= 2
+        #expect(report.best?.number == report.rounds[2].number)
+    }
+
+    @Test func bestOfARegressionIsTheLowestLossAndNoNaN() {
+        func round(_ number: Int, _ loss: Double) -> RunReport.Round {
+            .init(number: number, accuracy: .nan, loss: loss, seconds: 1)
+        }
+        var report = RunReport(
+            title: "regression", rounds: [round(0, 9), round(1, 0.5), round(2, 0.25), round(3, 0.25)])
+        #expect(report.best?.number == 2)
+        #expect(report.html().contains("lowest loss, round 2"))
+        #expect(report.html().split(separator: "<tr class=\"first\"").count == 2)
+        report.rounds[0].loss = .nan
+        report.rounds[2].loss = .nan
+        #expect(report.best?.number == 3)
+        report.rounds = [round(0, .nan)]
+        #expect(report.best == nil && report.html().contains("test loss"))
     }
 
     /// Every element that is opened is closed, in order. SVG shapes close themselves, `meta` needs no end.

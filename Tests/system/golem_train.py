@@ -30,10 +30,10 @@ def figures(run):
         if metrics["round"] == 0:
             continue
         slowest = 0.0
-        for path in sorted((run.folder / f"rounds/{metrics['round']:04}").glob("worker-*.json")):
-            record = json.loads(path.read_text())
-            report = record.get("report", record)
-            slowest = max(slowest, sum(e["seconds"] for e in report["epochs"]))
+        for line in (run.folder / f"rounds/{metrics['round']:04}/reports.jsonl").read_text().splitlines():
+            record = json.loads(line)
+            if "failure" not in record:
+                slowest = max(slowest, sum(e["seconds"] for e in record["report"]["epochs"]))
         overheads.append(metrics["seconds"] - metrics["evaluation_seconds"] - slowest)
     return first - begun, overheads
 

@@ -56,6 +56,30 @@ set -e
 for key in workers rounds lerning_rate optimizer fraction batch-size; do
     contains "every problem is reported at once: $key" "$key" "$errors"
 done
+# Numbers at the edges of their types
+model "$mlp"
+for setting in round-timeout=1e30 straggler-factor=1e25 rounds=9000000000000000000 timeout=nan max-seconds=-1 \
+    start-timeout=1e30; do
+    fails "--$setting" 64 "--${setting%%=*}" "$DEML" train "$yaml" --on simulated "--$setting"
+done
+always="workers rounds min-workers retries timeout straggler-factor round-timeout local-epochs batch-size
+    accumulate-steps max-seconds parallel threads min-cores min-machines start-timeout"
+sometimes="fraction target-accuracy test-fraction learning-rate learning-rate-decay momentum beta1 beta2 epsilon
+    weight-decay label-smoothing clip-grad-norm proximal-mu server-learning-rate server-momentum clip-norm max-norm
+    budget max-price-per-hour max-start-price min-memory min-storage seed"
+for value in 1e30 -1e30 nan .nan inf -.inf 9223372036854775807 -1 1e-300; do
+    set +e
+    errors=$("$DEML" train "$yaml" --on simulated --output "$scratch/extreme" \
+        $(for name in $always $sometimes; do echo "--$name=$value"; done) 2>&1 </dev/null)
+    status=$?
+    set -e
+    equal "every number is $value" 64 "$status"
+    missing=
+    for name in $always; do
+        case $errors in *"--$name: "*) ;; *) missing="$missing $name" ;; esac
+    done
+    equal "every number is $value: each that cannot be is named" "" "$missing"
+done
 printf 'workers: [3\nrounds: 2\n' >"$scratch/broken.yaml"
 fails "broken YAML, with its line" 65 "line" "$DEML" train "$scratch/broken.yaml"
 printf 'workers: 3\nworkers: 4\n' >"$scratch/twice.yaml"

@@ -67,6 +67,26 @@ exists "report.html" "$scratch/killed/report.html"
 succeeds "more rounds by --resume" "$DEML" train --resume "$scratch/killed" --rounds 4
 equal "four rounds" 4 "$(json "$scratch/killed/summary.json" "['rounds']")"
 
+# A checkpoint that was damaged is refused by the name of the file, and the round before is offered.
+for name in weights.safetensors round.json reports.jsonl; do
+    cp "$scratch/killed/rounds/0004/$name" "$scratch/whole"
+    printf '~' | dd of="$scratch/killed/rounds/0004/$name" bs=1 seek=300 conv=notrunc 2>/dev/null
+    fails "damage in $name" 65 "rounds/0004/$name" "$DEML" train --resume "$scratch/killed" --rounds 5
+    contains "damage in $name: the way out is told" "go on from round 3, which is whole" "$errors"
+    cp "$scratch/whole" "$scratch/killed/rounds/0004/$name"
+done
+succeeds "the same files put back" "$DEML" train --resume "$scratch/killed" --rounds 5
+
+# Looking at a run that starts does not stop it.
+rm -f "$scratch/over"
+(until [ -e "$scratch/over" ]; do "$DEML" status "$scratch"/polled-* >/dev/null 2>&1 || true; done) &
+poller=$!
+for number in 1 2 3; do
+    succeeds "a run that is watched, $number" $train --rounds 1 --on simulated --output "$scratch/polled-$number"
+done
+touch "$scratch/over"
+wait $poller
+
 prepare
 $train --output "$scratch/worker-killed" --worker "$scratch/worker" >"$scratch/log" 2>&1 &
 deml=$!

@@ -31,7 +31,7 @@ disturbed() {
     contains "$name: it says what happened" "$message" "$output"
     contains "$name: and what becomes of the shard" "given to another worker" "$output"
     equal "$name: events.jsonl has it" 1 "$(grep -c '"event":"attempt_failed"' "$scratch/run-$name/events.jsonl")"
-    exists "$name: a record is kept" "$(ls "$scratch/run-$name/rounds/0002/"failed-*)"
+    equal "$name: a record is kept" 1 "$(grep -c '"failure":' "$scratch/run-$name/rounds/0002/reports.jsonl")"
     same_bytes "$name: the model is that of an undisturbed run" "$scratch/undisturbed/model.safetensors" \
         "$scratch/run-$name/model.safetensors"
 }
@@ -45,7 +45,8 @@ disturbed fails "failed at "
 contains "fails: its last words are shown" "it said: the disk is on fire" "$("$DEML" train examples/mnist-mlp.yaml \
     --data "$scratch/data" --rounds 1 --local-epochs 1 --no-comparison --worker "$scratch/doomed" --retries 0 2>&1 \
     --output "$scratch/run-doomed" || true)"
-contains "fails: the tail of stderr is kept" "the disk is on fire" "$(cat "$scratch/run-fails/rounds/0002/"failed-*)"
+contains "fails: the tail of stderr is kept" "the disk is on fire" \
+    "$(grep '"failure":' "$scratch/run-fails/rounds/0002/reports.jsonl")"
 worker silent 'exit 0'
 disturbed silent "failed at "
 worker late 'sleep 60'

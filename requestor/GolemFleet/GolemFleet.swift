@@ -68,7 +68,7 @@ public final class GolemFleet: Fleet {
         _ plan: FleetPlan, notice: @escaping @Sendable (FleetNotice) -> Void,
         perform: @escaping @Sendable () async throws -> Value
     ) async throws -> Value {
-        let wanted = plan.configuration.parallel ?? plan.clientsPerRound
+        let wanted = plan.configuration.machines.parallel ?? plan.clientsPerRound
         let dispatcher = Dispatcher(target: wanted)
         let folder = plan.folder + "/golem"
         try Files.createDirectory(folder)

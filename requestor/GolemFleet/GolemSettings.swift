@@ -1,3 +1,4 @@
+import Federation
 import Golem
 
 /// What `deml train --on golem` may rent, from whom, and for how much at most.
@@ -74,35 +75,13 @@ public enum ImageSource: Sendable, Equatable {
 }
 
 extension GolemSettings {
-    /// Every key, in the order of the help, with what a person reads about it.
-    public static let keys: [(name: String, help: String)] = [
-        ("budget", "GLM that the run may cost in all"),
-        ("max_price_per_hour", "GLM an hour that a machine with all cores busy may cost"),
-        ("max_price_per_cpu_hour", "GLM that an hour of one busy core may cost"),
-        ("max_start_price", "GLM that taking a machine may cost"),
-        ("image", "image file, served from here"),
-        ("image_url", "where providers find the image; needs image_hash"),
-        ("image_hash", "SHA3-224 of the image"),
-        ("image_tag", "user/repository:tag at the image registry"),
-        ("subnet", "part of the network to look at"),
-        ("network", "where payments are made: hoodi, holesky, polygon, mainnet"),
-        ("driver", "payment driver"),
-        ("api_url", "address of the yagna daemon"),
-        ("min_memory", "GiB of memory that a machine must have"),
-        ("min_storage", "GiB of disk that a machine must have"),
-        ("min_cores", "cores that a machine must have"),
-        ("start_timeout", "seconds until the first machine must be there"),
-        ("min_machines", "machines that must be there before the run begins"),
-        ("registry", "address of the image registry"),
-        ("data_folder", "folder for what is remembered of providers and payments"),
-    ]
-
-    /// Reads options and environment. All that is wrong is reported together, each in one sentence.
+    /// Reads what stands under `golem:`, and the environment. All that is wrong is reported together, each in one
+    /// sentence.
     public static func read(
-        _ options: [String: String], environment: [String: String]
+        _ options: GolemOptionSettings, environment: [String: String]
     ) -> (settings: GolemSettings, problems: [String]) {
         var settings = GolemSettings()
-        var problems: [String] = []
+        var problems = options.namedProblems().map(\.description)
         func variable(_ name: String) -> String? { environment[name].flatMap { $0.isEmpty ? nil : $0 } }
 
         settings.appKey = variable("YAGNA_APPKEY")
@@ -113,69 +92,40 @@ extension GolemSettings {
         settings.registry = variable("REGISTRY_URL") ?? settings.registry
         settings.dataFolder = variable("DEML_GOLEM_DATA")
 
-        func number(_ key: String, _ text: String, above zero: Bool) -> Double? {
-            guard let value = Double(text), value.isFinite, zero ? value > 0 : value >= 0 else {
-                problems.append("golem.\(key): '\(text)' is not a number \(zero ? "above 0" : "of 0 or more")")
-                return nil
-            }
-            return value
-        }
-        func whole(_ key: String, _ text: String) -> Int? {
-            guard let value = Int(text), value >= 1 else {
-                problems.append("golem.\(key): '\(text)' is not a whole number of 1 or more")
-                return nil
-            }
-            return value
-        }
-
-        for (key, text) in options.sorted(by: { $0.key < $1.key }) {
-            switch key {
-            case "budget":
-                if let amount = Amount(text), amount > .zero {
-                    settings.budget = amount
-                } else {
-                    problems.append("golem.budget: '\(text)' is not an amount of GLM above 0")
-                }
-            case "max_price_per_hour":
-                if let value = number(key, text, above: false) { settings.priceLimits.perHour = value }
-            case "max_price_per_cpu_hour":
-                if let value = number(key, text, above: false) { settings.priceLimits.perCPUHour = value }
-            case "max_start_price":
-                if let value = number(key, text, above: false) { settings.priceLimits.start = value }
-            case "min_memory": if let value = number(key, text, above: true) { settings.minimumMemoryGiB = value }
-            case "min_storage": if let value = number(key, text, above: true) { settings.minimumStorageGiB = value }
-            case "min_cores": if let value = whole(key, text) { settings.minimumCores = value }
-            case "start_timeout": if let value = number(key, text, above: true) { settings.startTimeout = value }
-            case "min_machines": settings.minimumMachines = whole(key, text)
-            case "subnet": settings.subnet = text
-            case "network": settings.network = text
-            case "driver": settings.driver = text
-            case "api_url": settings.apiURL = text
-            case "app_key": settings.appKey = text
-            case "registry": settings.registry = text
-            case "data_folder": settings.dataFolder = text
-            case "image", "image_url", "image_hash", "image_tag": break
-            default:
-                problems.append("golem.\(key): no such setting; there are \(keys.map(\.name).joined(separator: ", "))")
-            }
-        }
+        if let budget = options.budget, budget > 0, let amount = Amount(glm: budget) { settings.budget = amount }
+        settings.priceLimits.perHour = options.maxPricePerHour ?? settings.priceLimits.perHour
+        settings.priceLimits.perCPUHour = options.maxPricePerCPUHour ?? settings.priceLimits.perCPUHour
+        settings.priceLimits.start = options.maxStartPrice ?? settings.priceLimits.start
+        settings.minimumMemoryGiB = options.minMemory ?? settings.minimumMemoryGiB
+        settings.minimumStorageGiB = options.minStorage ?? settings.minimumStorageGiB
+        settings.minimumCores = options.minCores ?? settings.minimumCores
+        settings.startTimeout = options.startTimeout ?? settings.startTimeout
+        settings.minimumMachines = options.minMachines
+        settings.subnet = options.subnet ?? settings.subnet
+        settings.network = options.network ?? settings.network
+        settings.driver = options.driver ?? settings.driver
+        settings.apiURL = options.apiURL ?? settings.apiURL
+        settings.appKey = options.appKey ?? settings.appKey
+        settings.registry = options.registry ?? settings.registry
+        settings.dataFolder = options.dataFolder ?? settings.dataFolder
         settings.image = image(options, &problems)
         return (settings, problems)
     }
 
-    private static func image(_ options: [String: String], _ problems: inout [String]) -> ImageSource? {
-        let given = ["image", "image_url", "image_tag"].filter { options[$0] != nil }
+    private static func image(_ options: GolemOptionSettings, _ problems: inout [String]) -> ImageSource? {
+        let given = [("image", options.image), ("image_url", options.imageURL), ("image_tag", options.imageTag)]
+            .filter { $0.1 != nil }.map(\.0)
         if given.count > 1 {
             problems.append("golem: \(given.joined(separator: " and ")) exclude each other")
             return nil
         }
-        if options["image_hash"] != nil, options["image_url"] == nil {
+        if options.imageHash != nil, options.imageURL == nil {
             problems.append("golem.image_hash: belongs to image_url")
         }
-        if let path = options["image"] { return .file(path) }
-        if let tag = options["image_tag"] { return .tag(tag) }
-        guard let url = options["image_url"] else { return nil }
-        guard let hash = options["image_hash"]?.lowercased() else {
+        if let path = options.image { return .file(path) }
+        if let tag = options.imageTag { return .tag(tag) }
+        guard let url = options.imageURL else { return nil }
+        guard let hash = options.imageHash?.lowercased() else {
             problems.append(
                 "golem.image_url: image_hash is missing, the SHA3-224 that `deml doctor` or `make image` prints")
             return nil

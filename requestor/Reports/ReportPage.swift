@@ -42,15 +42,18 @@ extension RunReport {
         let up = rounds.reduce(0) { $0 + $1.bytesUp }
         let down = rounds.reduce(0) { $0 + $1.bytesDown }
         var tiles: [Markup] = []
-        if let last = rounds.last, let best {
+        if let last = rounds.last {
             // A model that learns numbers, not classes, has no accuracy to show.
             if !last.accuracy.isNaN {
                 tiles.append(tile(Figures.percent(last.accuracy), "test accuracy, round \(last.number)", first: true))
-                if best.number != last.number {
+                if let best, best.number != last.number {
                     tiles.append(tile(Figures.percent(best.accuracy), "best, round \(best.number)"))
                 }
             }
             tiles.append(tile(Figures.loss(last.loss), "test loss", first: last.accuracy.isNaN))
+            if let best, best.accuracy.isNaN, best.number != last.number {
+                tiles.append(tile(Figures.loss(best.loss), "lowest loss, round \(best.number)"))
+            }
             let trained = rounds.filter { $0.number > 0 }
             tiles.append(tile("\(trained.count)", trained.count == 1 ? "round" : "rounds"))
             tiles.append(tile(Figures.duration(trained.reduce(0) { $0 + $1.seconds }), "training time"))

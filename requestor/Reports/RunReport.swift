@@ -147,8 +147,19 @@ public struct RunReport: Sendable, Equatable {
         self.modelSHA256 = modelSHA256
     }
 
-    /// The round with the best test accuracy; of equals the first.
+    /// The round with the best test accuracy, and of those the lowest loss; where there is no accuracy, the lowest loss; of
+    /// equals the first. What is not a number never wins; `nil` when nothing else is there.
     public var best: Round? {
-        rounds.max { ($0.accuracy, -$0.number) < ($1.accuracy, -$1.number) }
+        var best: Round?
+        for round in rounds where !round.loss.isNaN && (best.map { Self.isBetter(round, than: $0) } ?? true) {
+            best = round
+        }
+        return best
+    }
+
+    private static func isBetter(_ round: Round, than other: Round) -> Bool {
+        if round.accuracy.isNaN != other.accuracy.isNaN { return other.accuracy.isNaN }
+        if !round.accuracy.isNaN, round.accuracy != other.accuracy { return round.accuracy > other.accuracy }
+        return round.loss < other.loss
     }
 }

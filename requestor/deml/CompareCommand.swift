@@ -89,7 +89,7 @@ struct CompareCommand: ParsableCommand {
             }
             return cells
         }
-        let best = rows.indices.max { (rows[$0].summary.accuracy ?? -1, -$0) < (rows[$1].summary.accuracy ?? -1, -$1) }
+        let best = Summary.best(of: rows.map(\.summary))
         return TextTable(columns, rows: texts, emphasised: rows.count > 1 ? Set([best].compactMap { $0 }) : [])
             .lines(paint: paint, width: width)
     }

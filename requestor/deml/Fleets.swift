@@ -6,7 +6,7 @@ import Tensors
 enum Fleets {
     static func make(_ plan: RunPlan, machines: MachineOptions) throws -> any Fleet {
         let configuration = plan.configuration
-        switch configuration.fleet {
+        switch configuration.machines.fleet {
         case .local:
             let given = machines.worker.map { Paths.resolved($0, from: Paths.workingFolder) }
             guard let worker = given ?? LocalFleet.findWorker(beside: Paths.executable) else {
@@ -16,7 +16,7 @@ enum Fleets {
             }
             return try LocalFleet(worker: worker, configuration: configuration, folder: plan.folder)
         case .simulated:
-            return SimulatedFleet(shards: plan.clientExamples, threads: configuration.parallel)
+            return SimulatedFleet(shards: plan.clientExamples, threads: configuration.machines.parallel)
         case .golem:
             return try GolemFleet.make(configuration)
         }

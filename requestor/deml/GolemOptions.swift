@@ -65,14 +65,21 @@ struct GolemOptions: ParsableArguments {
     }
 
     /// Settings for a command that rents nothing: what is wrong is told, not thrown.
-    func settings(besides other: [String: String] = [:]) -> (settings: GolemSettings, problems: [String]) {
-        GolemSettings.readWithDefaultImage(other.merging(values) { _, new in new })
+    func settings(
+        besides other: GolemOptionSettings = GolemOptionSettings()
+    ) -> (settings: GolemSettings, problems: [String]) {
+        var options = other
+        let wrong = options.take(values)
+        let (settings, problems) = GolemSettings.readWithDefaultImage(options)
+        return (settings, wrong.map(\.description) + problems)
     }
 }
 
 extension GolemSettings {
     /// Reads options and this process's environment; without an image the one that `make image` leaves is taken, if there.
-    static func readWithDefaultImage(_ options: [String: String]) -> (settings: GolemSettings, problems: [String]) {
+    static func readWithDefaultImage(
+        _ options: GolemOptionSettings
+    ) -> (settings: GolemSettings, problems: [String]) {
         var (settings, problems) = read(options, environment: ProcessInfo.processInfo.environment)
         if settings.image == nil, !problems.contains(where: { $0.contains("image") }) {
             settings.image = Paths.shipped("provider-image/deml-worker.gvmi").map { .file($0) }

@@ -54,7 +54,7 @@ struct OffersCommand: AsyncParsableCommand {
 
     private func show() async throws {
         var (machines, hours) = (workers ?? 3, hours ?? 1)
-        var settingsOfRun: [String: String] = [:]
+        var settingsOfRun = GolemOptionSettings()
         if let like {
             let folder = RunFolder(path: Paths.resolved(like, from: Paths.workingFolder))
             let configuration = try folder.readConfiguration()
@@ -95,7 +95,8 @@ struct OffersCommand: AsyncParsableCommand {
             rows: survey.offers.map { offer in
                 [
                     offer.provider, "\(offer.threads)", Self.text(offer.memoryGiB), Self.text(offer.perHour),
-                    Self.text(offer.perCPUHour), Self.text(offer.start), Self.text(offer.speed.map { $0 / 1e9 }), offer.objection ?? "",
+                    Self.text(offer.perCPUHour), Self.text(offer.start), Self.text(offer.speed.map { $0 / 1e9 }),
+                    offer.objection ?? "",
                 ]
             })
         if !survey.offers.isEmpty { Output.standard.lines(table.lines(paint: paint, width: terminal.columns)) }

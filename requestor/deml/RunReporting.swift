@@ -74,7 +74,7 @@ enum RunReporting {
         return RunReport(
             title: (folder.path as NSString).lastPathComponent, subtitle: subtitle(configuration, summary),
             rounds: metrics.map(RunReport.Round.init), workers: summary?.workers.map(RunReport.Worker.init) ?? [],
-            places: summary.map { places($0, workers: configuration.workers) } ?? [],
+            places: summary.map { places($0, workers: configuration.federation.workers) } ?? [],
             classes: classNames(configuration, count: classes), labelCounts: summary?.labelCounts ?? [],
             confusion: summary?.confusion ?? [], failures: failures, settings: settings(configuration),
             modelSHA256: summary?.modelSHA256 ?? "")
@@ -88,12 +88,15 @@ enum RunReporting {
     private static func subtitle(_ configuration: RunConfiguration, _ summary: Summary?) -> String {
         var parts: [String] = []
         if let summary { parts.append("\(Figures.grouped(summary.parameters)) parameters") }
-        parts.append("\(configuration.optimizer.rawValue), learning rate \(Figures.short(configuration.learningRate))")
-        parts.append((configuration.data as NSString).lastPathComponent + " divided \(configuration.partition)")
+        parts.append(
+            "\(configuration.training.optimizer.rawValue), learning rate \(Figures.short(configuration.training.learningRate))"
+        )
+        parts.append(
+            (configuration.data.path as NSString).lastPathComponent + " divided \(configuration.federation.partition)")
         let asked = configuration.clientsPerRound
         let workers =
-            "\(configuration.workers) \(configuration.fleet.rawValue) worker\(configuration.workers == 1 ? "" : "s")"
-        parts.append(workers + (asked < configuration.workers ? ", \(asked) a round" : ""))
+            "\(configuration.federation.workers) \(configuration.machines.fleet.rawValue) worker\(configuration.federation.workers == 1 ? "" : "s")"
+        parts.append(workers + (asked < configuration.federation.workers ? ", \(asked) a round" : ""))
         return parts.joined(separator: " · ")
     }
 
@@ -102,7 +105,7 @@ enum RunReporting {
         let fashion = [
             "T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot",
         ]
-        if (configuration.data as NSString).lastPathComponent.contains("fashion-mnist"), count == fashion.count {
+        if (configuration.data.path as NSString).lastPathComponent.contains("fashion-mnist"), count == fashion.count {
             return fashion
         }
         return (0..<count).map(String.init)

@@ -95,7 +95,7 @@ struct StatusCommand: ParsableCommand {
             default: break
             }
         }
-        if word == "stopped", isLocked(folder.lock) { word = "running" }
+        if word == "stopped", folder.isAtWork { word = "running" }
         let notices = events.compactMap { event -> String? in
             switch event.kind {
             case .attemptFailed(let failed): failed.line
@@ -107,19 +107,10 @@ struct StatusCommand: ParsableCommand {
         let summary = Files.exists(folder.summary) ? try? folder.readSummary() : nil
         let cost = summary?.costGLM ?? metrics.compactMap(\.costGLM).reduce(0, +)
         return State(
-            run: Paths.shown(folder.path), state: word, fleet: configuration.fleet.rawValue,
-            rounds: metrics.map(\.round).max() ?? 0, of: configuration.rounds, accuracy: metrics.last?.accuracy,
+            run: Paths.shown(folder.path), state: word, fleet: configuration.machines.fleet.rawValue,
+            rounds: metrics.map(\.round).max() ?? 0, of: configuration.federation.rounds,
+            accuracy: metrics.last?.accuracy,
             loss: metrics.last?.loss, seconds: summary?.seconds ?? metrics.reduce(0) { $0 + $1.seconds },
-            costGLM: configuration.fleet == .golem ? cost : nil, notices: Array(notices.suffix(12)))
-    }
-
-    /// Whether a process holds the run's lock now.
-    private static func isLocked(_ path: String) -> Bool {
-        let file = open(path, O_RDWR | O_CLOEXEC)
-        guard file >= 0 else { return false }
-        defer { close(file) }
-        guard flock(file, LOCK_EX | LOCK_NB) == 0 else { return true }
-        flock(file, LOCK_UN)
-        return false
+            costGLM: configuration.machines.fleet == .golem ? cost : nil, notices: Array(notices.suffix(12)))
     }
 }

@@ -66,27 +66,28 @@ struct TrainCommand: AsyncParsableCommand {
         let settings = try TrainSettings(file: file, resumed: resumed?.config, given: given, golem: golem.values)
         var configuration = settings.configuration
         let folder =
-            resumed ?? RunFolder(path: configuration.output ?? TrainSettings.freshFolder(name: settings.name))
+            resumed ?? RunFolder(path: configuration.output.folder ?? TrainSettings.freshFolder(name: settings.name))
         if resumed == nil, Files.exists(folder.config) {
             throw DeMLError(
                 .cannotCreate, "there is a run in this folder already", place: Paths.shown(folder.path),
                 hint: "go on with it by --resume \(Paths.shown(folder.path)), or choose another --output")
         }
-        configuration.output = folder.path
+        configuration.output.folder = folder.path
 
         let dataset = try Dataset(
-            path: configuration.data,
-            options: DatasetOptions(testFraction: configuration.testFraction, labelColumn: configuration.labelColumn))
+            path: configuration.data.path,
+            options: DatasetOptions(
+                testFraction: configuration.data.testFraction, labelColumn: configuration.data.labelColumn))
         let plan: RunPlan
         do {
             plan = try RunPlan(configuration: configuration, dataset: dataset, folder: folder)
         } catch let error as DeMLError where error.exitCode == 65 {
-            throw error.within(Paths.shown(configuration.data))
+            throw error.within(Paths.shown(configuration.data.path))
         }
         let fleet = try Fleets.make(plan, machines: machines)
         let output = json ? Output.standardError : Output.standard
         let terminal = Terminal.current(of: output.descriptor)
-        let display = TrainDisplay(terminal: terminal, output: output, epochs: configuration.localEpochs)
+        let display = TrainDisplay(terminal: terminal, output: output, epochs: configuration.training.localEpochs)
         let title = Paint(terminal.hasColour)((folder.path as NSString).lastPathComponent, .bold)
         output.line("\(title)  \(Paths.shown(folder.path))")
 
@@ -118,7 +119,7 @@ struct TrainCommand: AsyncParsableCommand {
         }
         display.clear()
         try RunReporting.write(folder)
-        output.lines(try Self.ending(folder, summary, workers: configuration.workers, terminal: terminal))
+        output.lines(try Self.ending(folder, summary, workers: configuration.federation.workers, terminal: terminal))
         if json { try Output.standard.json(summary) }
     }
 

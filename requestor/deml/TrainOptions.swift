@@ -94,6 +94,21 @@ struct LocalTrainingOptions: SettingOptions {
     var weightDecay: String?
     @Option(help: ArgumentHelp("Label smoothing of the loss. (default: 0)", valueName: "x"))
     var labelSmoothing: String?
+    @Option(help: ArgumentHelp("Longer gradients are scaled down to this norm.", valueName: "norm"))
+    var clipGradNorm: String?
+    @Option(help: ArgumentHelp("Batches whose gradients make one step. (default: 1)", valueName: "n"))
+    var accumulateSteps: String?
+    @Option(
+        help: ArgumentHelp(
+            "FedProx: how strongly a worker is held near the round's weights. (default: 0)", valueName: "mu"))
+    var proximalMu: String?
+    @Option(
+        help: ArgumentHelp(
+            "The learning rate within a worker's training: '{type: step, step_size: 100}', "
+                + "'{type: cosine, t_max: 1000, warmup_steps: 50}'.", valueName: "schedule"))
+    var schedule: String?
+    @Option(help: ArgumentHelp("The same from round to round; its steps are rounds.", valueName: "schedule"))
+    var roundSchedule: String?
     @Flag(help: "Take the examples in order.")
     var noShuffle = false
     @Option(help: ArgumentHelp("A worker delivers what it has after so long.", valueName: "seconds"))
@@ -104,7 +119,9 @@ struct LocalTrainingOptions: SettingOptions {
             ("local_epochs", localEpochs), ("batch_size", batchSize), ("optimizer", optimizer),
             ("learning_rate", learningRate), ("learning_rate_decay", learningRateDecay), ("momentum", momentum),
             ("nesterov", nesterov ? "true" : nil), ("beta1", beta1), ("beta2", beta2), ("epsilon", epsilon),
-            ("weight_decay", weightDecay), ("label_smoothing", labelSmoothing),
+            ("weight_decay", weightDecay), ("label_smoothing", labelSmoothing), ("clip_grad_norm", clipGradNorm),
+            ("accumulate_steps", accumulateSteps), ("proximal_mu", proximalMu), ("schedule", schedule),
+            ("round_schedule", roundSchedule),
             ("shuffle", noShuffle ? "false" : nil), ("max_seconds", maxSeconds),
         ]
     }

@@ -30,12 +30,20 @@ struct TrainSettings {
         }
         var fromOptions: Set<String> = []
         for case (let key, let text?) in given {
-            mapping[Node(key)] = Node(text, Tag(.implicit), Self.isText(key) ? .singleQuoted : .any)
+            // A schedule is written as in the file.
+            let isTree = key == "schedule" || key == "round_schedule"
+            mapping[Node(key)] =
+                isTree
+                ? try YAMLFile.parse(text, place: "--" + key.replacingOccurrences(of: "_", with: "-"))
+                : Node(text, Tag(.implicit), Self.isText(key) ? .singleQuoted : .any)
             fromOptions.insert(key)
         }
         if !golem.isEmpty {
             var section = mapping["golem"]?.mapping ?? Node.Mapping([])
-            for (key, text) in golem.sorted(by: { $0.key < $1.key }) { section[Node(key)] = Node(text) }
+            for (key, text) in golem.sorted(by: { $0.key < $1.key }) {
+                section[Node(key)] = Node(text, Tag(.implicit), .singleQuoted)
+                fromOptions.insert("golem." + key)
+            }
             mapping["golem"] = .mapping(section)
         }
 
@@ -64,36 +72,37 @@ struct TrainSettings {
         }
         var dataPath = ""
         check("data") { () throws(DeMLError) in
-            dataPath = try Paths.dataset(configuration.data, from: folder(of: "data"))
+            dataPath = try Paths.dataset(configuration.data.path, from: folder(of: "data"))
         }
-        if let weights = configuration.initialWeights {
+        if let weights = configuration.model.initialWeights {
             let path = Paths.resolved(weights, from: folder(of: "initial_weights"))
-            configuration.initialWeights = path
+            configuration.model.initialWeights = path
             check("initial_weights") { () throws(DeMLError) in
                 guard Files.exists(path) else {
                     throw DeMLError(.notFound, "there is no such weights file", place: Paths.shown(path))
                 }
             }
         }
-        if case .path(let model) = configuration.model {
+        if case .path(let model) = configuration.model.source {
             check("model") { () throws(DeMLError) in
                 let path = Paths.resolved(model, from: folder(of: "model"))
                 let loaded = try ModelFile(path: path)
-                configuration.model = .description(loaded.description)
-                if loaded.isWeights, configuration.initialWeights == nil { configuration.initialWeights = path }
+                configuration.model.source = .description(loaded.description)
+                if loaded.isWeights, configuration.model.initialWeights == nil {
+                    configuration.model.initialWeights = path
+                }
             }
         }
         guard problems.isEmpty else {
             if problems.count == 1, let error = found.first { throw error }
             throw ConfigurationError(problems.map { Self.named($0, fromOptions: fromOptions) })
         }
-        configuration.data = dataPath
-        if let image = configuration.golem["image"] {
-            let from = golem["image"] == nil ? fileFolder ?? Paths.workingFolder : Paths.workingFolder
-            configuration.golem["image"] = Paths.resolved(image, from: from)
+        configuration.data.path = dataPath
+        if let image = configuration.golem.image {
+            configuration.golem.image = Paths.resolved(image, from: folder(of: "golem.image"))
         }
-        if let output = configuration.output {
-            configuration.output = Paths.resolved(output, from: folder(of: "output"))
+        if let output = configuration.output.folder {
+            configuration.output.folder = Paths.resolved(output, from: folder(of: "output"))
         }
         self.configuration = configuration
     }
@@ -111,7 +120,9 @@ struct TrainSettings {
         case "fleet": option = "on"
         case "shuffle": option = "no-shuffle"
         case "comparison": option = "no-comparison"
-        default: option = problem.key.replacingOccurrences(of: "_", with: "-")
+        default:
+            let key = problem.key.hasPrefix("golem.") ? String(problem.key.dropFirst("golem.".count)) : problem.key
+            option = key.replacingOccurrences(of: "_", with: "-")
         }
         return ConfigurationProblem("--" + option, problem.message)
     }

@@ -1,44 +1,43 @@
 import Tensors
 
-/// The server's side of a round: checks deltas, averages them and moves the weights, as the settings say.
+/// The server's side of a round: averages checked deltas and moves the weights, as the settings say.
 public struct Aggregator: Sendable {
     public var rule: any AggregationRule
     public var optimizer: any ServerOptimizer
     public var clipping: NormClipping?
-    /// Deltas with a larger norm are refused.
-    public var maximumNorm: Double?
 
-    public init(
-        rule: any AggregationRule, optimizer: any ServerOptimizer, clipping: NormClipping? = nil,
-        maximumNorm: Double? = nil
-    ) {
+    public init(rule: any AggregationRule, optimizer: any ServerOptimizer, clipping: NormClipping? = nil) {
         self.rule = rule
         self.optimizer = optimizer
         self.clipping = clipping
-        self.maximumNorm = maximumNorm
     }
 
     public init(_ configuration: RunConfiguration) {
         self.init(
             rule: FederatedAveraging(),
             optimizer: ServerMomentum(
-                learningRate: configuration.serverLearningRate, momentum: configuration.serverMomentum,
-                isNesterov: configuration.serverNesterov),
-            clipping: configuration.clipNorm.map(NormClipping.init(norm:)), maximumNorm: configuration.maxNorm)
+                learningRate: configuration.averaging.serverLearningRate,
+                momentum: configuration.averaging.serverMomentum,
+                isNesterov: configuration.averaging.serverNesterov),
+            clipping: configuration.averaging.clipNorm.map(NormClipping.init(norm:)))
     }
 
-    /// Shapes: weights `[parameters]`, every update `[parameters]` → new weights `[parameters]`. The updates must have
-    /// passed ``Update/check(parameters:maximumNorm:)``.
+    /// Begins a round's average.
+    /// - Parameters:
+    ///   - clients: numbers of the clients that were asked.
+    ///   - totalExamples: of all their shards, where each of them will answer for its whole shard or the round fails;
+    ///     `nil` where less may count.
+    ///   - shelf: where deltas wait; empty.
+    public func average(of clients: [Int], totalExamples: Int?, on shelf: DeltaShelf) -> RoundAverage {
+        RoundAverage(rule: rule, clipping: clipping, clients: clients, totalExamples: totalExamples, shelf: shelf)
+    }
+
+    /// Shapes: weights `[parameters]`, average `[parameters]` → new weights `[parameters]`.
     /// - Returns: the new weights, and the Euclidean norm of the averaged delta.
     /// - Throws: `.notFinite` when the step leaves the range of float32.
     public mutating func step(
-        _ weights: [Float], updates: [Update]
+        _ weights: [Float], average: [Double]
     ) throws(DeMLError) -> (weights: [Float], updateNorm: Double) {
-        var updates = updates
-        if let clipping {
-            for index in updates.indices { updates[index] = clipping.clipped(updates[index]) }
-        }
-        let average = rule.average(updates)
         var moved = weights
         optimizer.step(&moved, average: average)
         guard moved.squaredNorm.isFinite else {

@@ -1,3 +1,5 @@
+import Tensors
+
 /// FederatedAveraging: the mean of the clients' deltas, weighted by their numbers of examples.
 ///
 /// McMahan, Moore, Ramage, Hampson, Agüera y Arcas: "Communication-Efficient Learning of Deep Networks from Decentralized
@@ -22,28 +24,45 @@
 public struct FederatedAveraging: AggregationRule {
     public init() {}
 
-    /// Shapes: every update `[parameters]` → `[parameters]`.
-    public func average(_ updates: [Update]) -> [Double] {
-        let updates = updates.sorted { $0.client < $1.client }
-        guard let parameters = updates.first?.values.count else { return [] }
-        let total = updates.reduce(0.0) { $0 + Double($1.examples) }
-        let done = updates.reduce(0.0) { $0 + Double($1.examples) * $1.workDone } / total
-        return [Double](unsafeUninitializedCapacity: parameters) { sums, initialised in
-            sums.initialize(repeating: 0)
-            // Blocks that stay in the cache while all clients are added: the order within an element is the clients'.
-            let block = 4096
-            for start in stride(from: 0, to: parameters, by: block) {
-                let end = min(start + block, parameters)
-                for update in updates {
-                    let share = Double(update.examples) / total * (done / update.workDone)
-                    update.values.withUnsafeBufferPointer { values in
-                        for index in start..<end {
-                            sums[index] += share * Double(values[index])
-                        }
-                    }
-                }
+    /// `n` must be known, and every s_k be 1: the terms are added with their final shares, so that nothing is rounded twice.
+    public func stream(_ round: AggregationRound) -> (any AverageStream)? {
+        round.totalExamples.map { WeightedSum(parameters: round.parameters, totalExamples: Double($0), workDone: 1) }
+    }
+
+    /// Shapes: every delta `[parameters]` → `[parameters]`.
+    public func average(_ deltas: DeltaShelf) throws(DeMLError) -> [Double] {
+        let clients = deltas.clients
+        let total = clients.reduce(0.0) { $0 + Double(deltas.examples(of: $1)) }
+        let done = clients.reduce(0.0) { $0 + Double(deltas.examples(of: $1)) * deltas.workDone(of: $1) } / total
+        var sum = WeightedSum(parameters: deltas.parameters, totalExamples: total, workDone: done)
+        for client in clients {
+            if let update = try deltas.update(of: client) { sum.add(update) }
+        }
+        return sum.finish()
+    }
+}
+
+/// `(Σ_k (n_k / n) s_k) · Σ_k (n_k / n) delta_k / s_k`, term by term.
+private struct WeightedSum: AverageStream {
+    private var sums: [Double]
+    private let total: Double
+    private let done: Double
+
+    init(parameters: Int, totalExamples: Double, workDone: Double) {
+        sums = [Double](repeating: 0, count: parameters)
+        total = totalExamples
+        done = workDone
+    }
+
+    mutating func add(_ update: Update) {
+        precondition(update.values.count == sums.count, "deltas have as many values as the model has parameters")
+        let share = Double(update.examples) / total * (done / update.workDone)
+        sums.withUnsafeMutableBufferPointer { sums in
+            update.values.withUnsafeBufferPointer { values in
+                for index in values.indices { sums[index] += share * Double(values[index]) }
             }
-            initialised = parameters
         }
     }
+
+    consuming func finish() -> [Double] { sums }
 }

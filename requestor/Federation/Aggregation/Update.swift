@@ -10,9 +10,9 @@ public struct Update: Sendable {
     /// The share of its training that the client has done, by optimiser steps: 1, or less where partial work is allowed.
     public var workDone: Double
     /// One value a parameter.
-    public var values: [Float]
+    public let values: [Float]
     /// Euclidean norm of ``values``; NaN or infinite when a value is.
-    public private(set) var norm: Double
+    public let norm: Double
 
     /// Shapes: values `[parameters]`.
     public init(client: Int, examples: Int, values: [Float], workDone: Double = 1) {

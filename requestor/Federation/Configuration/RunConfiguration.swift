@@ -1,151 +1,167 @@
-import NeuralNetwork
+import Foundation
+import Tensors
 
-/// Everything `deml train` can be told, with the keys of the YAML files and of `config.json`.
+/// Everything `deml train` can be told, in groups of what belongs together.
 ///
-/// A key is the command's option with `_` for `-` (`--local-epochs`, `local_epochs`). Every key may be left out; what it
-/// is then stands here. ``problems()`` reports everything that is wrong with the values at once, and decoding does the
-/// same for keys and types (see ``RunConfigurationFile``).
+/// In YAML files and in `config.json` it is one flat list; a key is the command's option with `_` for `-`
+/// (`--local-epochs`, `local_epochs`). Every key may be left out; what it is then stands in its group. ``problems()``
+/// reports everything that is wrong with the values at once, and decoding does the same for keys and types (see
+/// ``RunConfigurationFile``).
 public struct RunConfiguration: Sendable, Equatable {
-    // MARK: What is learned
-
-    /// A dataset: a folder or file, or the name of one that comes with DeML ("mnist").
-    public var data = "mnist"
-    /// The share of the examples that is split off as test set where the data has none, above 0 and below 1.
-    public var testFraction = 0.2
-    /// The column of a CSV file that holds the labels: its name, or its number from 0; `nil`: the first.
-    public var labelColumn: String?
-    /// The model, or the path of a file that describes it (YAML, JSON, or a weights file).
-    public var model: ModelSource?
-    /// A weights file to start from instead of fresh weights.
-    public var initialWeights: String?
-    /// How examples go to clients: "iid", "dirichlet:0.3", "pathological:2", "quantity:0.5".
-    public var partition = "iid"
-    /// Seed of everything random in the run: same seed, same bytes.
-    public var seed: UInt64 = 0
-
-    // MARK: Rounds
-
-    /// Number of clients, and so of shards.
-    public var workers = 3
-    public var rounds = 3
-    /// The share of clients that train in a round, above 0 up to 1; at least one client does.
-    public var fraction = 1.0
-    /// A round closes with at least so many good answers; `nil`: all that were asked.
-    public var minWorkers: Int?
-    /// How often a client's training is given to another worker after a failure.
-    public var retries = 2
-    /// A worker that needs longer than so many seconds for one training is killed and counts as late.
-    public var timeout = 3600.0
-    /// A worker that has taken so many times the median of the finished ones gets company: its task is also given to
-    /// another, and the first good answer counts. 0: never.
-    public var stragglerFactor = 4.0
-    /// After so many seconds a round closes as soon as it has `minWorkers` answers; `nil`: it waits for all.
-    public var roundTimeout: Double?
-    /// The run ends when the test accuracy has reached this; `nil`: after `rounds`.
-    public var targetAccuracy: Double?
-
-    // MARK: Local training
-
-    public var localEpochs = 5
-    public var batchSize = 64
-    public var optimizer = OptimizerName.adam
-    public var learningRate = 0.001
-    /// What the learning rate is multiplied by from one round to the next.
-    public var learningRateDecay = 1.0
-    /// SGD only.
-    public var momentum = 0.0
-    /// SGD only; needs a momentum.
-    public var nesterov = false
-    /// `nil`: 0, and 0.01 for AdamW.
-    public var weightDecay: Double?
-    /// Adam and AdamW only; `nil`: 0.9, 0.999 and 1e-8.
-    public var beta1: Double?
-    public var beta2: Double?
-    public var epsilon: Double?
-    public var labelSmoothing = 0.0
-    /// Whether a worker shuffles its shard in every epoch.
-    public var shuffle = true
-    /// A worker stops by itself after so many seconds and delivers what it has (results then depend on its speed).
-    public var maxSeconds: Double?
-
-    // MARK: Averaging
-
-    /// What the averaged delta is multiplied by.
-    public var serverLearningRate = 1.0
-    /// FedAvgM: momentum of the averaged deltas over rounds.
-    public var serverMomentum = 0.0
-    public var serverNesterov = false
-    /// Deltas with a larger Euclidean norm are scaled down to it; `nil`: never.
-    public var clipNorm: Double?
-    /// A delta with a larger norm than this is refused, and its client's training retried; `nil`: none is.
-    public var maxNorm: Double?
-
-    // MARK: Machines
-
-    /// "local", "simulated" or "golem" (`--on`).
-    public var fleet = FleetName.local
-    /// How many workers work at once; `nil`: the fleet decides.
-    public var parallel: Int?
-    /// Threads of a worker; `nil`: the fleet decides.
-    public var threads: Int?
-    /// Settings of the Golem fleet, by the names of its options (`budget`, `max_price_per_hour`, `subnet`, …).
-    public var golem: [String: String] = [:]
-
-    // MARK: What is written
-
-    /// The run folder; `nil`: a new one under `runs/`.
-    public var output: String?
-    /// Compare with the same model trained in one place, and on one shard alone.
-    public var comparison = true
-    /// Keep every accepted delta in the run folder.
-    public var keepDeltas = false
+    public var data = DataSettings()
+    public var model = ModelSettings()
+    public var federation = FederationSettings()
+    public var limits = LimitSettings()
+    public var training = TrainingSettings()
+    public var averaging = AveragingSettings()
+    public var machines = MachineSettings()
+    /// What stands under `golem:`.
+    public var golem = GolemOptionSettings()
+    public var output = OutputSettings()
 
     public init() {}
 
-    /// `sgd`, `adam` or `adamw`.
-    public enum OptimizerName: String, Sendable, Codable, CaseIterable {
-        case sgd, adam, adamw
+    /// The groups, in the order in which they are written and documented; all but the nested one.
+    static let groups: [AnySettingGroup] = [
+        AnySettingGroup(\.data), AnySettingGroup(\.model), AnySettingGroup(\.federation), AnySettingGroup(\.limits),
+        AnySettingGroup(\.training), AnySettingGroup(\.averaging), AnySettingGroup(\.machines),
+        AnySettingGroup(\.output),
+    ]
+
+    /// Everything that is wrong with the values, in the order of the settings; empty when a run can start.
+    public func problems() -> [ConfigurationProblem] {
+        Self.groups.flatMap { $0.problems(self) } + golem.namedProblems()
     }
 
-    /// Where the work is done.
-    public enum FleetName: String, Sendable, Codable, CaseIterable {
-        case local, simulated, golem
+    /// Passes over an example that so many rounds make on average, at least one: what the comparison trains for.
+    public func passes(rounds: Int) -> Int {
+        let share = Double(federation.clientsPerRound) / Double(max(1, federation.workers))
+        return max(1, Int(exactly: (Double(rounds) * Double(training.localEpochs) * share).rounded()) ?? .max)
     }
 
-    /// Clients that train in a round: `fraction` of all, rounded, at least one.
-    public var clientsPerRound: Int {
-        min(workers, max(1, Int((fraction * Double(workers)).rounded())))
+    // MARK: What a resume may change
+
+    /// A setting of a run that differs from what the run was started with, and must not.
+    public struct Difference: Sendable, Equatable, CustomStringConvertible {
+        public var key: String
+        public var was: String
+        public var now: String
+
+        public var description: String { "\(key): was \(was), now \(now)" }
     }
 
-    /// Good answers a round needs at least.
-    public var requiredWorkers: Int { minWorkers ?? clientsPerRound }
+    /// Settings that decide what comes out of a run and differ between `self`, the run as it was started, and `resumed`.
+    /// What only decides where, how fast and how patiently it is done may change; `rounds` may grow.
+    public func differences(resumed: RunConfiguration) -> [Difference] {
+        Self.groups.flatMap { $0.differences(self, resumed, { !$0 }) }
+    }
 
-    /// Passes over an example that the whole run makes on average, at least one: what the comparison trains for.
-    public var passes: Int {
-        max(1, Int((Double(rounds * localEpochs * clientsPerRound) / Double(workers)).rounded()))
+    /// All differing settings, for a table that compares runs.
+    public func allDifferences(to other: RunConfiguration) -> [Difference] {
+        Self.groups.flatMap { $0.differences(self, other, { _ in true }) }
+            + golem.differences(from: other.golem)
+    }
+
+    /// SHA-256 over the settings that decide what comes out of a run: those that a resume must not change, where they are
+    /// not at their defaults.
+    public var fixedSettingsSHA256: String {
+        sha256Hex(Self.groups.flatMap { $0.fixedTexts(self) }.joined().utf8)
+    }
+
+    /// The range of every number, by key.
+    public static var numberRanges: [(key: String, range: NumberRange)] {
+        groups.flatMap(\.ranges)
+            + GolemOptionSettings.settings.compactMap { setting in
+                setting.range.map { ("\(GolemOptionSettings.key).\(setting.key)", $0) }
+            }
     }
 }
 
-/// A model description, or where to find one.
-public enum ModelSource: Sendable, Equatable, Codable {
-    case description(ModelDescription)
-    /// To be read by the command before the run; a run itself needs the description.
-    case path(String)
+extension RunConfiguration {
+    public var clientsPerRound: Int { federation.clientsPerRound }
+}
+
+extension GolemOptionSettings {
+    fileprivate func differences(from other: Self) -> [RunConfiguration.Difference] {
+        Self.settings.filter { !$0.equal(self, other) }
+            .map { .init(key: "\(Self.key).\($0.key)", was: $0.text(self), now: $0.text(other)) }
+    }
+}
+
+/// A group of a configuration, whatever its type.
+struct AnySettingGroup: Sendable {
+    let keys: [String]
+    let ranges: [(key: String, range: NumberRange)]
+    let problems: @Sendable (RunConfiguration) -> [ConfigurationProblem]
+    let take:
+        @Sendable (
+            inout RunConfiguration, KeyedDecodingContainer<AnyKey>, inout [ConfigurationProblem]
+        ) -> Void
+    let write: @Sendable (RunConfiguration, inout KeyedEncodingContainer<AnyKey>) throws -> Void
+    /// Settings that differ; the filter is told whether a resume may change them so.
+    let differences:
+        @Sendable (
+            _ was: RunConfiguration, _ now: RunConfiguration, _ isWanted: (_ mayChange: Bool) -> Bool
+        ) -> [RunConfiguration.Difference]
+    let fixedTexts: @Sendable (RunConfiguration) -> [String]
+
+    init<Group: SettingGroup>(_ path: WritableKeyPath<RunConfiguration, Group> & Sendable) {
+        keys = Group.settings.map(\.key)
+        ranges = Group.settings.compactMap { setting in setting.range.map { (setting.key, $0) } }
+        problems = { $0[keyPath: path].problems() }
+        take = { configuration, container, problems in
+            configuration[keyPath: path].take(container, &problems)
+        }
+        write = { try $0[keyPath: path].write(to: &$1) }
+        differences = { was, now, isWanted in
+            let (was, now) = (was[keyPath: path], now[keyPath: path])
+            return Group.settings.filter { !$0.equal(was, now) && isWanted($0.mayChange(from: was, to: now)) }
+                .map { .init(key: $0.key, was: $0.text(was), now: $0.text(now)) }
+        }
+        fixedTexts = { configuration in
+            let group = configuration[keyPath: path]
+            return Group.settings.filter { $0.resume == .fixed && !$0.equal(group, Group()) }
+                .map { "\($0.key)=\($0.text(group))\n" }
+        }
+    }
+}
+
+/// A configuration as read from a file, with everything that is wrong with its keys and types. Decoding it does not throw
+/// for such mistakes, so that they can be reported together with those that ``RunConfiguration/problems()`` finds.
+public struct RunConfigurationFile: Decodable, Sendable {
+    public var configuration: RunConfiguration
+    public var problems: [ConfigurationProblem]
 
     public init(from decoder: any Decoder) throws {
-        if let path = try? decoder.singleValueContainer().decode(String.self) {
-            self = .path(path)
-        } else {
-            self = .description(try ModelDescription(from: decoder))
+        let container = try decoder.container(keyedBy: AnyKey.self)
+        var configuration = RunConfiguration()
+        let section = AnyKey(GolemOptionSettings.key)
+        var problems = unknownKeys(
+            in: container, known: RunConfiguration.groups.flatMap(\.keys) + [section.stringValue])
+        for group in RunConfiguration.groups { group.take(&configuration, container, &problems) }
+        if container.contains(section), (try? container.decodeNil(forKey: section)) != true {
+            do {
+                problems += configuration.golem.takeSection(
+                    try container.nestedContainer(keyedBy: AnyKey.self, forKey: section))
+            } catch {
+                problems.append(ConfigurationProblem(section.stringValue, "is to be names and values"))
+            }
         }
+        self.configuration = configuration
+        self.problems = problems
+    }
+}
+
+extension RunConfiguration: Codable {
+    public init(from decoder: any Decoder) throws {
+        let file = try RunConfigurationFile(from: decoder)
+        guard file.problems.isEmpty else { throw ConfigurationError(file.problems) }
+        self = file.configuration
     }
 
     public func encode(to encoder: any Encoder) throws {
-        switch self {
-        case .description(let description): try description.encode(to: encoder)
-        case .path(let path):
-            var container = encoder.singleValueContainer()
-            try container.encode(path)
-        }
+        var container = encoder.container(keyedBy: AnyKey.self)
+        for group in Self.groups { try group.write(self, &container) }
+        try container.encode(golem, forKey: AnyKey(GolemOptionSettings.key))
     }
 }

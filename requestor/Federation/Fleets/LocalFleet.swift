@@ -41,9 +41,9 @@ public final class LocalFleet: Fleet {
     public convenience init(worker: String, configuration: RunConfiguration, folder: RunFolder) throws(DeMLError) {
         try self.init(
             worker: worker,
-            parallel: configuration.parallel
+            parallel: configuration.machines.parallel
                 ?? min(configuration.clientsPerRound, max(4, availableProcessors())),
-            threads: configuration.threads, folder: folder.work)
+            threads: configuration.machines.threads, folder: folder.work)
     }
 
     /// `deml-worker` next to the given executable, or in the folders of `PATH`; `nil` when it is in neither.

@@ -2,27 +2,6 @@ import Foundation
 import Jobs
 import Tensors
 
-/// What is kept of one worker's answer: `rounds/0003/worker-0007.json`.
-public struct WorkerRecord: Codable, Sendable {
-    public var client: Int
-    public var attempt: Int
-    public var provider: Provider
-    public var seconds: Double
-    public var bytesUp: Int
-    public var bytesDown: Int
-    public var costGLM: Double?
-    public var norm: Double
-    /// As the worker wrote it.
-    public var report: Receipt
-
-    enum CodingKeys: String, CodingKey {
-        case client, attempt, provider, seconds, norm, report
-        case bytesUp = "bytes_up"
-        case bytesDown = "bytes_down"
-        case costGLM = "cost_glm"
-    }
-}
-
 /// `rounds/0003/round.json`: what the round came to, and all that the next one needs to know beside weights and server
 /// state.
 public struct RoundRecord: Codable, Sendable, Equatable {
@@ -41,9 +20,17 @@ public struct RoundRecord: Codable, Sendable, Equatable {
     public var failures: Int
     /// Whether the rounds of the run end here, as the wanted accuracy is reached.
     public var isLast: Bool
+    /// The other files of the round's folder, by name; absent in the records of older versions.
+    public var files: [StoredFile]?
+    /// Digest of the settings that decide what the run computes (``RunConfiguration/fixedSettingsSHA256``).
+    public var settingsSHA256: String?
+    /// The seal: SHA-256 of this record as it is written, with zeros in this place.
+    public var recordSHA256: String?
 
     enum CodingKeys: String, CodingKey {
-        case metrics, workers, seconds, failures
+        case metrics, workers, seconds, failures, files
+        case settingsSHA256 = "settings_sha256"
+        case recordSHA256 = "record_sha256"
         case bestRound = "best_round"
         case bestAccuracy = "best_accuracy"
         case bestLoss = "best_loss"
@@ -54,8 +41,9 @@ public struct RoundRecord: Codable, Sendable, Equatable {
     }
 
     /// The record of the untrained model.
-    init(initial metrics: RoundMetrics) {
+    init(initial metrics: RoundMetrics, settingsSHA256: String) {
         self.metrics = metrics
+        self.settingsSHA256 = settingsSHA256
         bestRound = 0
         bestAccuracy = metrics.accuracy
         bestLoss = metrics.loss
@@ -71,7 +59,7 @@ public struct RoundRecord: Codable, Sendable, Equatable {
     /// Whether a result on the test set is better than the best so far: by accuracy, by loss among equals and for
     /// regression. A NaN is never better.
     func isImproved(by accuracy: Double?, loss: Double) -> Bool {
-        if bestLoss.isNaN { return !loss.isNaN }
+        if loss.isNaN || bestLoss.isNaN { return !loss.isNaN }
         if let accuracy, let bestAccuracy, accuracy != bestAccuracy { return accuracy > bestAccuracy }
         return loss < bestLoss
     }
@@ -84,8 +72,8 @@ struct Checkpoint: Sendable {
     var weights: [UInt8]
     /// State of the server's optimiser.
     var serverState: [String: [Double]]
-    /// Records of the round's workers, by file name: nothing of the next round depends on them.
-    var records: [(name: String, record: any Encodable & Sendable)] = []
+    /// How the round's attempts ended: nothing of the next round depends on it.
+    var reports: [AttemptRecord] = []
     /// Files to be moved into the round's folder, by their new names.
     var moved: [(path: String, name: String)] = []
 
@@ -100,25 +88,39 @@ struct CheckpointStore: Sendable {
 
     /// Saves a round. A process that ends at any moment in here leaves this round or the one before.
     func save(_ checkpoint: Checkpoint) throws {
+        var record = checkpoint.record
+        var files: [StoredFile] = []
+        func write(_ bytes: [UInt8], as name: String, sha256: String? = nil, isSynchronized: Bool = true) throws {
+            try storage.write(bytes, to: partial + "/" + name, isSynchronized: isSynchronized)
+            files.append(StoredFile(path: name, sha256: sha256 ?? sha256Hex(bytes), byteCount: bytes.count))
+        }
         let final = folder.round(checkpoint.round)
         let partial = final + ".partial"
         try storage.createDirectory(folder.rounds)
         try storage.remove(partial)
         try storage.createDirectory(partial)
-        try storage.write(checkpoint.weights, to: partial + "/weights.safetensors", isSynchronized: true)
+        try write(checkpoint.weights, as: "weights.safetensors", sha256: record.metrics.weightsSHA256)
         if !checkpoint.serverState.isEmpty {
             let tensors = checkpoint.serverState.sorted { $0.key < $1.key }
                 .map { (name: $0.key, tensor: Tensor(shape: [$0.value.count], doubles: $0.value)) }
-            try storage.write(
-                Safetensors(tensors: tensors).encoded(), to: partial + "/server.safetensors", isSynchronized: true)
+            try write(Safetensors(tensors: tensors).encoded(), as: "server.safetensors")
         }
-        for (name, record) in checkpoint.records {
-            try storage.write(try RunJSON.encode(record), to: partial + "/" + name, isSynchronized: false)
+        if !checkpoint.reports.isEmpty {
+            let lines = try checkpoint.reports.flatMap { try RunJSON.encodeLine($0) }
+            try write(lines, as: RunFolder.reportsName, isSynchronized: false)
         }
         for file in checkpoint.moved {
-            try storage.rename(file.path, to: partial + "/" + file.name)
+            let path = partial + "/" + file.name
+            try storage.rename(file.path, to: path)
+            files.append(
+                StoredFile(
+                    path: file.name, sha256: try Safetensors.digestOfContents(of: path),
+                    byteCount: Files.size(of: path) ?? 0))
         }
-        try storage.write(try RunJSON.encode(checkpoint.record), to: partial + "/round.json", isSynchronized: true)
+        record.files = files
+        record.recordSHA256 = Seal.open
+        try storage.write(
+            Seal.closed(try RunJSON.encode(record)), to: partial + "/round.json", isSynchronized: true)
         try storage.synchronizeFolder(partial)
         try storage.rename(partial, to: final)
         try storage.synchronizeFolder(folder.rounds)
@@ -133,6 +135,9 @@ struct CheckpointStore: Sendable {
     /// The last finished round, `nil` when there is none; removes what unfinished ones have left and puts everything
     /// that repeats the rounds' folders in order.
     func recover() throws -> Checkpoint? {
+        for name in try Files.names(in: folder.path) where name.hasSuffix(".tmp") {
+            try storage.remove(folder.path + "/" + name)
+        }
         guard Files.isDirectory(folder.rounds) else { return nil }
         var finished: [Int] = []
         for name in try Files.names(in: folder.rounds) {
@@ -150,18 +155,9 @@ struct CheckpointStore: Sendable {
                 .missing, "round \(missing) is missing though round \(last) is there", place: folder.rounds,
                 hint: "remove the rounds after it to go on from the one before")
         }
-        let records: [RoundRecord] = try finished.map { try folder.decode(folder.metrics(round: $0)) }
+        let records = try folder.checkedRecords(upTo: last)
         let record = records[last]
-        guard record.metrics.round == last else {
-            throw DeMLError(
-                .mismatch, "it is the record of round \(record.metrics.round)", place: folder.metrics(round: last))
-        }
         let weights = try Files.read(folder.weights(round: last), maximumBytes: 64 << 30)
-        guard sha256Hex(weights) == record.metrics.weightsSHA256 else {
-            throw DeMLError(
-                .mismatch, "it is not the file that was written (its SHA-256 is another)",
-                place: folder.weights(round: last), hint: "remove \(folder.round(last)) to go on from the round before")
-        }
         var state: [String: [Double]] = [:]
         if Files.exists(folder.serverState(round: last)) {
             for (name, tensor) in try Safetensors(contentsOf: folder.serverState(round: last)).tensors {

@@ -73,23 +73,3 @@ final class EventJournal: Sendable {
 }
 
 private func systemWrite(_ file: Int32, _ bytes: UnsafeRawPointer, _ count: Int) -> Int { write(file, bytes, count) }
-
-/// Keeps a second process from working on the same run. Taken by the kernel, so that a killed process holds nothing.
-final class FolderLock: Sendable {
-    private let file: Int32
-
-    init(path: String) throws(DeMLError) {
-        file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o666)
-        guard file >= 0 else {
-            throw DeMLError(.cannotCreate, "it cannot be created: \(String(cString: strerror(errno)))", place: path)
-        }
-        guard flock(file, LOCK_EX | LOCK_NB) == 0 else {
-            close(file)
-            throw DeMLError(
-                .usage, "another process is working on this run", place: path,
-                hint: "wait for it, or choose another --output")
-        }
-    }
-
-    deinit { close(file) }
-}

@@ -228,3 +228,13 @@ public struct Summary: Sendable, Equatable, Codable {
         case labelCounts = "label_counts"
     }
 }
+
+extension Summary {
+    /// The position of the one with the best accuracy, or the lowest loss where none has an accuracy; of equals the first.
+    /// What is not a number never wins.
+    public static func best(of summaries: [Summary]) -> Int? {
+        let hasAccuracy = summaries.contains { $0.accuracy != nil }
+        let figures = summaries.map { hasAccuracy ? $0.accuracy ?? .nan : -$0.loss }
+        return figures.indices.filter { !figures[$0].isNaN }.max { (figures[$0], -$0) < (figures[$1], -$1) }
+    }
+}

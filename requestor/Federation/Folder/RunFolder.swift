@@ -6,7 +6,8 @@ import Foundation
 /// RUN/config.json           effective settings
 ///     metrics.jsonl         a line a round (RoundMetrics), round 0 being the untrained model
 ///     events.jsonl          a line an event (RunEvent)
-///     rounds/0003/          weights.safetensors, round.json, server.safetensors, worker-0007.json, failed-0007-1.json
+///     rounds/0003/          weights.safetensors, round.json, server.safetensors, reports.jsonl (a line an
+///                           attempt, AttemptRecord), with keep_deltas delta-0007.safetensors.gz
 ///     shards/0007.safetensors.gz   and shards.json; only where the fleet needs files
 ///     model.safetensors     weights of the last finished round
 ///     best.safetensors      weights of the best round
@@ -48,13 +49,10 @@ public struct RunFolder: Sendable, Hashable {
     public func weights(round: Int) -> String { self.round(round) + "/weights.safetensors" }
     public func metrics(round: Int) -> String { self.round(round) + "/round.json" }
     public func serverState(round: Int) -> String { self.round(round) + "/server.safetensors" }
-    /// What the worker of client `client` reported: a ``WorkerRecord``.
-    public func workerRecord(round: Int, client: Int) -> String {
-        self.round(round) + "/" + Self.workerRecordName(client: client)
-    }
+    /// How the attempts of a round ended, a line each: see ``readReports(round:)``.
+    public func reports(round: Int) -> String { self.round(round) + "/" + Self.reportsName }
 
-    static func workerRecordName(client: Int) -> String { "worker-\(padded(client)).json" }
-    static func failureRecordName(client: Int, attempt: Int) -> String { "failed-\(padded(client))-\(attempt).json" }
+    static let reportsName = "reports.jsonl"
     static func deltaName(client: Int) -> String { "delta-\(padded(client)).safetensors.gz" }
 
     /// Four digits, more where needed.

@@ -123,7 +123,14 @@ public struct RoundMachine: Sendable {
     public let clients: [Int]
     public let rules: Rules
     private var state: [Int: Client] = [:]
+    private var openCount: Int
+    private var answeredCount = 0
+    /// Of the attempts that answered, ascending.
     private var durations: [Double] = []
+    /// Attempts in the order in which they began to run, so that the slow ones stand in front; those that have ended are
+    /// taken out when they come to stand there. A round may have ten thousand clients: no event looks at all of them.
+    private var running: [(attempt: Attempt, since: Double)] = []
+    private var firstRunning = 0
     private var begin: Double?
     private var isClosed = false
     private var lastWake: Double?
@@ -132,6 +139,7 @@ public struct RoundMachine: Sendable {
     public init(clients: [Int], rules: Rules) {
         self.clients = clients.sorted()
         self.rules = rules
+        openCount = clients.count
         for client in clients { state[client] = Client() }
         precondition(state.count == clients.count, "a client takes part in a round once")
     }
@@ -149,6 +157,7 @@ public struct RoundMachine: Sendable {
         case .started(let attempt, let provider):
             guard !isClosed, state[attempt.client]?.attempts[attempt] != nil else { break }
             state[attempt.client]?.attempts[attempt] = .running(provider: provider, since: now)
+            if rules.stragglerFactor > 0 { running.append((attempt, now)) }
         case .succeeded(let attempt):
             succeed(attempt, now, &actions)
         case .failed(let attempt, let isRetryable):
@@ -181,8 +190,10 @@ public struct RoundMachine: Sendable {
             actions.append(.discard(attempt))
             return
         }
-        if case .running(_, let since) = progress { durations.append(max(0, now - since)) }
+        if case .running(_, let since) = progress { remember(duration: max(0, now - since)) }
         entry.state = .answered
+        openCount -= 1
+        answeredCount += 1
         actions.append(.accept(attempt))
         for other in entry.attempts.keys.sorted() { actions.append(.cancel(other)) }
         entry.attempts = [:]
@@ -203,6 +214,7 @@ public struct RoundMachine: Sendable {
         } else {
             actions.append(.failureHandled(attempt, .leftOut))
             entry.state = .leftOut
+            openCount -= 1
             for other in entry.attempts.keys.sorted() { actions.append(.cancel(other)) }
             entry.attempts = [:]
             state[attempt.client] = entry
@@ -210,54 +222,77 @@ public struct RoundMachine: Sendable {
     }
 
     private mutating func closeIfDone(_ now: Double, _ actions: inout [Action]) {
-        let answered = clients.filter { state[$0]?.state == .answered }
-        let open = clients.filter { state[$0]?.state == .open }
         let isLate = rules.roundTimeout.map { now >= (begin ?? now) + $0 } ?? false
-        let isEnough = answered.count >= rules.requiredAnswers
-        if open.isEmpty || (isLate && isEnough) || answered.count + open.count < rules.requiredAnswers {
-            isClosed = true
-            for client in open {
-                for attempt in state[client]?.attempts.keys.sorted() ?? [] { actions.append(.cancel(attempt)) }
-                state[client]?.attempts = [:]
-            }
-            let leftOut = clients.filter { state[$0]?.state != .answered }
-            actions.append(
-                .close(
-                    isEnough
-                        ? .finished(answered: answered, leftOut: leftOut)
-                        : .failed(answered: answered, leftOut: leftOut)))
+        let isEnough = answeredCount >= rules.requiredAnswers
+        guard openCount == 0 || (isLate && isEnough) || answeredCount + openCount < rules.requiredAnswers
+        else { return }
+        isClosed = true
+        for client in clients where state[client]?.state == .open {
+            for attempt in state[client]?.attempts.keys.sorted() ?? [] { actions.append(.cancel(attempt)) }
+            state[client]?.attempts = [:]
         }
+        let answered = clients.filter { state[$0]?.state == .answered }
+        let leftOut = clients.filter { state[$0]?.state != .answered }
+        actions.append(
+            .close(
+                isEnough
+                    ? .finished(answered: answered, leftOut: leftOut) : .failed(answered: answered, leftOut: leftOut)))
+    }
+
+    private mutating func remember(duration: Double) {
+        var low = 0
+        var high = durations.count
+        while low < high {
+            let middle = (low + high) / 2
+            if durations[middle] <= duration { low = middle + 1 } else { high = middle }
+        }
+        durations.insert(duration, at: low)
     }
 
     /// The age from which an attempt is slow: known once half of the clients have answered.
     private var stragglerAge: (limit: Double, median: Double)? {
         guard rules.stragglerFactor > 0, !durations.isEmpty, durations.count * 2 >= clients.count else { return nil }
-        let median = durations.sorted()[(durations.count - 1) / 2]
+        let median = durations[(durations.count - 1) / 2]
         return (max(rules.stragglerMinimumSeconds, rules.stragglerFactor * median), median)
+    }
+
+    /// The provider of an attempt that would get company if it were slow; `nil` when it has ended, or has company.
+    private func lonelyProvider(of attempt: Attempt) -> String? {
+        guard let entry = state[attempt.client], entry.state == .open, !entry.hasCompany, entry.attempts.count == 1,
+            case .running(let provider, _)? = entry.attempts[attempt]
+        else { return nil }
+        return provider
+    }
+
+    /// The oldest attempt that would get company if it were slow.
+    private mutating func oldestLonely() -> (attempt: Attempt, provider: String, since: Double)? {
+        while firstRunning < running.count {
+            let (attempt, since) = running[firstRunning]
+            if let provider = lonelyProvider(of: attempt) { return (attempt, provider, since) }
+            firstRunning += 1
+        }
+        return nil
     }
 
     private mutating func findStragglers(_ now: Double, _ actions: inout [Action]) {
         guard let (limit, median) = stragglerAge else { return }
-        for client in clients {
-            guard let entry = state[client], entry.state == .open, !entry.hasCompany, entry.attempts.count == 1,
-                case (let attempt, .running(let provider, let since))? = entry.attempts.first, now >= since + limit
-            else { continue }
-            state[client]?.hasCompany = true
-            state[client]?.avoiding.insert(provider)
+        var found: [(attempt: Attempt, since: Double)] = []
+        while let (attempt, provider, since) = oldestLonely(), now >= since + limit {
+            state[attempt.client]?.hasCompany = true
+            state[attempt.client]?.avoiding.insert(provider)
+            found.append((attempt, since))
+        }
+        for (attempt, since) in found.sorted(by: { $0.attempt < $1.attempt }) {
             actions.append(.slow(attempt, seconds: now - since, median: median))
-            launch(client, &actions)
+            launch(attempt.client, &actions)
         }
     }
 
     private mutating func scheduleWake(_ now: Double, _ actions: inout [Action]) {
         var next: Double?
         if let timeout = rules.roundTimeout, let begin, begin + timeout > now { next = begin + timeout }
-        if let (limit, _) = stragglerAge {
-            for entry in state.values where entry.state == .open && !entry.hasCompany && entry.attempts.count == 1 {
-                if case .running(_, let since)? = entry.attempts.values.first {
-                    next = min(next ?? .infinity, since + limit)
-                }
-            }
+        if let (limit, _) = stragglerAge, let since = oldestLonely()?.since {
+            next = min(next ?? .infinity, since + limit)
         }
         if let next, next != lastWake {
             lastWake = next

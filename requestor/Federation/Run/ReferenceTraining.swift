@@ -25,7 +25,9 @@ private final class EvaluatorBox: @unchecked Sendable {
 
     func evaluate(_ weights: Weights, _ plan: RunPlan) throws -> Evaluation {
         try lock.withLock {
-            let evaluator = try evaluator ?? Evaluator(model: plan.model, threads: plan.threads)
+            let evaluator =
+                try evaluator
+                ?? Evaluator(model: plan.model, threads: plan.threads)
             self.evaluator = evaluator
             return try evaluator.evaluate(weights, plan.test)
         }
@@ -35,6 +37,8 @@ private final class EvaluatorBox: @unchecked Sendable {
 /// The comparison: the same model, settings and number of passes without a federation, on this machine.
 struct ReferenceTraining: Sendable {
     let plan: RunPlan
+    /// Passes over the examples: as many as the federated run has made.
+    let passes: Int
     let evaluator: SharedEvaluator
     let journal: EventJournal
 
@@ -47,12 +51,13 @@ struct ReferenceTraining: Sendable {
             case .onePlace: plan.train
             case .oneShard: plan.train.subset(plan.parts[0])
             }
-        let passes = configuration.passes
         journal.record(
             .comparisonStarted(
                 RunEvent.ComparisonStarted(reference: reference, passes: passes, examples: examples.count)))
-        var options = try configuration.trainingOptions(round: 1, seed: plan.randomness.comparison(reference))
+        var options = try configuration.training.options(round: 1, seed: plan.randomness.comparison(reference))
         options.epochs = 1
+        // There is nobody to stay near to.
+        options.proximalMu = 0
         let trainer = TrainerBox(
             try Trainer(weights: plan.initialWeights, options: options, threads: plan.threads))
         let stop = StopFlag()

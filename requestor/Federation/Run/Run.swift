@@ -42,14 +42,10 @@ public struct Run: Sendable {
         self.init(plan, fleet: fleet, resume: resume, clock: clock, storage: RunStorage(), onEvent: onEvent)
     }
 
-    /// A run whose file operations are announced before they are done; an error from `willPerform` ends it there, as the
-    /// end of the process would.
-    package init(
-        _ plan: RunPlan, fleet: any Fleet, resume: Bool = false,
-        willPerform: @escaping @Sendable (_ operation: String) throws -> Void
-    ) {
+    /// A run on another disk than this machine's.
+    package init(_ plan: RunPlan, fleet: any Fleet, resume: Bool = false, files: any RunFiles) {
         self.init(
-            plan, fleet: fleet, resume: resume, clock: { Date() }, storage: RunStorage(willPerform: willPerform),
+            plan, fleet: fleet, resume: resume, clock: { Date() }, storage: RunStorage(files: files),
             onEvent: { _ in })
     }
 

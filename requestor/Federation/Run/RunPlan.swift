@@ -26,13 +26,14 @@ public struct RunPlan: Sendable {
         configuration: RunConfiguration, dataset: Dataset, folder: RunFolder, threads: Int? = nil
     ) throws {
         var problems = configuration.problems()
-        if configuration.workers > dataset.train.count {
+        if configuration.federation.workers > dataset.train.count {
             problems.append(
                 ConfigurationProblem(
-                    "workers", "\(configuration.workers) shards cannot be made of \(dataset.train.count) examples"))
+                    "workers",
+                    "\(configuration.federation.workers) shards cannot be made of \(dataset.train.count) examples"))
         }
         guard problems.isEmpty else { throw ConfigurationError(problems) }
-        guard case .description(let model)? = configuration.model else {
+        guard case .description(let model)? = configuration.model.source else {
             throw DeMLError(.internal, "the model of a run is to be a description by now")
         }
         let dataset = try dataset.fitted(to: model.inputShape)
@@ -48,15 +49,19 @@ public struct RunPlan: Sendable {
         do throws(DeMLError) { self.test = try Examples(x: test.x, y: test.y, for: model) } catch {
             throw error.within("test set")
         }
-        if let path = configuration.initialWeights {
+        if let path = configuration.model.initialWeights {
             let weights = try Weights(try Safetensors(contentsOf: path), model: model)
             initialWeights = try Weights(model: model, parameters: weights.parameters, round: 0)
         } else {
-            initialWeights = Initializer.weights(for: model, seed: configuration.seed)
+            initialWeights = Initializer.weights(for: model, seed: configuration.federation.seed)
         }
-        _ = try configuration.trainingOptions(round: 1, seed: 0).validate()
+        // The learning rate goes up or down over the rounds, and must fit the schedule within a round all the time.
+        for round in [1, configuration.federation.rounds] {
+            try configuration.training.options(round: round, seed: 0).validate()
+        }
         parts = try dataset.partition(
-            try Partition(parsing: configuration.partition), parts: configuration.workers, seed: configuration.seed)
+            try Partition(parsing: configuration.federation.partition), parts: configuration.federation.workers,
+            seed: configuration.federation.seed)
         labels = try dataset.labelDistribution(parts)
         self.configuration = configuration
         self.folder = folder
@@ -69,7 +74,7 @@ public struct RunPlan: Sendable {
     /// The examples of every client: lists of indices into the one dataset.
     public var clientExamples: [Examples] { parts.map { train.subset($0) } }
 
-    var randomness: RunRandomness { RunRandomness(seed: configuration.seed) }
+    var randomness: RunRandomness { RunRandomness(seed: configuration.federation.seed) }
 }
 
 extension RunPlan {
@@ -90,7 +95,6 @@ extension RunPlan {
             {
                 file = StoredFile(path: path, sha256: known.sha256, byteCount: known.byteCount)
             } else {
-                try storage.willPerform("write \(path)")
                 let sha256 = try dataset.shard(part).write(to: path)
                 file = StoredFile(path: path, sha256: sha256, byteCount: Files.size(of: path) ?? 0)
             }

@@ -2,6 +2,7 @@ import Foundation
 import Jobs
 import NeuralNetwork
 import Tensors
+import Worker
 
 /// The rounds of a run, its comparison and its summary.
 struct RunRounds: Sendable {
@@ -28,18 +29,19 @@ struct RunRounds: Sendable {
         journal.record(
             .runStarted(
                 RunEvent.RunStarted(
-                    fleet: fleet.name, workers: configuration.workers,
-                    clientsPerRound: configuration.clientsPerRound, rounds: configuration.rounds,
+                    fleet: fleet.name, workers: configuration.federation.workers,
+                    clientsPerRound: configuration.clientsPerRound, rounds: configuration.federation.rounds,
                     finishedRounds: finishedBefore, parameters: plan.model.parameterCount,
                     trainExamples: plan.train.count, testExamples: plan.test.count,
                     accuracy: start.record.metrics.accuracy, loss: start.record.metrics.loss)))
         var end = start
         var expenses: Expenses?
-        if finishedBefore < configuration.rounds, !start.record.isLast {
+        if finishedBefore < configuration.federation.rounds, !start.record.isLast {
             let shards = try plan.shards(asFiles: fleet.needsFiles, store.storage)
             let fleetPlan = FleetPlan(
                 shards: shards, clientsPerRound: configuration.clientsPerRound,
-                rounds: configuration.rounds - finishedBefore, configuration: configuration, folder: folder.work)
+                rounds: configuration.federation.rounds - finishedBefore, configuration: configuration,
+                folder: folder.work)
             try store.storage.createDirectory(folder.work)
             end = try await fleet.withWorkers(fleetPlan) { [journal] in
                 journal.record(.fleetNotice($0))
@@ -48,7 +50,7 @@ struct RunRounds: Sendable {
             }
             expenses = await fleet.expenses()
         }
-        let comparison = try await comparison(evaluator)
+        let comparison = try await comparison(rounds: end.record.metrics.round, evaluator)
         let summary = summary(end, comparison, expenses)
         try store.storage.replace(folder.summary, with: try RunJSON.encode(summary))
         return summary
@@ -58,6 +60,11 @@ struct RunRounds: Sendable {
     private func standing(_ evaluator: SharedEvaluator) async throws -> Standing {
         var aggregator = Aggregator(configuration)
         if let checkpoint = try store.recover() {
+            guard checkpoint.record.settingsSHA256.map({ $0 == configuration.fixedSettingsSHA256 }) ?? true else {
+                throw DeMLError(
+                    .mismatch, "its settings are not those that round \(checkpoint.round) was made with",
+                    place: folder.config, hint: "put it back as it was")
+            }
             let weights = try Weights(try Safetensors(decoding: checkpoint.weights))
             guard weights.model == plan.model else {
                 throw DeMLError(
@@ -80,7 +87,8 @@ struct RunRounds: Sendable {
         let record = RoundRecord(
             initial: RoundMetrics(
                 round: 0, loss: evaluation.loss, accuracy: evaluation.accuracy, seconds: seconds,
-                evaluationSeconds: seconds, weightsSHA256: sha256Hex(bytes)))
+                evaluationSeconds: seconds, weightsSHA256: sha256Hex(bytes)),
+            settingsSHA256: configuration.fixedSettingsSHA256)
         let checkpoint = Checkpoint(record: record, weights: bytes, serverState: [:])
         try store.save(checkpoint)
         return Standing(
@@ -97,7 +105,7 @@ struct RunRounds: Sendable {
     }
 
     private func isGoalReached(_ metrics: RoundMetrics) -> Bool {
-        guard let goal = configuration.targetAccuracy, let accuracy = metrics.accuracy else { return false }
+        guard let goal = configuration.federation.targetAccuracy, let accuracy = metrics.accuracy else { return false }
         return accuracy >= goal
     }
 
@@ -108,7 +116,7 @@ struct RunRounds: Sendable {
         // A fleet that needs no files need not wait for the disk: a round is saved while the next one trains.
         var saving: Task<Void, any Error>?
         do {
-            while standing.record.metrics.round < configuration.rounds, !standing.record.isLast {
+            while standing.record.metrics.round < configuration.federation.rounds, !standing.record.isLast {
                 let (next, checkpoint) = try await round(after: standing, shards: shards, evaluator)
                 try await saving?.value
                 if fleet.needsFiles {
@@ -150,20 +158,20 @@ struct RunRounds: Sendable {
         let round = standing.record.metrics.round + 1
         let start = ContinuousClock.now
         let clients = plan.randomness.clients(
-            round: round, count: configuration.clientsPerRound, of: configuration.workers)
+            round: round, count: configuration.clientsPerRound, of: configuration.federation.workers)
         journal.record(
-            .roundStarted(RunEvent.RoundStarted(round: round, rounds: configuration.rounds, clients: clients)))
+            .roundStarted(
+                RunEvent.RoundStarted(round: round, rounds: configuration.federation.rounds, clients: clients)))
         let costBefore = await fleet.expenses()?.costGLM
-        let driver = driver(round: round, standing: standing, shards: shards)
-        let collected = try await driver.run(round: round, clients: clients)
+        let averaging = averaging(clients: clients, standing: standing, shards: shards)
+        let collected = try await driver(round: round, standing: standing, shards: shards, averaging)
+            .run(self.round(round, clients: clients, shards: shards))
 
         var next = standing
-        let updates = collected.answers.map(\.result.update)
         let weightsBefore = standing.weights.weights
-        let (weights, norm, aggregator) = try await onOwnThread(named: "average") {
-            [aggregator = standing.aggregator] in
+        let (weights, norm, aggregator) = try await averaging.finish { [aggregator = standing.aggregator] average in
             var aggregator = aggregator
-            let (parameters, norm) = try aggregator.step(weightsBefore.parameters, updates: updates)
+            let (parameters, norm) = try aggregator.step(weightsBefore.parameters, average: average)
             return (try Weights(model: weightsBefore.model, parameters: parameters, round: round), norm, aggregator)
         }
         next.aggregator = aggregator
@@ -179,49 +187,81 @@ struct RunRounds: Sendable {
             bytesUp: collected.bytesUp, bytesDown: collected.bytesDown,
             costGLM: costAfter.map { $0 - (costBefore ?? 0) }, clients: clients.count,
             answers: collected.answers.count, failures: collected.failures.count,
-            examples: updates.reduce(0) { $0 + $1.examples }, updateNorm: norm, weightsSHA256: sha256Hex(bytes))
-        metrics.takeTraining(collected.answers.map(\.result))
+            examples: collected.answers.reduce(0) { $0 + $1.examples }, updateNorm: norm,
+            weightsSHA256: sha256Hex(bytes))
+        metrics.takeTraining(collected.answers)
         next.record.add(metrics, collected)
         next.record.isLast = isGoalReached(metrics)
 
         var checkpoint = Checkpoint(
             record: next.record, weights: bytes, serverState: next.aggregator.optimizer.state)
-        checkpoint.take(collected, keepDeltas: configuration.keepDeltas)
+        checkpoint.take(collected)
         next.weights = roundWeights(weights, checkpoint)
         return (next, checkpoint)
     }
 
-    private func driver(round: Int, standing: Standing, shards: [Shard]) -> RoundDriver {
-        let configuration = configuration
+    /// The round before it begins.
+    private func round(_ number: Int, clients: [Int], shards: [Shard]) -> Round {
         let parameters = plan.model.parameterCount
-        let maximumNorm = configuration.maxNorm
+        let maximumNorm = configuration.averaging.maxNorm
+        let allowsPartialWork = configuration.training.maxSeconds != nil
+        return Round(
+            number: number, clients: clients,
+            rules: RoundMachine.Rules(
+                requiredAnswers: configuration.federation.requiredWorkers, retries: configuration.limits.retries,
+                stragglerFactor: configuration.limits.stragglerFactor, roundTimeout: configuration.limits.roundTimeout),
+            keepsDeltas: configuration.output.keepDeltas,
+            // A fleet in this process works on a few clients at a time, and may be faster than the average.
+            mostUnderWay: fleet.needsFiles
+                ? .max : 2 * max(availableProcessors(), configuration.machines.parallel ?? 1) + 2,
+            check: { update throws(DeMLError) in
+                try update.check(parameters: parameters, maximumNorm: maximumNorm)
+                // The shares of an average that is under way rest on it.
+                guard update.examples == shards[update.client].count, allowsPartialWork || update.workDone == 1 else {
+                    throw DeMLError(
+                        .mismatch,
+                        "the delta stands for \(update.workDone) of a training on \(update.examples) examples, but the"
+                            + " whole of one on its shard was asked for")
+                }
+            })
+    }
+
+    private func averaging(clients: [Int], standing: Standing, shards: [Shard]) -> Averaging {
+        // Where a client may be left out, or stop early, the shares are not known before the end.
+        let isComplete =
+            configuration.federation.requiredWorkers == clients.count && configuration.training.maxSeconds == nil
+        return Averaging(
+            standing.aggregator.average(
+                of: clients, totalExamples: isComplete ? clients.reduce(0) { $0 + shards[$1].count } : nil,
+                on: DeltaShelf(parameters: plan.model.parameterCount, folder: folder.work)))
+    }
+
+    private func driver(round: Int, standing: Standing, shards: [Shard], _ averaging: Averaging) -> RoundDriver {
+        let configuration = configuration
         let randomness = plan.randomness
         return RoundDriver(
             fleet: fleet,
-            rules: RoundMachine.Rules(
-                requiredAnswers: configuration.requiredWorkers, retries: configuration.retries,
-                stragglerFactor: configuration.stragglerFactor, roundTimeout: configuration.roundTimeout),
             assignment: { client in
                 var assignment = TrainAssignment(
                     round: round, attempt: 1, shard: shards[client], weights: standing.weights,
-                    options: try configuration.trainingOptions(
+                    options: try configuration.training.options(
                         round: round, seed: randomness.training(round: round, client: client)),
-                    threads: configuration.threads, maxSeconds: configuration.maxSeconds,
-                    timeLimit: configuration.timeout)
-                assignment.keepsDelta = configuration.keepDeltas
+                    threads: configuration.machines.threads, maxSeconds: configuration.training.maxSeconds,
+                    timeLimit: configuration.limits.timeout)
+                assignment.keepsDelta = configuration.output.keepDeltas
                 return assignment
             },
-            check: { update throws(DeMLError) in
-                try update.check(parameters: parameters, maximumNorm: maximumNorm)
-            },
+            average: averaging.add,
             journal: { [journal] in journal.record($0) })
     }
 
     /// Trains the same model without a federation, unless that is done already.
-    private func comparison(_ evaluator: SharedEvaluator) async throws -> Comparison? {
-        guard configuration.comparison else { return nil }
-        let training = ReferenceTraining(plan: plan, evaluator: evaluator, journal: journal)
-        if let done: SavedComparison = try? folder.decode(folder.comparison), done.passes == configuration.passes {
+    /// - Parameter rounds: that were made, which a target accuracy may have ended early.
+    private func comparison(rounds: Int, _ evaluator: SharedEvaluator) async throws -> Comparison? {
+        guard configuration.output.comparison else { return nil }
+        let passes = configuration.passes(rounds: rounds)
+        let training = ReferenceTraining(plan: plan, passes: passes, evaluator: evaluator, journal: journal)
+        if let done: SavedComparison = try? folder.decode(folder.comparison), done.passes == passes {
             return done.comparison
         }
         let comparison = Comparison(
@@ -229,7 +269,7 @@ struct RunRounds: Sendable {
             oneShard: try await unlessDiverged(.oneShard, training))
         try store.storage.replace(
             folder.comparison,
-            with: try RunJSON.encode(SavedComparison(passes: configuration.passes, comparison: comparison)))
+            with: try RunJSON.encode(SavedComparison(passes: passes, comparison: comparison)))
         return comparison
     }
 
@@ -268,14 +308,14 @@ struct SavedComparison: Codable {
 
 extension RoundMetrics {
     /// Mean loss and accuracy of the last local epoch, weighted by examples.
-    mutating func takeTraining(_ results: [WorkerResult]) {
+    mutating func takeTraining(_ answers: [WorkerRecord]) {
         var loss = 0.0
         var accuracy = 0.0
         var examples = 0.0
         var hasAccuracy = true
-        for result in results {
-            guard let epoch = result.training.epochs.last else { continue }
-            let share = Double(result.update.examples)
+        for answer in answers {
+            guard let epoch = answer.report.training?.epochs.last else { continue }
+            let share = Double(answer.examples)
             loss += share * epoch.loss
             if let value = epoch.accuracy { accuracy += share * value } else { hasAccuracy = false }
             examples += share
@@ -288,7 +328,7 @@ extension RoundMetrics {
 
 extension RoundRecord {
     /// Goes on to the next round.
-    mutating func add(_ metrics: RoundMetrics, _ collected: RoundDriver.Result) {
+    mutating func add(_ metrics: RoundMetrics, _ collected: Round.Result) {
         if isImproved(by: metrics.accuracy, loss: metrics.loss) {
             bestRound = metrics.round
             bestAccuracy = metrics.accuracy
@@ -300,12 +340,12 @@ extension RoundRecord {
         bytesDown += metrics.bytesDown
         costGLM += metrics.costGLM ?? 0
         failures += metrics.failures
-        for (_, result) in collected.answers {
+        for result in collected.answers {
             totals(of: result.provider) { totals in
-                let speed = result.training.machine.samplesPerSecond
+                let speed = result.report.training?.machine.samplesPerSecond ?? 0
                 totals.samplesPerSecond += (speed - totals.samplesPerSecond) / Double(totals.tasks + 1)
                 totals.tasks += 1
-                totals.examples += result.training.trainedExamples
+                totals.examples += result.report.training?.trainedExamples ?? 0
                 totals.seconds += result.seconds
                 totals.bytesUp += result.bytesUp
                 totals.bytesDown += result.bytesDown
@@ -336,20 +376,10 @@ extension RoundRecord {
 }
 
 extension Checkpoint {
-    /// Adds what the workers of the round have said.
-    mutating func take(_ collected: RoundDriver.Result, keepDeltas: Bool) {
-        for (attempt, result) in collected.answers {
-            let record = WorkerRecord(
-                client: result.update.client, attempt: attempt, provider: result.provider, seconds: result.seconds,
-                bytesUp: result.bytesUp, bytesDown: result.bytesDown, costGLM: result.costGLM,
-                norm: result.update.norm, report: result.report)
-            records.append((RunFolder.workerRecordName(client: record.client), record))
-            if keepDeltas, let path = result.deltaPath {
-                moved.append((path, RunFolder.deltaName(client: record.client)))
-            }
-        }
-        for failure in collected.failures {
-            records.append((RunFolder.failureRecordName(client: failure.client, attempt: failure.attempt), failure))
-        }
+    /// Adds what the workers of the round have said, and the deltas that are kept.
+    mutating func take(_ collected: Round.Result) {
+        reports = collected.answers.map(AttemptRecord.answer) + collected.failures.map(AttemptRecord.failure)
+        moved = collected.deltaPaths.sorted { $0.key < $1.key }
+            .map { (path: $0.value, name: RunFolder.deltaName(client: $0.key)) }
     }
 }

@@ -1,0 +1,106 @@
+import NeuralNetwork
+import Tensors
+
+/// How a client trains on its shard.
+public struct TrainingSettings: SettingGroup {
+    public var localEpochs = 5
+    public var batchSize = 64
+    public var optimizer = OptimizerName.adam
+    public var learningRate = 0.001
+    /// What the learning rate is multiplied by from one round to the next.
+    public var learningRateDecay = 1.0
+    /// SGD only.
+    public var momentum = 0.0
+    /// SGD only; needs a momentum.
+    public var nesterov = false
+    /// `nil`: 0, and 0.01 for AdamW.
+    public var weightDecay: Double?
+    /// Adam and AdamW only; `nil`: 0.9, 0.999 and 1e-8.
+    public var beta1: Double?
+    public var beta2: Double?
+    public var epsilon: Double?
+    public var labelSmoothing = 0.0
+    /// The gradient of a step is scaled down to this norm where its own is larger; `nil`: never.
+    public var clipGradNorm: Double?
+    /// Batches whose gradients make one step.
+    public var accumulateSteps = 1
+    /// FedProx's µ: how strongly a client is held near the weights it was given; 0: not at all.
+    public var proximalMu = 0.0
+    /// How the learning rate goes within a client's training, from its first step to its last.
+    public var schedule = LearningRateSchedule.constant
+    /// How the learning rate goes from round to round: a schedule whose steps are rounds.
+    public var roundSchedule = LearningRateSchedule.constant
+    /// Whether a worker shuffles its shard in every epoch.
+    public var shuffle = true
+    /// A worker stops by itself after so many seconds and delivers what it has (results then depend on its speed).
+    public var maxSeconds: Double?
+
+    public init() {}
+
+    /// `sgd`, `adam` or `adamw`.
+    public enum OptimizerName: String, Sendable, Codable, CaseIterable {
+        case sgd, adam, adamw
+    }
+
+    static let settings: [Setting<Self>] = [
+        Setting("local_epochs", \Self.localEpochs, .fixed, .count(1...100_000, "epochs")),
+        Setting("batch_size", \Self.batchSize, .fixed, .count(1...1_000_000, "examples")),
+        Setting("optimizer", \Self.optimizer, .fixed, "sgd, adam or adamw"),
+        Setting("learning_rate", \Self.learningRate, .fixed, .positive),
+        Setting("learning_rate_decay", \Self.learningRateDecay, .fixed, .share),
+        Setting("momentum", \Self.momentum, .fixed, .belowOne),
+        Setting("nesterov", \Self.nesterov, .fixed, "true or false"),
+        Setting("weight_decay", \Self.weightDecay, .fixed, NumberRange(0, 1e12)),
+        Setting("beta1", \Self.beta1, .fixed, .belowOne),
+        Setting("beta2", \Self.beta2, .fixed, .belowOne),
+        Setting("epsilon", \Self.epsilon, .fixed, NumberRange(0, 1e12)),
+        Setting("label_smoothing", \Self.labelSmoothing, .fixed, .belowOne),
+        Setting("clip_grad_norm", \Self.clipGradNorm, .fixed, .positive),
+        Setting("accumulate_steps", \Self.accumulateSteps, .fixed, .count(1...1_000_000, "batches")),
+        Setting("proximal_mu", \Self.proximalMu, .fixed, NumberRange(0, 1e12)),
+        Setting("schedule", \Self.schedule, .fixed, "a schedule, {type: cosine, t_max: 100} for example"),
+        Setting("round_schedule", \Self.roundSchedule, .fixed, "a schedule, {type: cosine, t_max: 100} for example"),
+        Setting("shuffle", \Self.shuffle, .fixed, "true or false"),
+        Setting("max_seconds", \Self.maxSeconds, .fixed, .seconds),
+    ]
+
+    func rules() -> [ConfigurationProblem] {
+        var problems: [ConfigurationProblem] = []
+        if NumberRange.positive.contains(learningRate) {
+            do throws(DeMLError) { try roundSchedule.validate(base: learningRate) } catch {
+                problems.append(ConfigurationProblem("round_schedule", error.summary))
+            }
+        }
+        if optimizer == .sgd {
+            for (key, value) in [("beta1", beta1), ("beta2", beta2), ("epsilon", epsilon)] where value != nil {
+                problems.append(ConfigurationProblem(key, "belongs to the optimizers adam and adamw, not to sgd"))
+            }
+            if nesterov, momentum == 0 {
+                problems.append(ConfigurationProblem("nesterov", "needs a momentum above 0"))
+            }
+        } else {
+            for (key, isSet) in [("momentum", momentum != 0), ("nesterov", nesterov)] where isSet {
+                problems.append(
+                    ConfigurationProblem(key, "belongs to the optimizer sgd, not to \(optimizer.rawValue)"))
+            }
+        }
+        return problems
+    }
+
+    /// How a client trains in a round.
+    public func options(round: Int, seed: UInt64) throws(DeMLError) -> TrainingOptions {
+        var rate = roundSchedule.rate(learningRate, at: max(0, round - 1))
+        // Multiplied step by step, as any reader would do it by hand; `pow` may differ from machine to machine.
+        if learningRateDecay != 1 {
+            for _ in 1..<max(1, round) { rate *= learningRateDecay }
+        }
+        let betas: (Double, Double)? = beta1 == nil && beta2 == nil ? nil : (beta1 ?? 0.9, beta2 ?? 0.999)
+        return TrainingOptions(
+            epochs: localEpochs, batchSize: batchSize,
+            optimizer: try OptimizerDescription(
+                type: optimizer.rawValue, learningRate: rate, momentum: optimizer == .sgd ? momentum : nil,
+                nesterov: optimizer == .sgd ? nesterov : nil, betas: betas, epsilon: epsilon, weightDecay: weightDecay),
+            seed: seed, shuffle: shuffle, labelSmoothing: labelSmoothing, schedule: schedule,
+            clipGradNorm: clipGradNorm, accumulateSteps: accumulateSteps, proximalMu: proximalMu)
+    }
+}
