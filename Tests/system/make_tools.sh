@@ -69,4 +69,25 @@ set -e
 equal "make test fails when a part does" 2 "$status"
 contains "and says where the time went all the same" "the slowest parts of 2," "$(printf '%s\n' "$output" | tail -n 4)"
 
+# --- unit tests, with a swift that answers by the target
+mkdir -p bin Tests/GoodTests Tests/EmptyTests Tests/BadTests
+cat >bin/swift <<'SWIFT'
+#!/bin/sh
+for filter in "$@"; do :; done
+case $filter in
+    *Good*) echo "✔ Test run with 3 tests in 1 suite passed after 0.001 seconds." ;;
+    *Empty*) echo "✔ Test run with 0 tests in 0 suites passed after 0.001 seconds." ;;
+    *) echo "✘ Test run with 3 tests in 1 suite failed after 0.001 seconds with 1 issue." && exit 1 ;;
+esac
+SWIFT
+chmod +x bin/swift
+succeeds "targets that hold pass" env PATH="$PWD/bin:$PATH" tools/unit-tests GoodTests
+set +e
+output=$(PATH="$PWD/bin:$PATH" tools/unit-tests 2>&1)
+status=$?
+set -e
+equal "a target that fails, or has no tests, fails all" 1 "$status"
+contains "each of them is named, after all have run" "failed unit tests: BadTests EmptyTests" \
+    "$(printf '%s\n' "$output" | tail -n 1)"
+
 finish
