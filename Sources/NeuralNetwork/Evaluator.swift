@@ -26,7 +26,7 @@ public final class Evaluator {
         self.model = model
         let kernels = try KernelPool(threads: threads, instructionSet: instructionSet)
         network = try Network(model: model, purpose: .inference, batchCapacity: batchSize, kernels: kernels)
-        objective = try Objective(network, labelSmoothing: 0)
+        objective = Objective(network, labelSmoothing: 0)
     }
 
     /// Loss (without label smoothing), accuracy and confusion. Throws `notFinite` where the loss is no finite number.

@@ -1,7 +1,8 @@
 import CKernels
 import Tensors
 
-/// A model ready to run on batches of at most `batchCapacity` examples. All memory is allocated here, none in a step.
+/// A model ready to run on batches of at most `batchCapacity` examples. All memory is allocated when it is
+/// made, none in a step.
 package final class Network {
     /// What the network is for decides which arrays it has.
     package enum Purpose {
@@ -11,7 +12,7 @@ package final class Network {
         /// Gradients are consumed by the optimiser at once.
         case training(OptimizerDescription)
         /// Gradients are kept, and the optimiser steps when it is told to: they are summed or changed before.
-        case trainingInTwoPasses(OptimizerDescription)
+        case trainingInTwoPasses(OptimizerDescription, accumulates: Bool = false, isProximal: Bool = false)
 
         var isInference: Bool {
             if case .inference = self { return true }
@@ -22,8 +23,20 @@ package final class Network {
         var optimizer: OptimizerDescription? {
             switch self {
             case .inference, .gradients: nil
-            case .training(let optimizer), .trainingInTwoPasses(let optimizer): optimizer
+            case .training(let optimizer), .trainingInTwoPasses(let optimizer, _, _): optimizer
             }
+        }
+
+        /// Whether the gradients of several batches are summed.
+        var accumulates: Bool {
+            if case .trainingInTwoPasses(_, let accumulates, _) = self { return accumulates }
+            return false
+        }
+
+        /// Whether weights are held to those that training began with.
+        var isProximal: Bool {
+            if case .trainingInTwoPasses(_, _, let isProximal) = self { return isProximal }
+            return false
         }
     }
 
@@ -41,6 +54,10 @@ package final class Network {
     /// What the kernels read of the optimiser, rate and step included: to be set before each backward pass.
     let optimizer: UnsafeMutablePointer<deml_optimizer>
     private let normalization: Normalization
+    /// What an objective needs beside the output.
+    let targets: Objective.Arrays
+    /// As long as the longest parameter; only for a proximal term.
+    let difference: UnsafeMutablePointer<Float>?
 
     package convenience init(
         model: ModelDescription, purpose: Purpose, batchCapacity: Int, threads: Int,
@@ -51,27 +68,97 @@ package final class Network {
             kernels: try KernelPool(threads: threads, instructionSet: instructionSet))
     }
 
+    /// Throws `tooLarge`, before anything is allocated, where the arrays and the kernels' scratch memory are more than
+    /// what is free.
     init(model: ModelDescription, purpose: Purpose, batchCapacity: Int, kernels: KernelPool) throws(DeMLError) {
+        let conditions = KernelConditions(
+            threads: deml_pool_threads(kernels.pointer), isa: kernels.instructionSet.isa, batch: batchCapacity,
+            isTraining: !purpose.isInference)
+        let plan = try Self.memoryPlan(model, purpose, conditions)
+        try plan.check(free: availableMemory())
+        guard deml_pool_reserve(kernels.pointer, plan.kernelScratch) else {
+            throw DeMLError(
+                .tooLarge, "there is no memory for the \(plan.scratch) bytes that the kernels need",
+                hint: "fewer threads need less; or take a machine with more memory")
+        }
         self.model = model
         self.batchCapacity = batchCapacity
         self.purpose = purpose
         self.kernels = kernels
         pass = Pass(pool: kernels.pointer)
-        storage = Storage()
-        optimizer = try storage.allocate(deml_optimizer.self, 1)
-        if let description = purpose.optimizer { optimizer.pointee = description.kernel }
+        storage = Storage(isPlan: false, threads: conditions.threads)
+        optimizer = storage.record(purpose.optimizer?.kernel ?? deml_optimizer())
 
-        let inputShape = model.inputShape
-        normalization = try Normalization(model.input, model.resolved.preferredLayout ?? .torch, in: storage)
-        input = Activations(
-            shape: inputShape, layout: normalization.layout,
-            values: try storage.floats(batchCapacity * inputShape.reduce(1, *)), gradient: nil)
-        var builder = NetworkBuilder(
-            purpose: purpose, batchCapacity: batchCapacity, storage: storage, optimizer: optimizer)
-        let chain = try builder.converted(try builder.branch(model.resolved, from: input), to: .torch)
-        output = chain.output
-        operations = chain.operations
-        parameters = builder.parameters
+        let parts = try Parts(model, purpose, conditions, storage, optimizer)
+        normalization = parts.normalization
+        input = parts.input
+        operations = parts.operations
+        output = parts.output
+        parameters = parts.parameters
+        targets = parts.targets
+        difference = parts.difference
+    }
+
+    // MARK: Memory
+
+    /// The memory that such a network and its objective would take. Allocates none of it.
+    package static func memoryPlan(
+        model: ModelDescription, purpose: Purpose, batchCapacity: Int, threads: Int,
+        instructionSet: InstructionSet? = nil
+    ) throws(DeMLError) -> MemoryPlan {
+        try memoryPlan(
+            model, purpose,
+            KernelConditions(
+                threads: threads, isa: (instructionSet ?? .standard).isa, batch: batchCapacity,
+                isTraining: !purpose.isInference))
+    }
+
+    private static func memoryPlan(
+        _ model: ModelDescription, _ purpose: Purpose, _ conditions: KernelConditions
+    ) throws(DeMLError) -> MemoryPlan {
+        let storage = Storage(isPlan: true, threads: conditions.threads)
+        _ = try Parts(model, purpose, conditions, storage, storage.record(deml_optimizer()))
+        return storage.plan
+    }
+
+    /// Bytes that the arrays take, and the kernels' scratch memory now.
+    package var memory: (arrays: Int, scratch: Int) {
+        (storage.plan.arrays, deml_pool_scratch_bytes(kernels.pointer))
+    }
+
+    /// Everything of a network that lies in a storage: to be counted, and to be made.
+    private struct Parts {
+        let normalization: Normalization
+        let input: Activations
+        let output: Activations
+        let operations: [any Operation]
+        let parameters: [Parameter]
+        let targets: Objective.Arrays
+        let difference: UnsafeMutablePointer<Float>?
+
+        init(
+            _ model: ModelDescription, _ purpose: Purpose, _ conditions: KernelConditions, _ storage: Storage,
+            _ optimizer: UnsafeMutablePointer<deml_optimizer>
+        ) throws(DeMLError) {
+            normalization = try Normalization(model.input, model.resolved.preferredLayout ?? .torch, in: storage)
+            storage.add(normalization.scratch(conditions))
+            var builder = NetworkBuilder(
+                purpose: purpose, conditions: conditions, storage: storage, optimizer: optimizer)
+            input = Activations(
+                shape: model.inputShape, layout: normalization.layout,
+                values: try builder.array(perExample: model.inputShape.reduce(1, *), for: .activations), gradient: nil)
+            let chain = try builder.branch(model.resolved, from: input)
+            storage.place = "the output"
+            let whole = try builder.converted(chain, to: .torch)
+            output = whole.output
+            operations = whole.operations
+            parameters = builder.parameters
+            storage.place = "the loss"
+            targets = try Objective.Arrays(model, outputs: output.size, in: builder)
+            storage.place = "the proximal term"
+            let longest = parameters.map(\.count).max() ?? 0
+            difference = purpose.isProximal ? try storage.floats(longest, for: .gradients) : nil
+        }
     }
 
     // MARK: Parameters
@@ -152,14 +239,19 @@ private struct Normalization {
         channels = keepsOrder ? 1 : input.shape[0]
         pixels = size / channels
         layout = keepsOrder ? .torch : .channelsLast
-        scale = try storage.floats(channels)
-        shift = try storage.floats(channels)
+        scale = try storage.floats(channels, for: .parameters)
+        shift = try storage.floats(channels, for: .parameters)
+        guard !storage.isPlan else { return }
         for channel in 0..<channels {
             let mean = Self.value(input.mean, channel, else: 0)
             let deviation = Self.value(input.standardDeviation, channel, else: 1)
             scale[channel] = Float(1 / (input.divideBy * deviation))
             shift[channel] = Float(-mean / deviation)
         }
+    }
+
+    func scratch(_ conditions: KernelConditions) -> deml_scratch {
+        deml_gather_scratch(conditions.threads, conditions.isa, conditions.batch, channels, pixels)
     }
 
     private static func value(_ values: [Double], _ channel: Int, else standard: Double) -> Double {

@@ -12,7 +12,8 @@ struct NetworkBuilder {
 
     let purpose: Network.Purpose
     let batchCapacity: Int
-    let storage: Storage
+    private let storage: Storage
+    private let conditions: KernelConditions
     /// What the kernels read of the optimiser; one for all parameters.
     let optimizer: UnsafeMutablePointer<deml_optimizer>
     /// In the order of `state_dict()`.
@@ -24,27 +25,29 @@ struct NetworkBuilder {
     private var randomNumbers: UInt32 = 0
 
     init(
-        purpose: Network.Purpose, batchCapacity: Int, storage: Storage,
+        purpose: Network.Purpose, conditions: KernelConditions, storage: Storage,
         optimizer: UnsafeMutablePointer<deml_optimizer>
     ) {
         self.purpose = purpose
-        self.batchCapacity = batchCapacity
+        self.conditions = conditions
         self.storage = storage
         self.optimizer = optimizer
+        batchCapacity = conditions.batch
     }
 
     // MARK: Layers
 
     /// The operations of `layers`, beginning at `input`.
     mutating func branch(_ layers: [ResolvedLayer], from input: Activations) throws(DeMLError) -> Branch {
-        let outer = (operations, nextActivation)
-        defer { (operations, nextActivation) = outer }
+        let outer = (operations, nextActivation, storage.place)
+        defer { (operations, nextActivation, storage.place) = outer }
         operations = []
         var current = input
         var index = 0
         while index < layers.count {
             let next = index + 1 < layers.count ? layers[index + 1].layer.definition.fusible : nil
             nextActivation = next
+            storage.place = "layer \(layers[index].name) (\(layers[index].layer.type))"
             current = try layers[index].layer.definition.build(layers[index], current, &self)
             let isTaken = next != nil && nextActivation == nil
             index += isTaken ? 2 : 1
@@ -68,6 +71,7 @@ struct NetworkBuilder {
     /// Adds an operation to the branch.
     mutating func append(_ operation: any Operation) {
         operations.append(operation)
+        storage.add(operation.scratch(conditions))
     }
 
     /// The same numbers in another layout.
@@ -75,7 +79,7 @@ struct NetworkBuilder {
         guard x.layout != layout else { return x }
         guard !x.isEitherLayout else { return x.relabelled(layout: layout) }
         let y = try output(x.shape, layout, of: x)
-        operations.append(LayoutChange(x, y))
+        append(LayoutChange(x, y))
         return y
     }
 
@@ -90,26 +94,34 @@ struct NetworkBuilder {
 
     // MARK: Arrays
 
+    /// `count` elements for each example of a batch, zeros at first.
+    func array<Element: BitwiseCopyable>(
+        of _: Element.Type = Float.self, perExample count: Int, for use: MemoryPlan.Use
+    ) throws(DeMLError) -> UnsafeMutablePointer<Element> {
+        try storage.allocate(Element.self, batchCapacity.multipliedSaturated(by: count), for: use)
+    }
+
     /// The output of a layer behind `x`. It has a gradient if a parameter comes before it.
     func output(
         _ shape: [Int], _ layout: Layout, of x: Activations, hasParameters: Bool = false
     ) throws(DeMLError) -> Activations {
-        let count = batchCapacity * shape.reduce(1, *)
+        let size = shape.reduce(1, *)
         let needsGradient = !purpose.isInference && (hasParameters || x.gradient != nil)
         return Activations(
-            shape: shape, layout: layout, values: try storage.floats(count),
-            gradient: needsGradient ? try storage.floats(count) : nil)
+            shape: shape, layout: layout, values: try array(perExample: size, for: .activations),
+            gradient: needsGradient ? try array(perExample: size, for: .gradients) : nil)
     }
 
     /// The output of an elementwise layer: values of its own, but the gradient passes through one array.
     func elementwiseOutput(of x: Activations) throws(DeMLError) -> Activations {
         Activations(
-            shape: x.shape, layout: x.layout, values: try storage.floats(batchCapacity * x.size), gradient: x.gradient)
+            shape: x.shape, layout: x.layout, values: try array(perExample: x.size, for: .activations),
+            gradient: x.gradient)
     }
 
     /// The input of a second branch: the same values, and a gradient of its own.
     func sharedValues(of x: Activations) throws(DeMLError) -> Activations {
-        let gradient = x.gradient == nil ? nil : try storage.floats(batchCapacity * x.size)
+        let gradient = x.gradient == nil ? nil : try array(perExample: x.size, for: .gradients)
         return Activations(shape: x.shape, layout: x.layout, values: x.values, gradient: gradient)
     }
 

@@ -16,21 +16,33 @@ package final class Objective {
     private let network: Network
     private let labelSmoothing: Float
     private let outputs: Int
-    private let labels: UnsafeMutablePointer<Int32>
-    private let values: UnsafeMutablePointer<Float>
-    private let losses: UnsafeMutablePointer<Float>
-    private let correct: UnsafeMutablePointer<UInt8>
-    private let storage = Storage()
+    private let arrays: Arrays
 
-    package init(_ network: Network, labelSmoothing: Double) throws(DeMLError) {
+    /// What is allocated for it, with the network.
+    struct Arrays {
+        /// [batch capacity], of a classifier.
+        let labels: UnsafeMutablePointer<Int32>
+        /// [batch capacity][outputs], of a regression.
+        let values: UnsafeMutablePointer<Float>
+        /// [batch capacity]
+        let losses: UnsafeMutablePointer<Float>
+        let correct: UnsafeMutablePointer<UInt8>
+
+        init(_ model: ModelDescription, outputs: Int, in network: NetworkBuilder) throws(DeMLError) {
+            let isRegression = model.loss == .meanSquaredError
+            labels = try network.array(of: Int32.self, perExample: isRegression ? 0 : 1, for: .activations)
+            values = try network.array(perExample: isRegression ? outputs : 0, for: .activations)
+            losses = try network.array(perExample: 1, for: .activations)
+            correct = try network.array(of: UInt8.self, perExample: 1, for: .activations)
+        }
+    }
+
+    /// One a network: their arrays are the network's.
+    package init(_ network: Network, labelSmoothing: Double) {
         self.network = network
         self.labelSmoothing = Float(labelSmoothing)
         outputs = network.output.size
-        let isRegression = network.model.loss == .meanSquaredError
-        labels = try storage.allocate(Int32.self, isRegression ? 0 : network.batchCapacity)
-        values = try storage.floats(isRegression ? network.batchCapacity * outputs : 0)
-        losses = try storage.floats(network.batchCapacity)
-        correct = try storage.allocate(UInt8.self, network.batchCapacity)
+        arrays = network.targets
     }
 
     /// Takes the targets of the batch: rows `rows` of `targets` (nil: `first ..< first + count`).
@@ -39,13 +51,13 @@ package final class Objective {
         switch targets {
         case .labels(let all):
             all.withUnsafeBufferPointer { all in
-                for index in 0..<count { labels[index] = all[rows.map { Int($0[index]) } ?? first + index] }
+                for index in 0..<count { arrays.labels[index] = all[rows.map { Int($0[index]) } ?? first + index] }
             }
         case .values(let all):
             all.withUnsafeBufferPointer { all in
                 for index in 0..<count {
                     let row = rows.map { Int($0[index]) } ?? first + index
-                    for output in 0..<outputs { values[index * outputs + output] = all[row * outputs + output] }
+                    for output in 0..<outputs { arrays.values[index * outputs + output] = all[row * outputs + output] }
                 }
             }
         }
@@ -58,15 +70,17 @@ package final class Objective {
         switch network.model.loss {
         case .crossEntropy:
             deml_cross_entropy(
-                pass.pool, pass.batch, outputs, output.values, labels, labelSmoothing, losses, correct, output.gradient)
+                pass.pool, pass.batch, outputs, output.values, arrays.labels, labelSmoothing, arrays.losses,
+                arrays.correct, output.gradient)
         case .meanSquaredError:
-            deml_mean_squared_error(pass.pool, pass.batch, outputs, output.values, values, losses, output.gradient)
+            deml_mean_squared_error(
+                pass.pool, pass.batch, outputs, output.values, arrays.values, arrays.losses, output.gradient)
         }
         // In the order of the rows, so that the sum does not depend on threads.
         var result = BatchResult()
         for index in 0..<pass.batch {
-            result.loss += Double(losses[index])
-            result.correct += Int(correct[index])
+            result.loss += Double(arrays.losses[index])
+            result.correct += Int(arrays.correct[index])
         }
         return result
     }

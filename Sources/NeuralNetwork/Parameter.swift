@@ -10,6 +10,10 @@ final class Parameter {
     let values: UnsafeMutablePointer<Float>
     /// Kept where somebody looks at it before the parameter changes.
     let gradient: UnsafeMutablePointer<Float>?
+    /// Of the gradients of a step's batches, where it has several.
+    let sum: UnsafeMutablePointer<Float>?
+    /// What training began with, in the kernels' order, for a proximal term.
+    let received: UnsafeMutablePointer<Float>?
     /// For the kernels; nil contents for inference.
     let sink: UnsafeMutablePointer<deml_sink>
 
@@ -20,8 +24,8 @@ final class Parameter {
         self.description = description
         self.order = order
         count = description.count
-        values = try storage.floats(count)
-        sink = try storage.allocate(deml_sink.self, 1)
+        values = try storage.floats(count, for: .parameters)
+        sink = storage.record(deml_sink())
         sink.pointee.value = values
         switch purpose {
         case .inference: gradient = nil
@@ -29,13 +33,18 @@ final class Parameter {
             gradient = nil
             sink.pointee.optimizer = optimizer
         case .gradients, .trainingInTwoPasses:
-            gradient = try storage.floats(count)
+            gradient = try storage.floats(count, for: .gradients)
             sink.pointee.gradient = gradient
         }
+        sum = purpose.accumulates ? try storage.floats(count, for: .gradients) : nil
+        received = purpose.isProximal ? try storage.floats(count, for: .parameters) : nil
         let states = purpose.optimizer?.stateNames.count ?? 0
-        if states > 0 { sink.pointee.state1 = try storage.floats(count) }
-        if states > 1 { sink.pointee.state2 = try storage.floats(count) }
+        if states > 0 { sink.pointee.state1 = try storage.floats(count, for: .optimizerState) }
+        if states > 1 { sink.pointee.state2 = try storage.floats(count, for: .optimizerState) }
     }
+
+    /// The gradient of a whole step; nil where none is kept.
+    var stepGradient: UnsafeMutablePointer<Float>? { sum ?? gradient }
 
     /// Takes values in torch's order.
     func load(_ torch: UnsafePointer<Float>, _ pool: OpaquePointer) {

@@ -1,3 +1,4 @@
+import CKernels
 import Tensors
 
 #if canImport(Glibc)
@@ -8,41 +9,66 @@ import Tensors
     import Darwin
 #endif
 
-/// Owns the arrays of a network: allocated once, zeroed, 64-byte aligned, freed together.
+/// The arrays of a network. The same code asks for them twice: of a storage that only counts, then, if there is as much
+/// memory, of one that has them: zeroed, 64-byte aligned, freed together.
 final class Storage {
+    /// What has been asked for.
+    private(set) var plan: MemoryPlan
+    /// Whether this only counts. Then no array may be read or written.
+    let isPlan: Bool
+    /// What the next arrays belong to, as messages name it.
+    var place = "the input"
     private var blocks: [UnsafeMutableRawPointer] = []
-    /// Bytes allocated so far.
-    private(set) var byteCount = 0
-    /// Of these, the bytes allocated since the system was last asked what it has left.
-    private var unasked = 0
+    private var records: [UnsafeMutableRawPointer] = []
+
+    init(isPlan: Bool, threads: Int) {
+        self.isPlan = isPlan
+        plan = MemoryPlan(threads: threads)
+    }
 
     func allocate<Element: BitwiseCopyable>(
-        _: Element.Type, _ count: Int
+        _: Element.Type, _ count: Int, for use: MemoryPlan.Use
     ) throws(DeMLError) -> UnsafeMutablePointer<Element> {
-        let (size, overflow) = max(count, 1).multipliedReportingOverflow(by: MemoryLayout<Element>.stride)
-        // Asked beforehand: a system promises more than it has, and ends the program when that is used.
-        let asks = overflow || size >= 1 << 20 - unasked
-        let isFree = !overflow && (!asks || size <= availableMemory())
+        let size = max(count, 1).multipliedSaturated(by: MemoryLayout<Element>.stride)
+        plan.add(size, for: use, at: place)
+        if isPlan {
+            guard let nowhere = UnsafeMutablePointer<Element>(bitPattern: Self.alignment) else {
+                preconditionFailure("the address is not null")
+            }
+            return nowhere
+        }
         var block: UnsafeMutableRawPointer?
-        guard isFree, posix_memalign(&block, 64, size) == 0, let block else {
+        guard size < .max, posix_memalign(&block, Self.alignment, size) == 0, let block else {
             throw DeMLError(
-                .tooLarge,
-                "the model's arrays need more memory than there is: \(byteCount >> 20) MiB are taken, the next needs "
-                    + "\((overflow ? Int.max : size) >> 20) MiB, and \(availableMemory() >> 20) MiB are free",
-                hint: "a smaller batch needs less; or take a machine with more memory")
+                .tooLarge, "there is no memory for \(size) bytes after \(plan.bytes - size)", place: place,
+                hint: "take a machine with more memory")
         }
         memset(block, 0, size)
         blocks.append(block)
-        byteCount += size
-        unasked = asks ? 0 : unasked + size
         return block.bindMemory(to: Element.self, capacity: count)
     }
 
-    func floats(_ count: Int) throws(DeMLError) -> UnsafeMutablePointer<Float> {
-        try allocate(Float.self, count)
+    func floats(_ count: Int, for use: MemoryPlan.Use) throws(DeMLError) -> UnsafeMutablePointer<Float> {
+        try allocate(Float.self, count, for: use)
     }
+
+    /// A small record that the kernels read. It is there in a plan too, and is not counted.
+    func record<Record: BitwiseCopyable>(_ value: Record) -> UnsafeMutablePointer<Record> {
+        let record = UnsafeMutablePointer<Record>.allocate(capacity: 1)
+        record.initialize(to: value)
+        records.append(UnsafeMutableRawPointer(record))
+        return record
+    }
+
+    /// Counts scratch memory of the kernels.
+    func add(_ scratch: deml_scratch) {
+        plan.add(scratch, at: place)
+    }
+
+    private static let alignment = 64
 
     deinit {
         for block in blocks { free(block) }
+        for record in records { record.deallocate() }
     }
 }

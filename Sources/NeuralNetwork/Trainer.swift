@@ -204,8 +204,8 @@ public final class Trainer {
         network.load(parameters)
         parameters = []
         let made = Session(
-            network: network, objective: try Objective(network, labelSmoothing: options.labelSmoothing),
-            updater: try Updater(network, options))
+            network: network, objective: Objective(network, labelSmoothing: options.labelSmoothing),
+            updater: Updater(network, options))
         session = made
         return made
     }

@@ -57,7 +57,7 @@ struct Probe {
         network = try Network(
             model: model, purpose: .gradients, batchCapacity: examples.count, threads: threads,
             instructionSet: instructionSet)
-        objective = try Objective(network, labelSmoothing: labelSmoothing)
+        objective = Objective(network, labelSmoothing: labelSmoothing)
         self.examples = examples
         network.pass.seed = 3
         network.pass.epoch = 1

@@ -313,6 +313,33 @@ def _(folder):
     files.write_weights(folder / "weights.safetensors", files.weights(), description=text)
 
 
+@case("weights: a kernel that wants 68 GB for each thread", 65, "train", "layer 0 (conv2d)", "are free")
+def _(folder):
+    write_wide_padding(folder, channels=1)
+    return ["--threads", "64"]
+
+
+@case("weights: a kernel that wants 72 PB for each thread", 65, "train", "layer 0 (conv2d)", "are free")
+def _(folder):
+    write_wide_padding(folder, channels=1 << 20)
+
+
+def write_wide_padding(folder, channels):
+    """A model of few numbers, whose padding makes an image of 131,071 x 131,071 out of one pixel."""
+    model = {
+        "input": {"shape": [channels, 1, 1]},
+        "layers": [
+            {"type": "conv2d", "out_channels": 2, "kernel_size": 1, "stride": 65535, "padding": 65535},
+            {"type": "global_avg_pool2d"}, {"type": "flatten"},
+        ],
+        "loss": "cross_entropy",
+    }  # fmt: skip
+    tensors = {"0.weight": numpy.ones((2, channels, 1, 1), "float32"), "0.bias": numpy.zeros(2, "float32")}
+    files.write_weights(folder / "weights.safetensors", tensors, description=json.dumps(model))
+    x, y = numpy.zeros((4, channels, 1, 1), "uint8"), numpy.zeros(4, "uint8")
+    files.write_shard(folder / "shard.safetensors.gz", {"x": x, "y": y})
+
+
 # Arguments.
 
 

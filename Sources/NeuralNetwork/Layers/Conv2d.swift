@@ -159,4 +159,9 @@ private final class Conv2dOperation: Operation {
         }
         deml_conv2d_weight_gradient(pass.pool, &shape, x.values, dy, weight.sink, bias?.sink)
     }
+
+    func scratch(_ conditions: KernelConditions) -> deml_scratch {
+        shape.batch = conditions.batch
+        return deml_conv2d_scratch(conditions.threads, conditions.isa, &shape, conditions.isTraining)
+    }
 }

@@ -100,4 +100,9 @@ private final class GroupNormOperation: Operation {
             pass.pool, pass.batch, x.pixels, x.channels, groups, x.values, dy, gamma?.values, statistics.mean,
             statistics.reciprocal, dx, gamma?.sink, beta?.sink)
     }
+
+    func scratch(_ conditions: KernelConditions) -> deml_scratch {
+        deml_group_norm_scratch(
+            conditions.threads, conditions.isa, conditions.batch, x.pixels, x.channels, groups, conditions.isTraining)
+    }
 }

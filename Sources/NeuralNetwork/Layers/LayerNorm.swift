@@ -117,4 +117,8 @@ private final class LayerNormOperation: Operation {
             pass.pool, pass.batch * x.size / size, size, x.values, dy, gamma?.values, statistics.mean,
             statistics.reciprocal, dx, gamma?.sink, beta?.sink)
     }
+
+    func scratch(_ conditions: KernelConditions) -> deml_scratch {
+        deml_layer_norm_scratch(conditions.threads, conditions.isa, size, conditions.isTraining)
+    }
 }

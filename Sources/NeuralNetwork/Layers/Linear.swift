@@ -114,4 +114,10 @@ private final class LinearOperation: Operation {
         }
         deml_linear_weight_gradient(pass.pool, rows, inFeatures, outFeatures, x.values, dy, weight.sink, bias?.sink)
     }
+
+    func scratch(_ conditions: KernelConditions) -> deml_scratch {
+        deml_linear_scratch(
+            conditions.threads, conditions.isa, conditions.batch.multipliedSaturated(by: rowsPerExample), inFeatures,
+            outFeatures, conditions.isTraining)
+    }
 }

@@ -23,7 +23,7 @@ struct MaxPool2d: LayerDefinition {
     ) throws(DeMLError) -> Activations {
         let input = try network.converted(x, to: .channelsLast)
         let y = try network.output(layer.output, .channelsLast, of: input)
-        let position = try network.storage.allocate(UInt16.self, network.batchCapacity * y.size)
+        let position = try network.array(of: UInt16.self, perExample: y.size, for: .activations)
         network.append(MaxPool2dOperation(input, y, window, position: position))
         return y
     }

@@ -10,11 +10,10 @@ struct NormStatistics {
     let spare: UnsafeMutablePointer<Float>?
 
     init(rowsPerExample: Int, of x: Activations, in network: NetworkBuilder) throws(DeMLError) {
-        let rows = network.batchCapacity * rowsPerExample
         let needsSpare = x.gradient == nil && !network.purpose.isInference
-        mean = try network.storage.floats(rows)
-        reciprocal = try network.storage.floats(rows)
-        spare = needsSpare ? try network.storage.floats(network.batchCapacity * x.size) : nil
+        mean = try network.array(perExample: rowsPerExample, for: .activations)
+        reciprocal = try network.array(perExample: rowsPerExample, for: .activations)
+        spare = needsSpare ? try network.array(perExample: x.size, for: .gradients) : nil
     }
 }
 

@@ -8,6 +8,20 @@ import CKernels
 protocol Operation: AnyObject {
     func forward(_ pass: Pass)
     func backward(_ pass: Pass)
+    /// The kernels' memory for both; of `backward` only in training.
+    func scratch(_ conditions: KernelConditions) -> deml_scratch
+}
+
+extension Operation {
+    func scratch(_ conditions: KernelConditions) -> deml_scratch { deml_scratch() }
+}
+
+/// How kernels will be called: what their scratch memory depends on, besides shapes.
+struct KernelConditions {
+    let threads: Int
+    let isa: deml_isa
+    let batch: Int
+    let isTraining: Bool
 }
 
 /// What all operations of one step share. One object a network, changed between steps.

@@ -10,34 +10,23 @@ import Tensors
 final class Updater {
     private let network: Network
     private let options: TrainingOptions
-    private let storage = Storage()
-    /// Sums over the batches of a step, as the parameters are ordered; empty where a step is one batch.
-    private var sums: [UnsafeMutablePointer<Float>] = []
-    /// What training began with, in the kernels' order; empty without a proximal term.
-    private var received: [UnsafeMutablePointer<Float>] = []
-    /// As long as the longest parameter; only for the proximal term.
-    private var difference: UnsafeMutablePointer<Float>?
 
     /// What a network is to be made for, so that it can be trained with these options.
     static func purpose(_ options: TrainingOptions) -> Network.Purpose {
-        let isOnePass = options.clipGradNorm == nil && options.accumulateSteps == 1 && options.proximalMu == 0
-        return isOnePass ? .training(options.optimizer) : .trainingInTwoPasses(options.optimizer)
+        let accumulates = options.accumulateSteps > 1
+        let isProximal = options.proximalMu > 0
+        return options.clipGradNorm == nil && !accumulates && !isProximal
+            ? .training(options.optimizer)
+            : .trainingInTwoPasses(options.optimizer, accumulates: accumulates, isProximal: isProximal)
     }
 
     /// - Parameter network: made for this purpose, with the received weights loaded.
-    init(_ network: Network, _ options: TrainingOptions) throws(DeMLError) {
+    init(_ network: Network, _ options: TrainingOptions) {
         self.network = network
         self.options = options
-        if options.accumulateSteps > 1 {
-            for parameter in network.parameters { sums.append(try storage.floats(parameter.count)) }
-        }
-        guard options.proximalMu > 0 else { return }
         for parameter in network.parameters {
-            let copy = try storage.floats(parameter.count)
-            copy.update(from: parameter.values, count: parameter.count)
-            received.append(copy)
+            parameter.received?.update(from: parameter.values, count: parameter.count)
         }
-        difference = try storage.floats(network.parameters.map(\.count).max() ?? 0)
     }
 
     /// Before the first backward pass of a step: `number` steps have been done since training began.
@@ -53,42 +42,33 @@ final class Updater {
     func finishBatch(isFirst: Bool, isLast: Bool) throws(DeMLError) {
         guard case .trainingInTwoPasses = network.purpose else { return }
         let pool = network.pass.pool
-        if !sums.isEmpty {
-            let share = 1 / Float(options.accumulateSteps)
-            for (parameter, sum) in zip(network.parameters, sums) {
-                guard let gradient = parameter.gradient else { continue }
-                deml_scale(pool, parameter.count, share, gradient)
-                if isFirst {
-                    sum.update(from: gradient, count: parameter.count)
-                } else {
-                    deml_add(pool, parameter.count, gradient, sum)
-                }
+        let share = 1 / Float(options.accumulateSteps)
+        for parameter in network.parameters {
+            guard let gradient = parameter.gradient, let sum = parameter.sum else { continue }
+            deml_scale(pool, parameter.count, share, gradient)
+            if isFirst {
+                sum.update(from: gradient, count: parameter.count)
+            } else {
+                deml_add(pool, parameter.count, gradient, sum)
             }
         }
         guard isLast else { return }
         addProximalTerm()
         try clip()
-        for index in network.parameters.indices {
-            let parameter = network.parameters[index]
-            guard let gradient = gradient(index) else { continue }
+        for parameter in network.parameters {
+            guard let gradient = parameter.stepGradient else { continue }
             deml_optimizer_step(
                 pool, network.optimizer, parameter.count, gradient, parameter.values, parameter.sink.pointee.state1,
                 parameter.sink.pointee.state2)
         }
     }
 
-    /// Of the whole step.
-    private func gradient(_ index: Int) -> UnsafeMutablePointer<Float>? {
-        sums.isEmpty ? network.parameters[index].gradient : sums[index]
-    }
-
     /// gradient += µ·(weights - received weights). The difference first: it is small beside either.
     private func addProximalTerm() {
-        guard let difference else { return }
-        for index in network.parameters.indices {
-            let parameter = network.parameters[index]
-            guard let gradient = gradient(index) else { continue }
-            deml_subtract(network.pass.pool, parameter.count, parameter.values, received[index], difference)
+        guard let difference = network.difference else { return }
+        for parameter in network.parameters {
+            guard let gradient = parameter.stepGradient, let received = parameter.received else { continue }
+            deml_subtract(network.pass.pool, parameter.count, parameter.values, received, difference)
             deml_scale(network.pass.pool, parameter.count, Float(options.proximalMu), difference)
             deml_add(network.pass.pool, parameter.count, difference, gradient)
         }
@@ -98,9 +78,9 @@ final class Updater {
     private func clip() throws(DeMLError) {
         guard let maximum = options.clipGradNorm else { return }
         var squares = 0.0
-        for index in network.parameters.indices {
-            guard let gradient = gradient(index) else { continue }
-            squares += deml_sum_of_squares(network.pass.pool, network.parameters[index].count, gradient)
+        for parameter in network.parameters {
+            guard let gradient = parameter.stepGradient else { continue }
+            squares += deml_sum_of_squares(network.pass.pool, parameter.count, gradient)
         }
         let norm = squares.squareRoot()
         guard norm.isFinite else {
@@ -109,9 +89,9 @@ final class Updater {
         }
         let coefficient = maximum / (norm + 1e-6)
         guard coefficient < 1 else { return }
-        for index in network.parameters.indices {
-            guard let gradient = gradient(index) else { continue }
-            deml_scale(network.pass.pool, network.parameters[index].count, Float(coefficient), gradient)
+        for parameter in network.parameters {
+            guard let gradient = parameter.stepGradient else { continue }
+            deml_scale(network.pass.pool, parameter.count, Float(coefficient), gradient)
         }
     }
 }
