@@ -79,8 +79,8 @@ import Testing
             return try ModelDescription(
                 input: .init(shape: [random.integer(1...9)]),
                 layers: [
-                    .linear(outFeatures: 9), random.choice([.tanh, .sigmoid, .gelu]), .linear(outFeatures: 7),
-                    random.choice([.gelu, .sigmoid]), .linear(outFeatures: classes),
+                    .linear(outFeatures: 9), random.choice([.tanh, .sigmoid, .gelu, .silu]), .linear(outFeatures: 7),
+                    random.choice([.gelu, .sigmoid, .silu]), .linear(outFeatures: classes),
                 ], loss: .crossEntropy)
         case "layer_norm":
             let shape = [channels, image[1], image[2]]

@@ -54,7 +54,8 @@ def module(layer, shape):
         return nn.AdaptiveAvgPool2d(1)
     names = {
         "max_pool2d": nn.MaxPool2d, "avg_pool2d": nn.AvgPool2d, "flatten": nn.Flatten, "relu": nn.ReLU,
-        "leaky_relu": nn.LeakyReLU, "gelu": nn.GELU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid, "dropout": nn.Dropout,
+        "leaky_relu": nn.LeakyReLU, "gelu": nn.GELU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid, "silu": nn.SiLU,
+        "dropout": nn.Dropout,
     }
     return names[kind](**options)
 
@@ -196,6 +197,7 @@ def main():
     case("gelu", [6], [linear(9), {"type": "gelu"}, linear(3)])
     case("tanh", [6], [linear(9), {"type": "tanh"}, linear(3)])
     case("sigmoid", [6], [linear(9), {"type": "sigmoid"}, linear(3)])
+    case("silu", [6], [linear(9), {"type": "silu"}, linear(3)])
     case("relu", [6], [relu, linear(9), {"type": "tanh"}, relu, linear(3)])
     case("layer_norm", [10], [{"type": "layer_norm"}, linear(9), {"type": "layer_norm", "eps": 1e-3}, relu, linear(3)])
     case("layer_norm_images", [2, 5, 9], [

@@ -12,6 +12,7 @@ enum LayerRegistry {
         GELU.self,
         Tanh.self,
         Sigmoid.self,
+        SiLU.self,
         Dropout.self,
         LayerNorm.self,
         GroupNorm.self,
