@@ -5,13 +5,12 @@ import Tensors
 struct NetworkBuilder {
     /// A chain of operations from `input` to `output`.
     struct Branch {
-        var operations: [any Operation]
+        let operations: [any Operation]
         let input: Activations
-        var output: Activations
+        let output: Activations
     }
 
     let purpose: Network.Purpose
-    let batchCapacity: Int
     private let storage: Storage
     private let conditions: KernelConditions
     /// What the kernels read of the optimiser; one for all parameters.
@@ -32,7 +31,6 @@ struct NetworkBuilder {
         self.conditions = conditions
         self.storage = storage
         self.optimizer = optimizer
-        batchCapacity = conditions.batch
     }
 
     // MARK: Layers
@@ -98,7 +96,7 @@ struct NetworkBuilder {
     func array<Element: BitwiseCopyable>(
         of _: Element.Type = Float.self, perExample count: Int, for use: MemoryPlan.Use
     ) throws(DeMLError) -> UnsafeMutablePointer<Element> {
-        try storage.allocate(Element.self, batchCapacity.multipliedSaturated(by: count), for: use)
+        try storage.allocate(Element.self, conditions.batch.multipliedSaturated(by: count), for: use)
     }
 
     /// The output of a layer behind `x`. It has a gradient if a parameter comes before it.

@@ -73,4 +73,26 @@ import Testing
             }
         }
     }
+
+    /// Each layer of the registry gives the same bits with any instruction set and number of threads.
+    @Test(arguments: try Reference.names())
+    func sameBitsEverywhere(_ name: String) throws {
+        let reference = try Reference(name)
+        let weights = try Weights(model: reference.model, parameters: reference.parameters("weights"))
+        let options = try #require(reference.options["adam"])
+        let examples = try reference.examples()
+        func trained(_ instructionSet: InstructionSet, threads: Int) throws -> [UInt32] {
+            let trainer = try Trainer(
+                weights: weights, options: options, threads: threads, instructionSet: instructionSet)
+            _ = try trainer.train(on: examples)
+            return trainer.weights.parameters.map(\.bitPattern)
+        }
+        let expected = try trained(.portable, threads: 1)
+        for instructionSet in InstructionSet.allCases where instructionSet.isAvailable {
+            for threads in [1, 3] {
+                #expect(
+                    try trained(instructionSet, threads: threads) == expected, "\(instructionSet), \(threads) threads")
+            }
+        }
+    }
 }

@@ -48,7 +48,7 @@ public struct ModelDescription: Sendable, Equatable {
     public let layers: [Layer]
     public let loss: Loss
     /// The layers with the shapes and parameters that follow.
-    package let resolved: [ResolvedLayer]
+    let resolved: [ResolvedLayer]
     /// Every parameter, in the order of torch's `state_dict()`.
     public let parameters: [ParameterDescription]
 

@@ -28,12 +28,12 @@ struct LayerShapes {
 }
 
 /// A layer in its place: the shapes of one example before and after it, and its parameters.
-package struct ResolvedLayer: Sendable, Equatable {
+struct ResolvedLayer: Sendable, Equatable {
     /// The number, or the path of a layer within another: `3`, `3.layers.0`.
     let name: String
     let layer: Layer
-    package let input: [Int]
-    package let output: [Int]
+    let input: [Int]
+    let output: [Int]
     /// Parameters of this layer without those within it.
     let ownParameters: [ParameterDescription]
     /// The lists of layers within it.
