@@ -57,8 +57,10 @@ let package = Package(
         .target(
             name: "CProcess", path: "requestor/CProcess", cSettings: [.unsafeFlags(["-Wall", "-Wextra"])]),
         .target(
-            name: "Federation",
-            dependencies: ["CProcess", "Jobs", "Worker", "Datasets", "NeuralNetwork", "Tensors"],
+            name: "Fleets", dependencies: ["CProcess", "Jobs", "Worker", "NeuralNetwork", "Tensors"],
+            path: "requestor/Fleets", swiftSettings: strict),
+        .target(
+            name: "Federation", dependencies: ["Fleets", "Jobs", "Worker", "Datasets", "NeuralNetwork", "Tensors"],
             path: "requestor/Federation", swiftSettings: strict),
         .target(name: "Reports", path: "requestor/Reports", swiftSettings: strict),
         .target(
@@ -78,12 +80,13 @@ let package = Package(
         .target(
             name: "GolemFleet",
             // What is remembered of providers is asked by id and faded by time, by several runs at once: SQLite.
-            dependencies: ["CSQLite", "Golem", "Federation", "Jobs", "NeuralNetwork", "Tensors"],
+            dependencies: ["CSQLite", "Golem", "Fleets", "Federation", "Jobs", "NeuralNetwork", "Tensors"],
             path: "requestor/GolemFleet", exclude: ["README.md"], swiftSettings: strict),
         .executableTarget(
             name: "deml",
             dependencies: [
-                "GolemFleet", "CommandLineSupport", "Reports", "Federation", "Datasets", "Jobs", "Worker",
+                "GolemFleet", "CommandLineSupport", "Reports", "Federation", "Fleets", "Datasets", "Jobs",
+                "Worker",
                 "NeuralNetwork",
                 "Tensors",
                 .product(name: "Yams", package: "Yams"),
@@ -111,6 +114,9 @@ let package = Package(
             ],
             swiftSettings: strict),
         .target(name: "CAllocationCounter", path: "Tests/CAllocationCounter"),
+        .testTarget(
+            name: "FleetsTests", dependencies: ["Fleets", "Jobs", "Worker", "NeuralNetwork", "Tensors"],
+            swiftSettings: strict),
         .testTarget(name: "JobsTests", dependencies: ["Jobs", "NeuralNetwork", "Tensors"], swiftSettings: strict),
         .testTarget(
             name: "WorkerTests", dependencies: ["Jobs", "Worker", "NeuralNetwork", "Tensors"], swiftSettings: strict),
@@ -127,12 +133,12 @@ let package = Package(
             exclude: ["Golden"], swiftSettings: strict),
         .testTarget(
             name: "FederationTests",
-            dependencies: ["Federation", "Datasets", "Jobs", "Worker", "NeuralNetwork", "Tensors"],
+            dependencies: ["Federation", "Fleets", "Datasets", "Jobs", "Worker", "NeuralNetwork", "Tensors"],
             exclude: ["Reference"], swiftSettings: strict),
         .testTarget(
             name: "GolemFleetTests",
             dependencies: [
-                "GolemFleet", "Golem", "Federation", "Jobs", "NeuralNetwork", "Tensors",
+                "GolemFleet", "Golem", "Fleets", "Federation", "Jobs", "NeuralNetwork", "Tensors",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),

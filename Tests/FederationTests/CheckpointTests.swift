@@ -1,4 +1,5 @@
 import Federation
+import Fleets
 import Foundation
 import Synchronization
 import Tensors
@@ -83,7 +84,7 @@ struct CheckpointTests {
     /// Runs to the end, and returns what must not depend on any crash.
     private func finish(_ folder: String, _ change: (inout RunConfiguration) -> Void) async throws -> [String: String] {
         let plan = try TinyProblem.plan(folder, change)
-        let run = Run(plan, fleet: SimulatedFleet(shards: plan.clientExamples, threads: 1), resume: true)
+        let run = Run(plan, fleet: SimulatedFleet(threads: 1), resume: true)
         _ = try await run.run()
         return try contents(of: plan.folder)
     }
@@ -127,7 +128,7 @@ struct CheckpointTests {
             var isCrashed = false
             do {
                 _ = try await Run(
-                    plan, fleet: SimulatedFleet(shards: plan.clientExamples, threads: 1),
+                    plan, fleet: SimulatedFleet(threads: 1),
                     files: crash
                 ).run()
             } catch is CrashingFiles.Crash {

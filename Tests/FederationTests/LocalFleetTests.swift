@@ -1,4 +1,5 @@
 import Federation
+import Fleets
 import Foundation
 import Jobs
 import NeuralNetwork
@@ -16,7 +17,7 @@ struct LocalFleetTests {
             $0.machines.parallel = 2
             settings(&$0)
         }
-        let fleet = try LocalFleet(worker: worker, configuration: plan.configuration, folder: plan.folder)
+        let fleet = try LocalFleet(worker: worker, configuration: plan.configuration)
         return try await Run(plan, fleet: fleet) { log.add($0) }.run()
     }
 
@@ -24,7 +25,7 @@ struct LocalFleetTests {
     private func simulated() async throws -> String {
         let scratch = try ScratchFolder()
         let plan = try TinyProblem.plan(scratch.path)
-        return try await Run(plan, fleet: SimulatedFleet(shards: plan.clientExamples)).run().modelSHA256
+        return try await Run(plan, fleet: SimulatedFleet()).run().modelSHA256
     }
 
     @Test("processes give the bytes that the simulated fleet gives, and their progress is seen")
@@ -221,7 +222,7 @@ struct LocalFleetTests {
         let scratch = try ScratchFolder()
         let worker = try scratch.script("worker", "echo $$ >> \(scratch.path)/processes; /bin/sleep 600")
         let plan = try TinyProblem.plan(scratch.path + "/run") { $0.machines.parallel = 2 }
-        let fleet = try LocalFleet(worker: worker, configuration: plan.configuration, folder: plan.folder)
+        let fleet = try LocalFleet(worker: worker, configuration: plan.configuration)
         let (started, signal) = AsyncStream.makeStream(of: Void.self)
         let running = Task {
             try await Run(plan, fleet: fleet) { event in
@@ -243,7 +244,7 @@ struct LocalFleetTests {
     @Test("a worker that is not there is named before anything begins")
     func noWorker() throws {
         let error = #expect(throws: DeMLError.self) {
-            _ = try LocalFleet(worker: "/nowhere/deml-worker", parallel: 1, folder: "/tmp")
+            _ = try LocalFleet(worker: "/nowhere/deml-worker", parallel: 1)
         }
         #expect(error?.code == .notFound && error?.place == "/nowhere/deml-worker" && error?.hint != nil)
     }

@@ -1,4 +1,5 @@
 import Federation
+import Fleets
 import Foundation
 import Synchronization
 import Tensors
@@ -97,7 +98,7 @@ struct RangeTests {
             let (begun, signal) = AsyncStream.makeStream(of: Void.self)
             let running = Task {
                 defer { signal.finish() }
-                return try await Run(plan, fleet: SimulatedFleet(shards: plan.clientExamples, threads: 1)) { event in
+                return try await Run(plan, fleet: SimulatedFleet(threads: 1)) { event in
                     switch event.kind {
                     case .epochFinished, .attemptFailed, .roundFinished: signal.finish()
                     default: break

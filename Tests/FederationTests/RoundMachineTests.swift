@@ -1,4 +1,5 @@
 import Federation
+import Fleets
 import Tensors
 import Testing
 

@@ -1,4 +1,5 @@
 import Federation
+import Fleets
 import Foundation
 import NeuralNetwork
 import Synchronization
@@ -13,7 +14,7 @@ struct RunTests {
         _ change: (inout RunConfiguration) -> Void = { _ in }
     ) async throws -> Summary {
         let plan = try TinyProblem.plan(folder, change)
-        let fleet = SimulatedFleet(shards: plan.clientExamples, threads: threads)
+        let fleet = SimulatedFleet(threads: threads)
         return try await Run(plan, fleet: fleet, resume: resume) { log.add($0) }.run()
     }
 
@@ -84,7 +85,7 @@ struct RunTests {
         let scratch = try ScratchFolder()
         let plan = try TinyProblem.plan(scratch.path, settings)
         // Stops in the middle of a round: when one of its clients has begun.
-        let fleet = TroubledFleet(fleet: SimulatedFleet(shards: plan.clientExamples, threads: 1)) { assignment in
+        let fleet = TroubledFleet(fleet: SimulatedFleet(threads: 1)) { assignment in
             if assignment.round > stopAfter { withUnsafeCurrentTask { $0?.cancel() } }
             if assignment.round > stopAfter { throw Stop() }
         }
@@ -104,7 +105,7 @@ struct RunTests {
         let (reached, signal) = AsyncStream.makeStream(of: Void.self)
         let log = EventLog()
         let running = Task {
-            try await Run(plan, fleet: SimulatedFleet(shards: plan.clientExamples)) { event in
+            try await Run(plan, fleet: SimulatedFleet()) { event in
                 log.add(event)
                 if case .roundFinished(let metrics) = event.kind, metrics.round == 3 { signal.finish() }
             }.run()
@@ -150,7 +151,7 @@ struct RunTests {
         try Files.createDirectory(scratch.path)
         let lock = try FolderLock(path: plan.folder.lock)
         let error = await #expect(throws: DeMLError.self) {
-            try await Run(plan, fleet: SimulatedFleet(shards: plan.clientExamples)).run()
+            try await Run(plan, fleet: SimulatedFleet()).run()
         }
         #expect(error?.place == plan.folder.lock && plan.folder.isAtWork)
         withExtendedLifetime(lock) {}
@@ -276,13 +277,13 @@ struct RunTests {
 struct TroubleTests {
     private func run(
         _ folder: String, log: EventLog = EventLog(),
-        trouble: @escaping @Sendable (TrainAssignment) async throws -> Void = { _ in },
+        trouble: @escaping @Sendable (TroubledAttempt) async throws -> Void = { _ in },
         settings: (inout RunConfiguration) -> Void = { _ in },
-        change: @escaping @Sendable (inout WorkerResult) -> Void = { _ in }
+        change: @escaping @Sendable (inout JobAnswer) -> Void = { _ in }
     ) async throws -> Summary {
         let plan = try TinyProblem.plan(folder, settings)
         let fleet = TroubledFleet(
-            fleet: SimulatedFleet(shards: plan.clientExamples), trouble: trouble, change: change)
+            fleet: SimulatedFleet(), trouble: trouble, change: change)
         return try await Run(plan, fleet: fleet) { log.add($0) }.run()
     }
 
@@ -335,7 +336,7 @@ struct TroubleTests {
         #expect(log.names.last == "run_failed")
         #expect(log.failures.map(\.next) == [.retry, .retry, .leftOut])
         let plan = try TinyProblem.plan(scratch.path)
-        let resumed = try await Run(plan, fleet: SimulatedFleet(shards: plan.clientExamples), resume: true).run()
+        let resumed = try await Run(plan, fleet: SimulatedFleet(), resume: true).run()
         #expect(resumed.modelSHA256 == (try await undisturbed()))
     }
 
@@ -391,9 +392,9 @@ struct TroubleTests {
         } change: { result in
             let path = files + "/\(round.withLock { $0 })-\(UUID().uuidString)"
             try? Files.writeAtomically([1, 2, 3], to: path)
-            result.deltaPath = path
-            guard result.provider.id == "p2.1" else { return }
-            result.update = Update(client: 2, examples: 60, values: result.update.values.map { _ in .nan })
+            result.outputPath = path
+            guard result.provider.id == "p2.1", case .delta(let values) = result.output else { return }
+            result.output = .delta(values.map { _ in .nan })
         }
         #expect(try Files.names(in: files).isEmpty)
         for round in 1...3 {
@@ -430,15 +431,15 @@ struct TroubleTests {
     func badUpdates(kind: String) async throws {
         let scratch = try ScratchFolder()
         let log = EventLog()
-        let spoil: @Sendable (inout WorkerResult) -> Void = { result in
+        let spoil: @Sendable (inout JobAnswer) -> Void = { result in
             guard result.provider.id == "p1.1" else { return }
-            var values = result.update.values
+            guard case .delta(var values) = result.output else { return }
             switch kind {
             case "nan": values[17] = .nan
             case "count": values.append(0)
             default: values[0] = 1000
             }
-            result.update = Update(client: 1, examples: result.update.examples, values: values)
+            result.output = .delta(values)
         }
         let summary = try await run(scratch.path, log: log, settings: { $0.averaging.maxNorm = 500 }, change: spoil)
         #expect(summary.modelSHA256 == (try await undisturbed()))

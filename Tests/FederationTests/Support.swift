@@ -1,5 +1,6 @@
 import Datasets
 import Federation
+import Fleets
 import Foundation
 import NeuralNetwork
 import Synchronization
@@ -106,32 +107,57 @@ final class EventLog: Sendable {
     }
 }
 
+/// An attempt as those see it who give the jobs: the numbers out of a job's name.
+struct TroubledAttempt: Sendable {
+    let round: Int
+    let client: Int
+    let attempt: Int
+    let job: FleetJob
+
+    init(_ job: FleetJob) {
+        let numbers = job.name.split(separator: "-").compactMap { Int($0) }
+        (round, client, attempt) = (numbers[0], numbers[1], numbers[2])
+        self.job = job
+    }
+}
+
 /// A simulated fleet in which things go wrong as a closure says.
 struct TroubledFleet: Fleet {
     let fleet: SimulatedFleet
-    let trouble: @Sendable (TrainAssignment) async throws -> Void
-    var change: @Sendable (inout WorkerResult) -> Void = { _ in }
+    let trouble: @Sendable (TroubledAttempt) async throws -> Void
+    var change: @Sendable (inout JobAnswer) -> Void = { _ in }
 
     var name: String { "simulated" }
     var needsFiles: Bool { false }
 
-    func withWorkers<Value: Sendable>(
+    func withSession<Value: Sendable>(
         _ plan: FleetPlan, notice: @escaping @Sendable (FleetNotice) -> Void,
-        perform: @escaping @Sendable () async throws -> Value
-    ) async throws -> Value { try await perform() }
+        _ body: @escaping @Sendable (any FleetSession) async throws -> Value
+    ) async throws -> SessionEnd<Value> {
+        try await fleet.withSession(plan, notice: notice) { session in
+            try await body(TroubledSession(session: session, trouble: trouble, change: change))
+        }
+    }
+}
 
-    func train(
-        _ assignment: TrainAssignment, progress: @escaping @Sendable (WorkerProgress) -> Void
-    ) async throws -> WorkerResult {
-        let provider = Provider(id: "p\(assignment.client).\(assignment.attempt)", name: "troubled")
+private struct TroubledSession: FleetSession {
+    let session: any FleetSession
+    let trouble: @Sendable (TroubledAttempt) async throws -> Void
+    let change: @Sendable (inout JobAnswer) -> Void
+
+    func perform(
+        _ job: FleetJob, progress: @escaping @Sendable (JobProgress) -> Void
+    ) async throws -> JobAnswer {
+        let attempt = TroubledAttempt(job)
+        let provider = Provider(id: "p\(attempt.client).\(attempt.attempt)", name: "troubled")
         progress(.started(provider))
-        do { try await trouble(assignment) } catch is CancellationError {
+        do { try await trouble(attempt) } catch is CancellationError {
             throw WorkerFailure(.cancelled, provider: provider, stage: "train", message: "it was not needed any more")
         }
-        var result = try await fleet.train(assignment) { if case .started = $0 {} else { progress($0) } }
-        result.provider = provider
-        change(&result)
-        return result
+        var answer = try await session.perform(job) { if case .started = $0 {} else { progress($0) } }
+        answer.provider = provider
+        change(&answer)
+        return answer
     }
 }
 

@@ -1,4 +1,4 @@
-import Federation
+import Fleets
 import Foundation
 import Golem
 import GolemFleet
@@ -31,6 +31,10 @@ struct FakeMachine: TrainingMachine {
         case brief(Double)
         /// No file arrives in it.
         case takesNothing
+        /// Its program stops after one step and says so.
+        case lazy
+        /// What its program prints is lost.
+        case silent
     }
 
     let id: String
@@ -40,6 +44,8 @@ struct FakeMachine: TrainingMachine {
     let fault: Fault
     let folder: String
     let log: FakeLog
+    /// Told of machines that are given up.
+    let source: FakeSource
 
     var isLost: Bool { log.lost.contains(id) }
 
@@ -47,6 +53,10 @@ struct FakeMachine: TrainingMachine {
         _ batch: MachineBatch, limit: Duration, onOutput: @escaping @Sendable (String) -> Void
     ) async throws -> MachineBatchResults {
         try await FakeLink(machine: self).perform(batch, limit: limit, onOutput: onOutput)
+    }
+
+    func discard(because reason: String, blame: Bool, pay: Bool) async {
+        source.discarded(self, blame: blame, pay: pay)
     }
 
     /// Runs commands as an exe-unit does: one result each, up to the first that fails.
@@ -96,8 +106,7 @@ struct FakeMachine: TrainingMachine {
             }
             try await files.send(bytes, to: to)
             return nil
-        case .run(let program, let arguments, _, _):
-            let words = [program] + arguments
+        case .run(_, let words, _, _):
             log.add("\(id) run \(words.joined(separator: " "))")
             if fault == .dies {
                 log.lose(id)
@@ -130,10 +139,10 @@ struct FakeMachine: TrainingMachine {
 
     /// The result that every machine gives for the same files.
     private func train(_ words: [String]) throws -> String {
-        guard words.count == 3, words[0] == "/usr/local/bin/deml-worker", words[1] == "run" else {
+        guard words.count == 2, words[0] == "run" else {
             throw FakeFailure(message: "ExeScript command exited with code 64")
         }
-        let job = try WorkerJob(json: words[2].utf8)
+        let job = try WorkerJob(json: words[1].utf8)
         let report = inside(job.report)
         try Files.createDirectory(Files.parent(of: report)!)
         if case .exits(let code, let message) = fault {
@@ -148,16 +157,18 @@ struct FakeMachine: TrainingMachine {
         let (shard, shardSHA256) = try Safetensors.load(inside(try job.input(.shard).path))
         let model = try FakeRun.weights(weightsFile).model
         let examples = shard["y"]!.count
-        let steps = FakeRun.options.steps(examples: examples)
+        let steps = fault == .lazy ? 1 : FakeRun.options.steps(examples: examples)
         var delta = Delta(
             parameters: [Float](repeating: Float(examples), count: model.parameterCount), examples: examples,
             steps: steps, weightsSHA256: weightsSHA256, shardSHA256: shardSHA256, options: FakeRun.options)
         try delta.write(to: inside(try job.outputPath()), model: model)
         let training = Receipt.Training(
             examples: examples, steps: steps, epochs: [.init(loss: 0.5, accuracy: 0.9, seconds: 0.01)],
-            stoppedEarly: false, machine: .init(seconds: 0.01, samplesPerSecond: 1000, threads: 1, isa: "portable"),
+            stoppedEarly: fault == .lazy,
+            machine: .init(seconds: 0.01, samplesPerSecond: 1000, threads: 1, isa: "portable"),
             digests: .init(weights: weightsSHA256, shard: shardSHA256, output: delta.sha256))
         try Receipt(command: "train", outcome: .trained(training)).write(to: report)
+        if fault == .silent { return "" }
         return "epoch 1/1 loss 0.5 accuracy 0.9 samples_per_second 1000\ndelta_sha256 \(delta.sha256!)\n"
     }
 }
@@ -284,7 +295,7 @@ final class FakeSource: MachineSource {
         }
         var machine = FakeMachine(
             id: "\(name)#\(number)", provider: Provider(id: "0x" + name, name: name), fault: fault,
-            folder: "\(folder)/\(name)-\(number)", log: log)
+            folder: "\(folder)/\(name)-\(number)", log: log, source: self)
         switch fault {
         case .brief(let seconds), .holds(let seconds): machine.expiration = .now() + .seconds(seconds)
         default: break
@@ -297,7 +308,7 @@ final class FakeSource: MachineSource {
         throw CancellationError()
     }
 
-    func discard(_ machine: any TrainingMachine, because reason: String, blame: Bool, pay: Bool) async {
+    func discarded(_ machine: FakeMachine, blame: Bool, pay: Bool) {
         log.add("\(machine.id) discard blame \(blame) pay \(pay)")
         let name = machine.provider.name
         let again = state.withLock { state -> FakeMachine.Fault? in

@@ -3,56 +3,56 @@ import Tensors
 import Testing
 
 @Suite struct MachineQueueTests {
-    private func machine(_ id: String, shards: Set<Int> = [], speed: Double? = nil) -> MachineQueue.Machine {
-        .init(id: id, provider: "p-" + id, shards: shards, speed: speed)
+    private func machine(_ id: String, files: Set<String> = [], speed: Double? = nil) -> MachineQueue.Machine {
+        .init(id: id, provider: "p-" + id, files: files, speed: speed)
     }
 
     @Test func requestsWaitForMachines() {
         var queue = MachineQueue(target: 2)
-        #expect(queue.request(.init(id: 1, shard: 0)) == [])
+        #expect(queue.request(.init(id: 1, inputs: ["0"])) == [])
         #expect(queue.arrived(machine("a")) == [.init(request: 1, machine: "a")])
-        #expect(queue.request(.init(id: 2, shard: 1)) == [])
-        #expect(queue.finished("a", shards: [0], speed: nil) == [.init(request: 2, machine: "a")])
+        #expect(queue.request(.init(id: 2, inputs: ["1"])) == [])
+        #expect(queue.finished("a", files: ["0"], speed: nil) == [.init(request: 2, machine: "a")])
     }
 
     @Test func machineThatHasTheShardIsPreferred() {
         var queue = MachineQueue(target: 3)
         _ = queue.arrived(machine("a", speed: 9))
-        _ = queue.arrived(machine("b", shards: [7]))
-        #expect(queue.request(.init(id: 1, shard: 7)) == [.init(request: 1, machine: "b")])
+        _ = queue.arrived(machine("b", files: ["7"]))
+        #expect(queue.request(.init(id: 1, inputs: ["7"])) == [.init(request: 1, machine: "b")])
     }
 
     @Test func fasterMachineIsPreferredAmongStrangers() {
         var queue = MachineQueue(target: 3)
         _ = queue.arrived(machine("a", speed: 1))
         _ = queue.arrived(machine("b", speed: 2))
-        #expect(queue.request(.init(id: 1, shard: 7)) == [.init(request: 1, machine: "b")])
+        #expect(queue.request(.init(id: 1, inputs: ["7"])) == [.init(request: 1, machine: "b")])
     }
 
     @Test func avoidedProviderWaitsForAnother() {
         var queue = MachineQueue(target: 2)
         _ = queue.arrived(machine("a"))
-        #expect(queue.request(.init(id: 1, shard: 0, avoiding: ["p-a"])) == [])
+        #expect(queue.request(.init(id: 1, inputs: ["0"], avoiding: ["p-a"])) == [])
         #expect(queue.arrived(machine("b")) == [.init(request: 1, machine: "b")])
     }
 
     @Test func avoidedProviderIsTakenWhenAllAreThereAndAvoided() {
         var queue = MachineQueue(target: 1)
         _ = queue.arrived(machine("a"))
-        #expect(queue.request(.init(id: 1, shard: 0, avoiding: ["p-a"])) == [.init(request: 1, machine: "a")])
+        #expect(queue.request(.init(id: 1, inputs: ["0"], avoiding: ["p-a"])) == [.init(request: 1, machine: "a")])
     }
 
     @Test func patienceEndsTheAvoiding() {
         var queue = MachineQueue(target: 2)
         _ = queue.arrived(machine("a"))
-        _ = queue.request(.init(id: 1, shard: 0, avoiding: ["p-a"]))
+        _ = queue.request(.init(id: 1, inputs: ["0"], avoiding: ["p-a"]))
         #expect(queue.patienceOver(1) == [.init(request: 1, machine: "a")])
         #expect(queue.patienceOver(1) == [])
     }
 
     @Test func cancelledRequestGetsNothing() {
         var queue = MachineQueue(target: 1)
-        _ = queue.request(.init(id: 1, shard: 0))
+        _ = queue.request(.init(id: 1, inputs: ["0"]))
         queue.cancel(1)
         #expect(queue.arrived(machine("a")) == [])
     }
@@ -61,8 +61,8 @@ import Testing
         var queue = MachineQueue(target: 2)
         _ = queue.arrived(machine("a"))
         _ = queue.gone("a")
-        #expect(queue.request(.init(id: 1, shard: 0)) == [])
-        #expect(queue.finished("a", shards: [], speed: nil) == [])
+        #expect(queue.request(.init(id: 1, inputs: ["0"])) == [])
+        #expect(queue.finished("a", files: [], speed: nil) == [])
     }
 
     /// Whatever happens in whatever order: a machine has one task at a time, a request is served once, nobody waits while
@@ -83,7 +83,7 @@ import Testing
                 let avoiding = Set((0..<4).filter { _ in Bool.random(using: &random) }.map { "p-m\($0)" })
                 waiting[next] = avoiding
                 assignments = queue.request(
-                    .init(id: next, shard: Int.random(in: 0..<5, using: &random), avoiding: avoiding))
+                    .init(id: next, inputs: ["\(Int.random(in: 0..<5, using: &random))"], avoiding: avoiding))
             case 2:
                 let id = "m\(Int.random(in: 0..<4, using: &random))"
                 guard alive.insert(id).inserted else { continue }
@@ -91,7 +91,7 @@ import Testing
             case 3:
                 guard let id = busy.keys.sorted().randomElement(using: &random) else { continue }
                 busy[id] = nil
-                assignments = queue.finished(id, shards: [Int.random(in: 0..<5, using: &random)], speed: 1)
+                assignments = queue.finished(id, files: ["\(Int.random(in: 0..<5, using: &random))"], speed: 1)
             case 4:
                 guard let id = alive.sorted().randomElement(using: &random) else { continue }
                 alive.remove(id)

@@ -1,18 +1,15 @@
-import Federation
 import Golem
 import Synchronization
 
-/// The machines of a run and who waits for one: a ``MachineQueue`` with tasks waiting on it.
+/// The machines of a session and who waits for one: a ``MachineQueue`` with tasks waiting on it.
 ///
 /// Every call is a short critical section; continuations are resumed outside.
 final class Dispatcher: Sendable {
-    /// A machine for one assignment. What is in it is the fleet's until ``release(_:)`` or ``remove(_:)``.
+    /// A machine for one job. What is in it is the fleet's until ``release(_:)`` or ``remove(_:)``.
     struct Lease: Sendable {
         var machine: any TrainingMachine
-        /// Shards that are in the machine.
-        var shards: Set<Int> = []
-        /// Digest of the weights that are in it.
-        var weights: String?
+        /// Digests of the files that are in the machine, by the paths at which they lie there.
+        var files: [String: String] = [:]
         /// Good answers it gave.
         var answers = 0
         /// Multiply-adds a second in this run.
@@ -41,8 +38,8 @@ final class Dispatcher: Sendable {
         state = Mutex(State(queue: MachineQueue(target: target)))
     }
 
-    /// Waits for a machine; cancellation ends the waiting.
-    func acquire(shard: Int, avoiding: Set<String>) async throws -> Lease {
+    /// Waits for a machine, one that has these inputs if there is one; cancellation ends the waiting.
+    func acquire(inputs: Set<String>, avoiding: Set<String>) async throws -> Lease {
         let id = state.withLock { state in
             state.next += 1
             return state.next
@@ -53,7 +50,7 @@ final class Dispatcher: Sendable {
                     if let failure = state.failure { return ([], [(continuation, failure)]) }
                     if state.cancelled.remove(id) != nil { return ([], [(continuation, CancellationError())]) }
                     state.waiting[id] = Waiting(continuation: continuation, since: .now)
-                    return (state.queue.request(.init(id: id, shard: shard, avoiding: avoiding)), [])
+                    return (state.queue.request(.init(id: id, inputs: inputs, avoiding: avoiding)), [])
                 }
             }
         } onCancel: {
@@ -80,7 +77,7 @@ final class Dispatcher: Sendable {
     func release(_ lease: Lease) {
         perform { state in
             state.leases[lease.machine.id] = lease
-            return (state.queue.finished(lease.machine.id, shards: lease.shards, speed: lease.speed), [])
+            return (state.queue.finished(lease.machine.id, files: Set(lease.files.values), speed: lease.speed), [])
         }
     }
 

@@ -1,36 +1,29 @@
-import Federation
+import Fleets
 import Golem
 import Jobs
 import NeuralNetwork
 import Tensors
 
-/// One assignment on one machine: files in, training, files out, each answer checked.
+/// One job on one machine: files in, the program, files out, each answer checked.
 struct FleetAttempt: Sendable {
-    let assignment: TrainAssignment
+    let job: FleetJob
     let lease: Dispatcher.Lease
     /// Where arriving files are put; names do not repeat.
     let folder: String
     /// Seconds after which the machine counts as too slow.
     let limit: Double
-    let progress: @Sendable (WorkerProgress) -> Void
+    let progress: @Sendable (JobProgress) -> Void
 
     /// What an attempt came to: the machine's new state is in ``lease`` whether it went well or not.
     struct Outcome: Sendable {
         var lease: Dispatcher.Lease
-        var answer: Result<WorkerResult, WorkerFailure>
+        var answer: Result<JobAnswer, WorkerFailure>
         /// The machine must not be used again.
         var isMachineLost = false
         /// The failure is the provider's doing.
         var isProvidersFault = false
         /// Multiply-adds a second, transfers included.
         var speed: Double?
-    }
-
-    /// What the worker is told, with the files where the guest has them.
-    private var job: WorkerJob {
-        assignment.job(
-            weights: GuestFiles.weights, shard: GuestFiles.shard(assignment.client), delta: GuestFiles.delta,
-            report: GuestFiles.report(assignment))
     }
 
     private var machine: any TrainingMachine { lease.machine }
@@ -63,7 +56,7 @@ struct FleetAttempt: Sendable {
         switch outcome.answer {
         case .success(var result):
             result.seconds = seconds
-            result.costGLM = cost(seconds, result.training)
+            result.costGLM = cost(seconds, result.receipt)
             outcome.answer = .success(result)
         case .failure(var failure):
             failure.seconds = seconds
@@ -91,82 +84,115 @@ struct FleetAttempt: Sendable {
 
     /// What the attempt costs by the agreed price. Of the processors' time only the worker knows, and it cannot have
     /// worked for longer than we waited.
-    private func cost(_ seconds: Double, _ training: Receipt.Training?) -> Double? {
+    private func cost(_ seconds: Double, _ receipt: Receipt?) -> Double? {
         machine.price.map { price in
-            let busy = min(seconds, training?.epochs.reduce(0) { $0 + $1.seconds } ?? 0)
-            return price.perSecond * seconds + price.perCPUSecond * busy * Double(training?.machine.threads ?? 1)
+            let told = receipt?.training.map { $0.epochs.reduce(0) { $0 + $1.seconds } } ?? receipt?.machine?.seconds
+            return price.perSecond * seconds
+                + price.perCPUSecond * min(seconds, told ?? 0) * Double(receipt?.machine?.threads ?? 1)
         }
     }
 
     private func attempt(_ state: inout Progress, _ start: ContinuousClock.Instant) async throws -> Outcome {
-        guard let shard = assignment.shard.file, let weights = assignment.weights.file else {
-            throw DeMLError(.internal, "the Golem fleet was given an assignment without files")
-        }
-        if !state.lease.shards.contains(assignment.client) {
-            progress(.stage("upload"))
-            var batch = MachineBatch()
-            let upload = batch.add(.upload(shard.path, to: GuestFiles.shard(assignment.client)))
-            let sent = batch
-            let results = try await Self.uploads.pass {
-                try await machine.perform(sent, limit: .seconds(limit)) { _ in }
-            }
-            if let failure = failedUpload(results[upload], state) { return failure }
-            state.lease.shards.insert(assignment.client)
-            state.bytesUp += shard.byteCount
-        }
+        let asked = try job.workerJob(
+            path: GuestFiles.path, output: GuestFiles.output(job.kind), report: GuestFiles.report(job))
+        if let failure = try await sendLastingInputs(&state) { return failure }
         var batch = MachineBatch()
-        let upload =
-            state.lease.weights == weights.sha256
-            ? nil : batch.add(.upload(weights.path, to: GuestFiles.weights))
+        let uploads = try addUploads(to: &batch, lasting: false, state.lease)
         // As an argument, the job costs no transfer and cannot be damaged on the way; it has about a kilobyte.
-        let program = batch.add(.run([GuestFiles.worker, "run", job.json]))
+        let program = batch.add(.run([GuestFiles.worker, "run", asked.json]))
         let files = addDownloads(to: &batch)
-        state.stage = "train"
-        state.lease.weights = nil
-        progress(.stage("train"))
+        state.stage = job.kind.name
+        // Until the new ones are known to be there, nobody knows what lies in their places.
+        for upload in uploads { state.lease.files[upload.path] = nil }
+        progress(.stage(job.kind.name))
 
-        let output = Shared(ProgressReader(job))
+        let output = Shared(ProgressReader(asked))
         let left = Duration.seconds(max(1, limit - (ContinuousClock.now - start).inSeconds))
         let begin = ContinuousClock.now
         let results = try await machine.perform(batch, limit: left) { text in
             for epoch in output.with({ $0.take(text.utf8) }) { progress(.epoch(epoch)) }
         }
-        if let upload {
-            if let failure = failedUpload(results[upload], state) { return failure }
-            state.bytesUp += weights.byteCount
-        }
-        state.lease.weights = weights.sha256
+        if let failure = take(uploads, results, &state) { return failure }
         guard results[program].isDone else { return await workerFailed(results[program], state.lease) }
         let seconds = (ContinuousClock.now - begin).inSeconds
         state.stage = "download"
         return try await checked(
-            files.map { results[$0] }, state: &state,
-            speed: TrainingWork(assignment).multiplyAdds / max(seconds, 1e-3))
+            files.map { results[$0] }, asked, state: &state,
+            speed: TrainingWork(job).multiplyAdds / max(seconds, 1e-3))
     }
 
-    private var deltaPath: String { folder + "/delta.safetensors.gz" }
+    /// Inputs that stay in the machine go first, a few at a time over all machines; those that change all the time go with
+    /// the program. The outcome when one did not get there.
+    private func sendLastingInputs(_ state: inout Progress) async throws -> Outcome? {
+        var batch = MachineBatch()
+        let uploads = try addUploads(to: &batch, lasting: true, state.lease)
+        guard !uploads.isEmpty else { return nil }
+        progress(.stage("upload"))
+        let sent = batch
+        let results = try await Self.uploads.pass {
+            try await machine.perform(sent, limit: .seconds(limit)) { _ in }
+        }
+        return take(uploads, results, &state)
+    }
+
+    /// An input on its way to the machine.
+    private struct FileUpload {
+        var key: MachineBatch.Key
+        var path: String
+        var file: StoredFile
+    }
+
+    /// Adds the inputs that are not in the machine.
+    private func addUploads(
+        to batch: inout MachineBatch, lasting: Bool, _ lease: Dispatcher.Lease
+    ) throws(DeMLError) -> [FileUpload] {
+        var uploads: [FileUpload] = []
+        for role in WorkerJob.Role.allCases where GuestFiles.isLasting(role) == lasting {
+            guard let file = try job.inputs[role]?.stored() else { continue }
+            let path = GuestFiles.path(role, file)
+            guard lease.files[path] != file.sha256 else { continue }
+            uploads.append(FileUpload(key: batch.add(.upload(file.path, to: path)), path: path, file: file))
+        }
+        return uploads
+    }
+
+    /// Notes what is in the machine now; the outcome when a file did not get there, `nil` when all did.
+    private func take(_ uploads: [FileUpload], _ results: MachineBatchResults, _ state: inout Progress) -> Outcome? {
+        for upload in uploads {
+            let result = results[upload.key]
+            guard result.isDone else {
+                let failure = WorkerFailure(
+                    .lost, provider: provider, stage: "upload", message: "a transfer failed: \(result.reason)")
+                return Outcome(lease: state.lease, answer: .failure(failure), isProvidersFault: true)
+            }
+            state.lease.files[upload.path] = upload.file.sha256
+            state.bytesUp += upload.file.byteCount
+        }
+        return nil
+    }
+
+    private var outputPath: String? { job.kind.output.map { "\(folder)/\($0).safetensors.gz" } }
     private var reportPath: String { folder + "/report.json" }
 
     private func addDownloads(to batch: inout MachineBatch) -> [MachineBatch.Key] {
-        let parameters = assignment.weights.weights.model.parameterCount
-        return [
-            batch.add(.download(GuestFiles.delta, into: deltaPath, maximumBytes: 8 * parameters + (4 << 20))),
-            batch.add(.download(GuestFiles.report(assignment), into: reportPath, maximumBytes: 16 << 20)),
-        ]
+        var keys: [MachineBatch.Key] = []
+        if let source = GuestFiles.output(job.kind), let path = outputPath {
+            // A delta has the model's numbers; predictions have a row an example.
+            let values = max(job.model.parameterCount, job.examples * outputsPerExample)
+            keys.append(batch.add(.download(source, into: path, maximumBytes: 8 * values + (4 << 20))))
+        }
+        keys.append(
+            batch.add(.download(GuestFiles.report(job), into: reportPath, maximumBytes: Receipt.maximumBytes)))
+        return keys
     }
 
-    /// The outcome when a file did not get to the machine; `nil` when it did.
-    private func failedUpload(_ result: StepResult, _ state: Progress) -> Outcome? {
-        guard !result.isDone else { return nil }
-        let failure = WorkerFailure(
-            .lost, provider: provider, stage: "upload", message: "a transfer failed: \(result.reason)")
-        return Outcome(lease: state.lease, answer: .failure(failure), isProvidersFault: true)
-    }
+    /// Values that a prediction has, its class included.
+    private var outputsPerExample: Int { job.model.outputShape.reduce(1, *) + 2 }
 
     /// Takes what arrived when it is what the worker made; asks for it once more when it was damaged on the way or did
     /// not come.
     private func checked(
-        _ results: [StepResult], state: inout Progress, speed: Double
+        _ results: [StepResult], _ asked: WorkerJob, state: inout Progress, speed: Double
     ) async throws -> Outcome {
         var results = results
         var isLast = false
@@ -175,12 +201,12 @@ struct FleetAttempt: Sendable {
                 if let missing = results.first(where: { !$0.isDone }) {
                     throw DeMLError(.io, "a file did not come: \(missing.reason)")
                 }
-                let result = try verified(state)
+                let answer = try verified(asked, state)
                 state.lease.answers += 1
                 // Of work that was cut short nobody knows how much it was.
-                let speed = result.training.stoppedEarly ? nil : speed
+                let speed = answer.receipt.training?.stoppedEarly == true ? nil : speed
                 state.lease.speed = speed ?? state.lease.speed
-                return Outcome(lease: state.lease, answer: .success(result), speed: speed)
+                return Outcome(lease: state.lease, answer: .success(answer), speed: speed)
             } catch let error as DeMLError {
                 if isLast {
                     let failure = WorkerFailure(
@@ -198,33 +224,34 @@ struct FleetAttempt: Sendable {
         }
     }
 
-    private func verified(_ state: Progress) throws(DeMLError) -> WorkerResult {
+    private func verified(_ asked: WorkerJob, _ state: Progress) throws(DeMLError) -> JobAnswer {
         let answer = try DeliveredFiles.verify(
-            delta: deltaPath, receipt: try Receipt(contentsOf: reportPath), job: job, assignment: assignment)
-        let size = (Files.size(of: deltaPath) ?? 0) + (Files.size(of: reportPath) ?? 0)
-        return WorkerResult(
-            update: answer.update, report: answer.receipt, training: answer.training, provider: provider,
-            bytesUp: state.bytesUp, bytesDown: state.bytesDown + size, seconds: 0, deltaPath: deltaPath)
+            output: outputPath, receipt: try Receipt(contentsOf: reportPath), asked: asked, of: job)
+        let size = (outputPath.flatMap(Files.size(of:)) ?? 0) + (Files.size(of: reportPath) ?? 0)
+        return JobAnswer(
+            receipt: answer.receipt, output: answer.output, provider: provider, bytesUp: state.bytesUp,
+            bytesDown: state.bytesDown + size, seconds: 0, outputPath: outputPath)
     }
 
     /// The worker ended with an error: fetches its report, and says what happened in a sentence.
     private func workerFailed(_ result: StepResult, _ lease: Dispatcher.Lease) async -> Outcome {
         var batch = MachineBatch()
-        _ = batch.add(.download(GuestFiles.report(assignment), into: reportPath, maximumBytes: 16 << 20))
+        _ = batch.add(.download(GuestFiles.report(job), into: reportPath, maximumBytes: Receipt.maximumBytes))
         // Where the worker could not begin there is none: that is told by its absence.
         _ = try? await machine.perform(batch, limit: .seconds(30)) { _ in }
-        let report = try? Receipt(contentsOf: reportPath)
-        let code = Int32(clamping: result.exitCode ?? 0)
-        let isDataError = report?.refusal != nil
+        let receipt = try? Receipt(contentsOf: reportPath)
+        let refusal = receipt?.refusal
         let failure = WorkerFailure(
-            .worker, provider: provider, stage: report?.refusal?.stage ?? "train",
+            .worker, provider: provider, stage: refusal?.stage ?? job.kind.name,
             message: result.exitCode == nil
                 ? "the machine could not run it: \(result.reason)"
-                : Receipt.explanation(exitCode: code, receipt: report),
-            exitCode: result.exitCode.map { Int32(clamping: $0) }, report: report,
+                : Receipt.explanation(exitCode: Int32(clamping: result.exitCode ?? 0), receipt: receipt),
+            exitCode: result.exitCode.map { Int32(clamping: $0) }, report: receipt,
             standardErrorTail: result.stderr.suffix(4096).harmlessLines(maximum: 4096))
-        // What the worker itself refuses (the data, the options) every machine would refuse; that is nobody's fault.
-        return Outcome(lease: lease, answer: .failure(failure), isProvidersFault: !isDataError)
+        // What the worker itself refuses (the data, the options) every machine would refuse; that is nobody's fault. But an
+        // input that is not the one we sent was damaged on its way to this machine.
+        let isDamaged = refusal?.code == DeMLError.Code.mismatch.rawValue && refusal?.stage.hasPrefix("read-") == true
+        return Outcome(lease: lease, answer: .failure(failure), isProvidersFault: refusal == nil || isDamaged)
     }
 }
 

@@ -1,4 +1,4 @@
-import Federation
+import Fleets
 import Golem
 import Tensors
 

@@ -1,7 +1,7 @@
 /// Who works on what, as a pure value: requests and machines come in, assignments go out; no clock, no I/O.
 ///
-/// A request is served by a machine that already has its shard, if one is idle; else by the fastest idle one, sparing
-/// machines that hold the shard of another waiting request. A machine whose provider the request avoids is taken only when
+/// A request is served by a machine that already has its inputs, if one is idle; else by the fastest idle one, sparing
+/// machines that hold inputs of another waiting request. Inputs are known by digest. A machine whose provider the request avoids is taken only when
 /// no other machine works for the run and none is on its way, or when the request has waited long enough.
 package struct MachineQueue: Sendable {
     package typealias MachineID = String
@@ -10,27 +10,28 @@ package struct MachineQueue: Sendable {
     package struct Machine: Sendable, Equatable {
         package var id: MachineID
         package var provider: String
-        /// Numbers of the shards it holds.
-        package var shards: Set<Int>
+        /// Digests of the files it holds.
+        package var files: Set<String>
         /// Multiply-adds a second, once measured.
         package var speed: Double?
 
-        package init(id: MachineID, provider: String, shards: Set<Int> = [], speed: Double? = nil) {
+        package init(id: MachineID, provider: String, files: Set<String> = [], speed: Double? = nil) {
             self.id = id
             self.provider = provider
-            self.shards = shards
+            self.files = files
             self.speed = speed
         }
     }
 
     package struct Request: Sendable, Equatable {
         package var id: RequestID
-        package var shard: Int
+        /// Digests of the inputs that are to stay in the machine.
+        package var inputs: Set<String>
         package var avoiding: Set<String>
 
-        package init(id: RequestID, shard: Int, avoiding: Set<String> = []) {
+        package init(id: RequestID, inputs: Set<String>, avoiding: Set<String> = []) {
             self.id = id
-            self.shard = shard
+            self.inputs = inputs
             self.avoiding = avoiding
         }
     }
@@ -80,10 +81,10 @@ package struct MachineQueue: Sendable {
         return serve()
     }
 
-    /// A machine is free again, perhaps with a shard more.
-    package mutating func finished(_ id: MachineID, shards: Set<Int>, speed: Double?) -> [Assignment] {
+    /// A machine is free again, perhaps with a file more.
+    package mutating func finished(_ id: MachineID, files: Set<String>, speed: Double?) -> [Assignment] {
         guard var machine = machines[id] else { return [] }
-        machine.shards = shards
+        machine.files = files
         machine.speed = speed ?? machine.speed
         machines[id] = machine
         idle.insert(id)
@@ -118,10 +119,11 @@ package struct MachineQueue: Sendable {
     }
 
     private func best(_ machines: [Machine], for request: Request) -> MachineID? {
-        let wantedByOthers = Set(waiting.lazy.filter { $0.id != request.id }.map(\.shard))
+        let wantedByOthers = waiting.lazy.filter { $0.id != request.id }
+            .reduce(into: Set<String>()) { $0.formUnion($1.inputs) }
         func rank(_ machine: Machine) -> (Int, Int, Double, String) {
             (
-                machine.shards.contains(request.shard) ? 0 : 1, machine.shards.isDisjoint(with: wantedByOthers) ? 0 : 1,
+                request.inputs.subtracting(machine.files).count, machine.files.isDisjoint(with: wantedByOthers) ? 0 : 1,
                 -(machine.speed ?? 0), machine.id
             )
         }

@@ -1,4 +1,4 @@
-import Federation
+import Fleets
 import NeuralNetwork
 
 /// How much a training computes, in multiply-adds. Speeds are kept in this unit, so that what was learned with one model
@@ -24,10 +24,14 @@ package struct TrainingWork: Sendable, Equatable {
             Double(epochs) * (Double(examples) * example + steps * Self.perParameter * Double(model.parameterCount))
     }
 
-    init(_ assignment: TrainAssignment) {
-        self.init(
-            assignment.weights.weights.model, examples: assignment.shard.count,
-            batchSize: assignment.options.batchSize, epochs: assignment.options.epochs)
+    /// The work of a job. A forward pass alone is counted as training is, which leaves room.
+    init(_ job: FleetJob) {
+        switch job.kind {
+        case .train(let options):
+            self.init(job.model, examples: job.examples, batchSize: options.batchSize, epochs: options.epochs)
+        case .evaluate, .predict:
+            self.init(job.model, examples: job.examples, batchSize: job.examples, epochs: 1)
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-import Federation
+import Fleets
 import Golem
 
 /// A rented machine as the fleet uses it: files in, a program, files out. Real ones are ``RentedMachine``s; tests have
@@ -24,18 +24,18 @@ package protocol TrainingMachine: Sendable {
     func perform(
         _ batch: MachineBatch, limit: Duration, onOutput: @escaping @Sendable (String) -> Void
     ) async throws -> MachineBatchResults
-}
 
-/// Where machines come from and go to. The real one is ``RentedMachines``, on a pool of the Golem client.
-package protocol MachineSource: Sendable {
-    /// Waits for another machine that is ready; throws when there is none at all and none can be had.
-    func next() async throws -> any TrainingMachine
-
-    /// Gives a machine up; another takes its place.
+    /// Gives it up; another takes its place.
     /// - Parameters:
     ///   - blame: whether that is the provider's fault.
     ///   - pay: false if it delivered nothing of use.
-    func discard(_ machine: any TrainingMachine, because reason: String, blame: Bool, pay: Bool) async
+    func discard(because reason: String, blame: Bool, pay: Bool) async
+}
+
+/// Where machines come from. The real one is ``RentedMachines``, on a pool of the Golem client.
+package protocol MachineSource: Sendable {
+    /// Waits for another machine that is ready; throws when there is none at all and none can be had.
+    func next() async throws -> any TrainingMachine
 
     func expenses() async -> Expenses
 }
@@ -43,6 +43,7 @@ package protocol MachineSource: Sendable {
 /// A machine of the Golem client's pool.
 struct RentedMachine: TrainingMachine {
     let machine: Machine
+    let pool: MachinePool
 
     var id: String { machine.id }
     var provider: Provider { Provider(id: machine.providerID, name: machine.providerName) }
@@ -54,6 +55,10 @@ struct RentedMachine: TrainingMachine {
         _ batch: MachineBatch, limit: Duration, onOutput: @escaping @Sendable (String) -> Void
     ) async throws -> MachineBatchResults {
         try await RentedMachineLink(machine: machine).perform(batch, limit: limit, onOutput: onOutput)
+    }
+
+    func discard(because reason: String, blame: Bool, pay: Bool) async {
+        await pool.discard(machine, because: reason, blame: blame, pay: pay)
     }
 }
 
@@ -86,12 +91,7 @@ struct RentedMachines: MachineSource {
     let settled: @Sendable ([Expense]) -> Expenses
 
     func next() async throws -> any TrainingMachine {
-        RentedMachine(machine: try await pool.next())
-    }
-
-    func discard(_ machine: any TrainingMachine, because reason: String, blame: Bool, pay: Bool) async {
-        guard let rented = machine as? RentedMachine else { return }
-        await pool.discard(rented.machine, because: reason, blame: blame, pay: pay)
+        RentedMachine(machine: try await pool.next(), pool: pool)
     }
 
     func expenses() async -> Expenses { settled(await pool.expenses()) }

@@ -1,5 +1,6 @@
 import CommandLineSupport
 import Federation
+import Fleets
 import Reports
 
 extension RunText {

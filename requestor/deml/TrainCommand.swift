@@ -84,7 +84,7 @@ struct TrainCommand: AsyncParsableCommand {
         } catch let error as DeMLError where error.exitCode == 65 {
             throw error.within(Paths.shown(configuration.data.path))
         }
-        let fleet = try Fleets.make(plan, machines: machines)
+        let fleet = try FleetChoice.make(plan, machines: machines)
         let output = json ? Output.standardError : Output.standard
         let terminal = Terminal.current(of: output.descriptor)
         let display = TrainDisplay(terminal: terminal, output: output, epochs: configuration.training.localEpochs)

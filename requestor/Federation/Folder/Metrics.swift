@@ -1,3 +1,5 @@
+import Fleets
+
 /// What a finished round came to: a line of `metrics.jsonl`, and `round.json` in the round's folder.
 public struct RoundMetrics: Sendable, Equatable, Codable {
     /// From 1; 0 is the untrained model.

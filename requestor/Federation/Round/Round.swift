@@ -1,3 +1,4 @@
+import Fleets
 import Jobs
 import NeuralNetwork
 import Tensors
@@ -11,7 +12,7 @@ struct Round: Sendable {
     /// What the fleet says of an attempt, or the clock.
     enum Event: Sendable {
         case begin
-        case progress(Attempt, WorkerProgress)
+        case progress(Attempt, JobProgress)
         case answered(Attempt, WorkerResult)
         case failed(Attempt, WorkerFailure)
         case tick
@@ -140,7 +141,7 @@ struct Round: Sendable {
         return actions
     }
 
-    private mutating func take(_ progress: WorkerProgress, of attempt: Attempt, _ now: Double) -> [Action] {
+    private mutating func take(_ progress: JobProgress, of attempt: Attempt, _ now: Double) -> [Action] {
         guard let provider = underWay[attempt] else { return [] }
         switch progress {
         case .started(let provider):

@@ -1,10 +1,11 @@
+import Fleets
 import NeuralNetwork
 import Tensors
 
 /// Performs what a ``Round`` says: gives assignments to the fleet, tells the round what becomes of them, adds deltas to the
 /// average.
 struct RoundDriver: Sendable {
-    let fleet: any Fleet
+    let session: any FleetSession
     /// The assignment of a client; the driver fills in what depends on the attempt.
     let assignment: @Sendable (_ client: Int) throws -> TrainAssignment
     /// Takes a delta that counts, one after the other.
@@ -12,7 +13,7 @@ struct RoundDriver: Sendable {
     let journal: @Sendable (RunEvent.Kind) -> Void
 
     private enum Message: Sendable {
-        case progress(RoundMachine.Attempt, WorkerProgress)
+        case progress(RoundMachine.Attempt, JobProgress)
         case ended(RoundMachine.Attempt, Swift.Result<WorkerResult, any Error>)
         case tick
     }
@@ -38,8 +39,8 @@ struct RoundDriver: Sendable {
                         assignment.avoiding = avoiding
                         let (stopped, stop) = AsyncStream.makeStream(of: Never.self)
                         stops[attempt] = stop
-                        group.addTask { [fleet, assignment] in
-                            let result = await Self.train(assignment, on: fleet, until: stopped) {
+                        group.addTask { [session, assignment] in
+                            let result = await Self.train(assignment, on: session, until: stopped) {
                                 mail.yield(.progress(attempt, $0))
                             }
                             mail.yield(.ended(attempt, result))
@@ -91,12 +92,12 @@ struct RoundDriver: Sendable {
 
     /// One attempt that ends early when `stopped` does.
     private static func train(
-        _ assignment: TrainAssignment, on fleet: any Fleet, until stopped: AsyncStream<Never>,
-        progress: @escaping @Sendable (WorkerProgress) -> Void
+        _ assignment: TrainAssignment, on session: any FleetSession, until stopped: AsyncStream<Never>,
+        progress: @escaping @Sendable (JobProgress) -> Void
     ) async -> Swift.Result<WorkerResult, any Error> {
         await withTaskGroup(of: Swift.Result<WorkerResult, any Error>?.self) { group in
             group.addTask {
-                do { return .success(try await fleet.train(assignment, progress: progress)) } catch {
+                do { return .success(try await session.train(assignment, progress: progress)) } catch {
                     return .failure(error)
                 }
             }

@@ -1,3 +1,4 @@
+import Fleets
 import Synchronization
 import Tensors
 

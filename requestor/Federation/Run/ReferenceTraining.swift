@@ -1,3 +1,4 @@
+import Fleets
 import Foundation
 import NeuralNetwork
 import Tensors

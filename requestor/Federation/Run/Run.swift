@@ -1,4 +1,5 @@
 import Datasets
+import Fleets
 import Foundation
 import NeuralNetwork
 import Tensors

@@ -1,4 +1,5 @@
 import Datasets
+import Fleets
 import NeuralNetwork
 import Tensors
 import Worker
@@ -71,9 +72,6 @@ public struct RunPlan: Sendable {
         self.threads = threads ?? availableProcessors()
     }
 
-    /// The examples of every client: lists of indices into the one dataset.
-    public var clientExamples: [Examples] { parts.map { train.subset($0) } }
-
     var randomness: RunRandomness { RunRandomness(seed: configuration.federation.seed) }
 }
 
@@ -81,7 +79,11 @@ extension RunPlan {
     /// The shards, written into the run folder where the fleet needs files. Shards that are there from before a resume and
     /// have the bytes they had are left alone.
     func shards(asFiles: Bool, _ storage: RunStorage) throws -> [Shard] {
-        guard asFiles else { return parts.enumerated().map { Shard(index: $0.offset, count: $0.element.count) } }
+        guard asFiles else {
+            return parts.enumerated().map { index, part in
+                Shard(index: index, count: part.count, examples: train.subset(part))
+            }
+        }
         try storage.createDirectory(folder.shards)
         let known: [StoredFile] = (try? folder.decode(folder.shardList)) ?? []
         var shards: [Shard] = []

@@ -1,3 +1,4 @@
+import Fleets
 import Foundation
 import Jobs
 import NeuralNetwork
@@ -39,16 +40,15 @@ struct RunRounds: Sendable {
         if finishedBefore < configuration.federation.rounds, !start.record.isLast {
             let shards = try plan.shards(asFiles: fleet.needsFiles, store.storage)
             let fleetPlan = FleetPlan(
-                shards: shards, clientsPerRound: configuration.clientsPerRound,
-                rounds: configuration.federation.rounds - finishedBefore, configuration: configuration,
-                folder: folder.work)
+                machines: configuration.machines.parallel ?? configuration.clientsPerRound, folder: folder.work)
             try store.storage.createDirectory(folder.work)
-            end = try await fleet.withWorkers(fleetPlan) { [journal] in
+            let sessionEnd = try await fleet.withSession(fleetPlan) { [journal] in
                 journal.record(.fleetNotice($0))
-            } perform: {
-                try await rounds(from: start, shards: shards, evaluator)
+            } _: { session in
+                try await rounds(from: start, shards: shards, session, evaluator)
             }
-            expenses = await fleet.expenses()
+            end = sessionEnd.value
+            expenses = sessionEnd.expenses
         }
         let comparison = try await comparison(rounds: end.record.metrics.round, evaluator)
         let summary = summary(end, comparison, expenses)
@@ -110,14 +110,14 @@ struct RunRounds: Sendable {
     }
 
     private func rounds(
-        from start: Standing, shards: [Shard], _ evaluator: SharedEvaluator
+        from start: Standing, shards: [Shard], _ session: any FleetSession, _ evaluator: SharedEvaluator
     ) async throws -> Standing {
         var standing = start
         // A fleet that needs no files need not wait for the disk: a round is saved while the next one trains.
         var saving: Task<Void, any Error>?
         do {
             while standing.record.metrics.round < configuration.federation.rounds, !standing.record.isLast {
-                let (next, checkpoint) = try await round(after: standing, shards: shards, evaluator)
+                let (next, checkpoint) = try await round(after: standing, shards: shards, session, evaluator)
                 try await saving?.value
                 if fleet.needsFiles {
                     try store.save(checkpoint)
@@ -153,7 +153,7 @@ struct RunRounds: Sendable {
 
     /// One round from the weights before to the weights after, evaluated but not yet saved.
     private func round(
-        after standing: Standing, shards: [Shard], _ evaluator: SharedEvaluator
+        after standing: Standing, shards: [Shard], _ session: any FleetSession, _ evaluator: SharedEvaluator
     ) async throws -> (Standing, Checkpoint) {
         let round = standing.record.metrics.round + 1
         let start = ContinuousClock.now
@@ -162,9 +162,9 @@ struct RunRounds: Sendable {
         journal.record(
             .roundStarted(
                 RunEvent.RoundStarted(round: round, rounds: configuration.federation.rounds, clients: clients)))
-        let costBefore = await fleet.expenses()?.costGLM
+        let costBefore = await session.expenses()?.costGLM
         let averaging = averaging(clients: clients, standing: standing, shards: shards)
-        let collected = try await driver(round: round, standing: standing, shards: shards, averaging)
+        let collected = try await driver(round: round, standing: standing, shards: shards, session, averaging)
             .run(self.round(round, clients: clients, shards: shards))
 
         var next = standing
@@ -178,7 +178,7 @@ struct RunRounds: Sendable {
         let evaluationStart = ContinuousClock.now
         next.evaluation = try await evaluator.evaluate(weights)
         let end = ContinuousClock.now
-        let costAfter = await fleet.expenses()?.costGLM
+        let costAfter = await session.expenses()?.costGLM
 
         let bytes = weights.safetensors(round: round).encoded()
         var metrics = RoundMetrics(
@@ -236,11 +236,13 @@ struct RunRounds: Sendable {
                 on: DeltaShelf(parameters: plan.model.parameterCount, folder: folder.work)))
     }
 
-    private func driver(round: Int, standing: Standing, shards: [Shard], _ averaging: Averaging) -> RoundDriver {
+    private func driver(
+        round: Int, standing: Standing, shards: [Shard], _ session: any FleetSession, _ averaging: Averaging
+    ) -> RoundDriver {
         let configuration = configuration
         let randomness = plan.randomness
         return RoundDriver(
-            fleet: fleet,
+            session: session,
             assignment: { client in
                 var assignment = TrainAssignment(
                     round: round, attempt: 1, shard: shards[client], weights: standing.weights,

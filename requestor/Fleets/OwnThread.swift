@@ -3,7 +3,7 @@ import Synchronization
 
 /// Runs a long computation on a thread of its own, because the few threads of the concurrency pool must stay free for
 /// everything that waits. Does not return before the computation has: it is to look at a ``StopFlag``.
-func onOwnThread<Value: Sendable>(
+package func onOwnThread<Value: Sendable>(
     named name: String, _ compute: @escaping @Sendable () throws -> Value
 ) async throws -> Value {
     try await withCheckedThrowingContinuation { continuation in
@@ -15,9 +15,11 @@ func onOwnThread<Value: Sendable>(
 }
 
 /// Something that several threads may raise and look at, and nobody takes down.
-final class StopFlag: Sendable {
+package final class StopFlag: Sendable {
     private let isRaised = Atomic(false)
 
-    func raise() { isRaised.store(true, ordering: .releasing) }
-    var isUp: Bool { isRaised.load(ordering: .acquiring) }
+    package init() {}
+
+    package func raise() { isRaised.store(true, ordering: .releasing) }
+    package var isUp: Bool { isRaised.load(ordering: .acquiring) }
 }

@@ -1,9 +1,10 @@
 import Federation
+import Fleets
 import GolemFleet
 import Tensors
 
 /// Makes the fleet that the settings ask for.
-enum Fleets {
+enum FleetChoice {
     static func make(_ plan: RunPlan, machines: MachineOptions) throws -> any Fleet {
         let configuration = plan.configuration
         switch configuration.machines.fleet {
@@ -14,9 +15,9 @@ enum Fleets {
                     .notFound, "deml-worker is neither beside deml nor in the folders of PATH",
                     hint: "swift build -c release --product deml-worker, or name it by --worker")
             }
-            return try LocalFleet(worker: worker, configuration: configuration, folder: plan.folder)
+            return try LocalFleet(worker: worker, configuration: configuration)
         case .simulated:
-            return SimulatedFleet(shards: plan.clientExamples, threads: configuration.machines.parallel)
+            return SimulatedFleet(threads: configuration.machines.parallel)
         case .golem:
             return try GolemFleet.make(configuration)
         }

@@ -1,28 +1,24 @@
 import Foundation
 import Jobs
-import NeuralNetwork
 import Synchronization
 import Tensors
 import Worker
 
 /// Workers on this machine: a process each, with a folder of its own for the job and what comes of it, an empty
-/// environment and no stdin. Weights and shards are read where they are, and a delta that is read at once is not
-/// compressed.
-public final class LocalFleet: Fleet {
+/// environment and no stdin. Inputs are read where they are, and a delta that is read at once is not compressed.
+public struct LocalFleet: Fleet {
     public let name = "local"
     public let needsFiles = true
 
     private let worker: String
-    private let slots: SlotPool
+    private let parallel: Int
     private let threads: Int
-    private let root: String
 
     /// - Parameters:
     ///   - worker: path of `deml-worker` (see ``findWorker(beside:)``).
     ///   - parallel: how many processes at once.
-    ///   - threads: threads of each where an assignment does not say; by default the processors are shared out.
-    ///   - folder: where the task folders are made, and removed in the end.
-    public init(worker: String, parallel: Int, threads: Int? = nil, folder: String) throws(DeMLError) {
+    ///   - threads: threads of each where a job does not say; by default the processors are shared out.
+    public init(worker: String, parallel: Int, threads: Int? = nil) throws(DeMLError) {
         guard parallel >= 1 else { throw DeMLError(.usage, "at least one worker is needed, not \(parallel)") }
         let path = Self.absolute(worker)
         guard FileManager.default.isExecutableFile(atPath: path), !Files.isDirectory(path) else {
@@ -31,19 +27,8 @@ public final class LocalFleet: Fleet {
                 hint: "build it with: swift build -c release --product deml-worker")
         }
         self.worker = path
-        slots = SlotPool(count: parallel)
+        self.parallel = parallel
         self.threads = threads ?? max(1, availableProcessors() / parallel)
-        // A name of its own: workers that an earlier run of this folder has left may still be writing.
-        root = Self.absolute(folder) + "/workers-\(ProcessInfo.processInfo.processIdentifier)"
-    }
-
-    /// The fleet for a run: as many processes as clients train at once, but no more than is good for this machine.
-    public convenience init(worker: String, configuration: RunConfiguration, folder: RunFolder) throws(DeMLError) {
-        try self.init(
-            worker: worker,
-            parallel: configuration.machines.parallel
-                ?? min(configuration.clientsPerRound, max(4, availableProcessors())),
-            threads: configuration.machines.threads, folder: folder.work)
     }
 
     /// `deml-worker` next to the given executable, or in the folders of `PATH`; `nil` when it is in neither.
@@ -58,31 +43,41 @@ public final class LocalFleet: Fleet {
         path.hasPrefix("/") ? path : FileManager.default.currentDirectoryPath + "/" + path
     }
 
-    public func withWorkers<Value: Sendable>(
+    public func withSession<Value: Sendable>(
         _ plan: FleetPlan, notice: @escaping @Sendable (FleetNotice) -> Void,
-        perform: @escaping @Sendable () async throws -> Value
-    ) async throws -> Value {
+        _ body: @escaping @Sendable (any FleetSession) async throws -> Value
+    ) async throws -> SessionEnd<Value> {
+        // A name of its own: workers that an earlier run of this folder has left may still be writing.
+        let root = Self.absolute(plan.folder) + "/workers-\(ProcessInfo.processInfo.processIdentifier)"
         try Files.createDirectory(root)
         defer { try? FileManager.default.removeItem(atPath: root) }
-        return try await perform()
+        let session = LocalSession(worker: worker, threads: threads, root: root, slots: SlotPool(count: parallel))
+        return SessionEnd(try await body(session))
     }
+}
 
-    public func train(
-        _ assignment: TrainAssignment, progress: @escaping @Sendable (WorkerProgress) -> Void
-    ) async throws -> WorkerResult {
+private struct LocalSession: FleetSession {
+    let worker: String
+    let threads: Int
+    let root: String
+    let slots: SlotPool
+
+    func perform(
+        _ job: FleetJob, progress: @escaping @Sendable (JobProgress) -> Void
+    ) async throws -> JobAnswer {
         let slot: Int
         do {
-            slot = try await slots.acquire(avoiding: Set(assignment.avoiding.compactMap(Self.slot(ofProvider:))))
+            slot = try await slots.acquire(avoiding: Set(job.avoiding.compactMap(Self.slot(ofProvider:))))
         } catch {
             throw WorkerFailure(.cancelled, provider: nil, stage: "start", message: "it was not needed any more")
         }
         defer { slots.release(slot) }
         let provider = Provider(id: "local-\(slot + 1)", name: "local-\(slot + 1)")
         progress(.started(provider))
-        return try await LocalTask(
-            worker: worker, folder: root + "/" + provider.id, provider: provider, assignment: assignment,
-            threads: assignment.threads ?? threads
-        ).run(progress)
+        var job = job
+        job.limits.threads = job.limits.threads ?? threads
+        return try await LocalWork(worker: worker, folder: root + "/" + provider.id, provider: provider, job: job)
+            .run(progress)
     }
 
     private static func slot(ofProvider id: String) -> Int? {
@@ -91,39 +86,35 @@ public final class LocalFleet: Fleet {
     }
 }
 
-/// One assignment in one process.
-private struct LocalTask {
-    private let worker: String
-    /// Working folder of the process, absolute: the job, the report and the delta are in it.
-    private let folder: String
-    private let provider: Provider
-    private let assignment: TrainAssignment
-    private let job: WorkerJob
+/// One job in one process.
+private struct LocalWork {
+    let worker: String
+    /// Working folder of the process, absolute: the job, the report and the output are in it.
+    let folder: String
+    let provider: Provider
+    let job: FleetJob
     private let start = ContinuousClock.now
 
-    init(worker: String, folder: String, provider: Provider, assignment: TrainAssignment, threads: Int) {
+    init(worker: String, folder: String, provider: Provider, job: FleetJob) {
         self.worker = worker
         self.folder = folder
         self.provider = provider
-        var assignment = assignment
-        assignment.threads = threads
-        self.assignment = assignment
-        job = assignment.job(
-            weights: LocalFleet.absolute(assignment.weights.file?.path ?? ""),
-            shard: LocalFleet.absolute(assignment.shard.file?.path ?? ""),
-            // What is kept is kept compressed; what is read at once is not worth the time.
-            delta: folder + (assignment.keepsDelta ? "/delta.safetensors.gz" : "/delta.safetensors"),
-            report: folder + "/report.json")
+        self.job = job
     }
 
-    private var delta: String { job.output ?? "" }
+    private var report: String { folder + "/report.json" }
 
-    func run(_ progress: @escaping @Sendable (WorkerProgress) -> Void) async throws -> WorkerResult {
-        let bytesUp = try prepare()
-        progress(.stage("train"))
-        let reader = Mutex(ProgressReader(job))
+    /// What is kept is kept compressed; what is read at once is not worth the time.
+    private var output: String? {
+        job.kind.output.map { folder + "/" + $0 + (job.keepsOutput ? ".safetensors.gz" : ".safetensors") }
+    }
+
+    func run(_ progress: @escaping @Sendable (JobProgress) -> Void) async throws -> JobAnswer {
+        let (asked, bytesUp) = try prepare()
+        progress(.stage(job.kind.name))
+        let reader = Mutex(ProgressReader(asked))
         let process = ChildProcess(
-            executable: worker, arguments: ["run", "job.json"], directory: folder, timeLimit: assignment.timeLimit
+            executable: worker, arguments: ["run", "job.json"], directory: folder, timeLimit: job.timeLimit
         ) { bytes in
             for epoch in reader.withLock({ $0.take(bytes) }) { progress(.epoch(epoch)) }
         }
@@ -133,9 +124,9 @@ private struct LocalTask {
         } catch let error as DeMLError {
             throw failure(.lost, "start", error.summary, isRetryable: false, bytesUp: bytesUp)
         }
-        let receipt = Result { () throws(DeMLError) in try Receipt(contentsOf: job.report) }
+        let receipt = Result { () throws(DeMLError) in try Receipt(contentsOf: report) }
         let said = try? receipt.get()
-        let bytesDown = (Files.size(of: delta) ?? 0) + (Files.size(of: job.report) ?? 0)
+        let bytesDown = (output.flatMap(Files.size(of:)) ?? 0) + (Files.size(of: report) ?? 0)
         func failed(_ kind: WorkerFailure.Kind, _ stage: String, _ message: String, retry: Bool = true) -> WorkerFailure
         {
             var failure = failure(kind, stage, message, isRetryable: retry, bytesUp: bytesUp, bytesDown: bytesDown)
@@ -144,8 +135,8 @@ private struct LocalTask {
             failure.standardErrorTail = outcome.standardErrorTail.isEmpty ? nil : outcome.standardErrorTail
             return failure
         }
-        let stage = said?.refusal?.stage ?? "train"
-        if outcome.isLate { throw failed(.late, stage, "it took longer than \(assignment.timeLimit) s and was killed") }
+        let stage = said?.refusal?.stage ?? job.kind.name
+        if outcome.isLate { throw failed(.late, stage, "it took longer than \(job.timeLimit) s and was killed") }
         if outcome.signal != nil, Task.isCancelled { throw failed(.cancelled, stage, "it was not needed any more") }
         if let signal = outcome.signal {
             throw failed(.lost, stage, Receipt.explanation(exitCode: 128 + signal, receipt: said))
@@ -156,38 +147,36 @@ private struct LocalTask {
                 .worker, stage, Receipt.explanation(exitCode: code, receipt: said), retry: code != 64 && code != 65)
         }
         do throws(DeMLError) {
-            let answer = try DeliveredFiles.verify(
-                delta: delta, receipt: try receipt.get(), job: job, assignment: assignment)
-            return WorkerResult(
-                update: answer.update, report: answer.receipt, training: answer.training, provider: provider,
-                bytesUp: bytesUp, bytesDown: bytesDown, seconds: seconds,
-                deltaPath: assignment.keepsDelta ? try keptDelta() : nil)
+            let answer = try DeliveredFiles.verify(output: output, receipt: try receipt.get(), asked: asked, of: job)
+            return JobAnswer(
+                receipt: answer.receipt, output: answer.output, provider: provider, bytesUp: bytesUp,
+                bytesDown: bytesDown, seconds: seconds, outputPath: job.keepsOutput ? try keptOutput() : nil)
         } catch {
             throw failed(.badResult, "verify", error.summary)
         }
     }
 
-    /// Takes the delta out of the way of the next task in this folder.
-    private func keptDelta() throws(DeMLError) -> String {
-        let path = folder + "-round-\(assignment.round)-shard-\(assignment.client)-\(assignment.attempt).gz"
-        do { try FileManager.default.moveItem(atPath: delta, toPath: path) } catch {
-            throw DeMLError(.io, "the delta cannot be kept", place: path, cause: error)
+    /// Takes the output out of the way of the next job in this folder.
+    private func keptOutput() throws(DeMLError) -> String? {
+        guard let output else { return nil }
+        let path = folder + "-" + job.name + ".safetensors.gz"
+        do { try FileManager.default.moveItem(atPath: output, toPath: path) } catch {
+            throw DeMLError(.io, "the \(job.kind.output ?? "output") cannot be kept", place: path, cause: error)
         }
         return path
     }
 
     /// Writes the job, clears away what a former one has left, and returns the bytes that the worker is given: the job's.
-    /// Weights and shard it reads where they are.
-    private func prepare() throws -> Int {
+    /// Its inputs the worker reads where they are.
+    private func prepare() throws -> (WorkerJob, bytes: Int) {
         do throws(DeMLError) {
-            try job.validate()
+            let asked = try job.workerJob(
+                path: { _, file in LocalFleet.absolute(file.path) }, output: output, report: report)
             try Files.createDirectory(folder)
-            for name in ["delta.safetensors", "delta.safetensors.gz", "report.json"] {
-                try Files.remove(folder + "/" + name)
-            }
-            let text = Array(job.json.utf8)
+            for name in try Files.names(in: folder) { try Files.remove(folder + "/" + name) }
+            let text = Array(asked.json.utf8)
             try Files.writeAtomically(text, to: folder + "/job.json")
-            return text.count
+            return (asked, text.count)
         } catch {
             throw failure(.lost, "upload", error.summary, isRetryable: false, bytesUp: 0)
         }

@@ -1,4 +1,4 @@
-import Federation
+import Fleets
 import Foundation
 import Jobs
 import Synchronization

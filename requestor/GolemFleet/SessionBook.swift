@@ -1,0 +1,86 @@
+import Fleets
+import Foundation
+import Golem
+import Synchronization
+
+/// What a session knows of providers: who did how much, who is to blame for what. What outlasts it goes to the
+/// ``ProviderMemory``.
+final class SessionBook: Sendable {
+    private struct State {
+        var tasks: [String: Int] = [:]
+        var blamed: Set<String> = []
+    }
+
+    private let memory: ProviderMemory
+    private let notice: @Sendable (FleetNotice) -> Void
+    private let state = Mutex(State())
+
+    init(memory: ProviderMemory, notice: @escaping @Sendable (FleetNotice) -> Void) {
+        self.memory = memory
+        self.notice = notice
+    }
+
+    /// Multiply-adds a second that a provider has shown in earlier runs.
+    func rememberedSpeed(_ provider: Provider) -> Double? {
+        (try? memory.record(provider.id, at: Date()))?.speed
+    }
+
+    func succeeded(_ provider: Provider, speed: Double?) {
+        state.withLock { $0.tasks[provider.id, default: 0] += 1 }
+        try? memory.succeeded(provider.id, name: provider.name, speed: speed, at: Date())
+    }
+
+    func failed(_ provider: Provider, because reason: String) {
+        state.withLock { _ = $0.blamed.insert(provider.id) }
+        try? memory.failed(provider.id, name: provider.name, reason: reason, at: Date())
+    }
+
+    func tell(_ notice: FleetNotice) { self.notice(notice) }
+
+    /// The table of costs with the tasks that each provider did.
+    func withTasks(_ expenses: Expenses) -> Expenses {
+        let tasks = state.withLock { $0.tasks }
+        var expenses = expenses
+        var seen: Set<String> = []
+        for index in expenses.agreements.indices {
+            // Tasks are counted by provider; the first agreement with it shows them.
+            let id = expenses.agreements[index].provider.id
+            expenses.agreements[index].tasks = seen.insert(id).inserted ? tasks[id] ?? 0 : 0
+        }
+        return expenses
+    }
+
+    /// What the market says.
+    func take(_ event: RentalEvent) {
+        if event.kind == .providerLeft, let id = event.providerID {
+            let isKnown = state.withLock { !$0.blamed.insert(id).inserted }
+            // Failures of tasks are remembered where they happen; here remain those of agreements and activities.
+            if !isKnown {
+                for _ in 0..<2 {
+                    try? memory.failed(id, name: event.providerName ?? id, reason: event.message, at: Date())
+                }
+            }
+        }
+        guard let level = event.level else { return }
+        var details = ["kind": event.kind.rawValue]
+        details["agreement"] = event.agreementID
+        details["activity"] = event.activityID
+        details["amount"] = event.amount?.description
+        let amount = event.amount.map { " (\($0) GLM)" } ?? ""
+        notice(
+            FleetNotice(
+                level, event.message + amount,
+                provider: event.providerID.map { Provider(id: $0, name: event.providerName ?? $0) }, details: details))
+    }
+}
+
+extension RentalEvent {
+    /// Whether a person should know, and how urgently.
+    var level: FleetNotice.Level? {
+        switch kind {
+        case .machineLost, .providerLeft, .billRefused, .budget, .daemon, .warning: .warning
+        case .leftover, .allocated, .released, .machineReady, .invoice: .info
+        case .demand, .offer, .offerRefused, .negotiation, .agreement, .activity, .machineClosed, .debitNote: nil
+        }
+    }
+}
