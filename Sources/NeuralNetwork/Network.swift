@@ -165,11 +165,16 @@ package final class Network {
 
     /// Takes parameters in torch's layout and the order of `state_dict()`.
     package func load(_ values: [Float]) {
+        load(values, into: \.values)
+    }
+
+    /// The same for another array of each parameter.
+    func load(_ values: [Float], into array: (Parameter) -> UnsafeMutablePointer<Float>) {
         precondition(values.count == model.parameterCount, "not the parameters of this model")
         values.withUnsafeBufferPointer { buffer in
             guard var source = buffer.baseAddress else { return }
             for parameter in parameters {
-                parameter.load(source, pass.pool)
+                parameter.load(source, to: array(parameter), pass.pool)
                 source += parameter.count
             }
         }

@@ -46,13 +46,18 @@ final class Parameter {
     /// The gradient of a whole step; nil where none is kept.
     var stepGradient: UnsafeMutablePointer<Float>? { sum ?? gradient }
 
-    /// Takes values in torch's order.
-    func load(_ torch: UnsafePointer<Float>, _ pool: OpaquePointer) {
+    /// Takes values (or another of its arrays) in torch's order.
+    func load(_ torch: UnsafePointer<Float>, to ours: UnsafeMutablePointer<Float>, _ pool: OpaquePointer) {
         if let order {
-            order.load(pool, torch, values)
+            order.load(pool, torch, ours)
         } else {
-            values.update(from: torch, count: count)
+            ours.update(from: torch, count: count)
         }
+    }
+
+    /// What the optimiser keeps: its first array, its second.
+    func state(_ index: Int) -> UnsafeMutablePointer<Float>? {
+        index == 0 ? sink.pointee.state1 : sink.pointee.state2
     }
 
     /// Gives values (or a gradient) back in torch's order.

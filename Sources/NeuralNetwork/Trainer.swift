@@ -53,8 +53,9 @@ public final class Trainer {
     private let round: Int
     private let kernels: KernelPool
     private let elapsed: () -> Duration
-    /// Until there is a network.
-    private var parameters: [Float]
+    /// What the network begins with, until there is one.
+    private var received: [Float]
+    private var resumed: TrainerState?
     private var session: Session?
     private var position = TrainingPosition()
 
@@ -68,10 +69,14 @@ public final class Trainer {
     /// - Parameters:
     ///   - threads: those that share the work of a batch, at least 1.
     ///   - instructionSet: nil for the fastest.
+    ///   - state: of a training with these weights and options that was stopped: it is gone on with as if nothing had
+    ///     been. `weights` are those that it began with.
     ///   - clock: for the seconds in the results.
+    ///
+    /// Throws `mismatch` for a state that is not of this training.
     public init(
-        weights: Weights, options: TrainingOptions, threads: Int = 1, instructionSet: InstructionSet? = nil,
-        clock: some Clock<Duration> = ContinuousClock()
+        weights: Weights, options: TrainingOptions, resuming state: TrainerState? = nil, threads: Int = 1,
+        instructionSet: InstructionSet? = nil, clock: some Clock<Duration> = ContinuousClock()
     ) throws(DeMLError) {
         try options.validate()
         guard options.labelSmoothing == 0 || weights.model.loss == .crossEntropy else {
@@ -80,7 +85,12 @@ public final class Trainer {
         self.options = options
         model = weights.model
         round = weights.round
-        parameters = weights.parameters
+        received = weights.parameters
+        if let state {
+            try state.check(weights.model, options)
+            resumed = state
+            position = state.position
+        }
         kernels = try KernelPool(threads: threads, instructionSet: instructionSet)
         self.instructionSet = kernels.instructionSet
         let start = clock.now
@@ -89,7 +99,23 @@ public final class Trainer {
 
     /// The weights as they are now.
     public var weights: Weights {
-        Weights(unchecked: model, round: round, session?.network.parameterValues() ?? parameters)
+        Weights(
+            unchecked: model, round: round,
+            session?.network.parameterValues() ?? resumed?.weights.parameters ?? received)
+    }
+
+    /// Epochs that are complete, of the training in hand.
+    public var epochs: Int { position.epochs.count }
+
+    /// Where training stands between two calls of `train`: enough to go on with it in another trainer.
+    public var state: TrainerState {
+        var arrays: [String: [Float]] = [:]
+        for (index, name) in options.optimizer.stateNames.enumerated() {
+            arrays[name] =
+                session?.network.collect { $0.state(index) ?? $0.values }
+                ?? resumed?.arrays[name] ?? [Float](repeating: 0, count: model.parameterCount)
+        }
+        return TrainerState(weights: weights, arrays: arrays, position: position, options: options)
     }
 
     /// Trains for `options.epochs` passes. Called again after it was stopped, it goes on with the next step, as if
@@ -201,11 +227,18 @@ public final class Trainer {
         }
         let network = try Network(
             model: model, purpose: Updater.purpose(options), batchCapacity: batch, kernels: kernels)
-        network.load(parameters)
-        parameters = []
+        network.load(received)
         let made = Session(
             network: network, objective: Objective(network, labelSmoothing: options.labelSmoothing),
             updater: Updater(network, options))
+        if let resumed {
+            network.load(resumed.weights.parameters)
+            for (index, name) in options.optimizer.stateNames.enumerated() {
+                network.load(resumed.arrays[name] ?? []) { $0.state(index) ?? $0.values }
+            }
+        }
+        received = []
+        resumed = nil
         session = made
         return made
     }

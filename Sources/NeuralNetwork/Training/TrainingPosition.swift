@@ -1,28 +1,30 @@
-/// Where a training stands between two steps, beside its weights and the optimiser's state.
-struct TrainingPosition: Sendable, Equatable {
+/// Where a training stands between two steps, beside its weights and the optimiser's arrays.
+package struct TrainingPosition: Sendable, Equatable, Codable {
     /// Size of the set; 0 before anything is done.
-    var examples = 0
+    package var examples = 0
     /// Epochs that are complete, of this training and of all before it: the number of the one in hand.
-    var allEpochs = 0
+    package var allEpochs = 0
     /// Optimiser steps of this training and of all before it.
-    var allSteps = 0
+    package var allSteps = 0
 
     // Of this training.
-    var steps = 0
-    var samples = 0
-    var seconds = 0.0
+    package var steps = 0
+    package var samples = 0
+    package var seconds = 0.0
     /// Those that are complete.
-    var epochs: [EpochResult] = []
+    package var epochs: [EpochResult] = []
 
     // Of the epoch in hand.
     /// Batches done.
-    var batches = 0
+    package var batches = 0
     /// Examples seen.
-    var seen = 0
+    package var seen = 0
     /// Sum over the examples seen.
-    var lossSum = 0.0
-    var correct = 0
-    var epochSeconds = 0.0
+    package var lossSum = 0.0
+    package var correct = 0
+    package var epochSeconds = 0.0
+
+    package init() {}
 
     var isAtBeginning: Bool { steps == 0 }
 
@@ -54,5 +56,29 @@ struct TrainingPosition: Sendable, Equatable {
         next.allEpochs = allEpochs
         next.allSteps = allSteps
         self = next
+    }
+
+    /// Whether a training with these options can stand here: the numbers may come from a file.
+    package func isPossible(_ options: TrainingOptions) -> Bool {
+        let many = 1 << 40
+        var numbers = [seconds, lossSum, epochSeconds]
+        for epoch in epochs { numbers += [epoch.loss, epoch.seconds, epoch.accuracy ?? 0] }
+        guard (0...many).contains(examples), (0...many).contains(batches), (0...many).contains(seen),
+            numbers.allSatisfy(\.isFinite), epochs.count < options.epochs,
+            epochs.allSatisfy({ $0.examples == examples })
+        else { return false }
+        if isAtBeginning {
+            var beginning = TrainingPosition()
+            beginning.allEpochs = allEpochs
+            beginning.allSteps = allSteps
+            return self == beginning && (0...many).contains(allEpochs) && (0...many).contains(allSteps)
+        }
+        // Between two epochs nothing is seen; within one, whole batches that make whole steps.
+        let (whole, isTooMany) = batches.multipliedReportingOverflow(by: options.batchSize)
+        return !isTooMany && seen == whole && seen < examples && batches % options.accumulateSteps == 0
+            && (0...seen).contains(correct) && samples == epochs.count * examples + seen
+            && steps == epochs.count * options.stepsPerEpoch(examples: examples) + batches / options.accumulateSteps
+            && (steps...max(steps, many)).contains(allSteps)
+            && (epochs.count...many).contains(allEpochs)
     }
 }
