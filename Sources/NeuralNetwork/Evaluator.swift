@@ -18,16 +18,23 @@ public final class Evaluator {
     private let network: Network
     private let objective: Objective
 
-    /// - Parameter batchSize: examples that run together; it changes memory and speed, not the result.
+    /// - Parameters:
+    ///   - batchSize: examples that run together; it changes memory and speed, not the result.
+    ///   - examples: where it is known how many there will be at a time: no memory is taken for more.
     public init(
-        model: ModelDescription, threads: Int = 1, batchSize: Int = 256, instructionSet: InstructionSet? = nil
+        model: ModelDescription, threads: Int = 1, batchSize: Int = 256, examples: Int = .max,
+        instructionSet: InstructionSet? = nil
     ) throws(DeMLError) {
         guard batchSize > 0 else { throw DeMLError(.usage, "a batch has at least one example") }
+        let batchSize = min(batchSize, max(examples, 1))
         self.model = model
         let kernels = try KernelPool(threads: threads, instructionSet: instructionSet)
         network = try Network(model: model, purpose: .inference, batchCapacity: batchSize, kernels: kernels)
         objective = Objective(network, labelSmoothing: 0)
     }
+
+    /// Examples that run together at most.
+    package var batchCapacity: Int { network.batchCapacity }
 
     /// Loss (without label smoothing), accuracy and confusion. Throws `notFinite` where the loss is no finite number.
     public func evaluate(_ weights: Weights, _ examples: Examples) throws(DeMLError) -> Evaluation {

@@ -79,10 +79,16 @@ public struct Examples: Sendable {
             let isInPlace =
                 x.dtype == .u8
                 || x.dtype == .f32 && x.withUnsafeBytes { Int(bitPattern: $0.baseAddress) % 4 == 0 }
+            guard isInPlace || x.count < availableMemory() / 4 else {
+                throw DeMLError(
+                    .tooLarge, "\(x.count) numbers must be converted, which needs more memory than there is",
+                    hint: "F32 or U8 are used where they lie")
+            }
             let aligned = isInPlace ? x : Tensor(shape: x.shape, floats: try x.floats())
             if let index = aligned.firstNonFinite() {
                 throw DeMLError(.notFinite, "example \(index / aligned.rowCount) has a NaN or an infinity")
             }
+            aligned.relinquish()
             return aligned
         } catch {
             throw error.at("tensor 'x'")

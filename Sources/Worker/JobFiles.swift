@@ -29,9 +29,22 @@ func maximumFileBytes() -> Int {
 }
 
 /// The file of an input, which must be the one that the job means where it says so.
-private func load(_ input: WorkerJob.Input) throws(DeMLError) -> Loaded<Safetensors> {
+/// - Parameter expanded: where a compressed file goes that is larger than memory; nil: it is refused.
+private func load(_ input: WorkerJob.Input, expanded: String? = nil) throws(DeMLError) -> Loaded<Safetensors> {
     // Mapped: the files of a job are complete before it begins, and nobody writes to them.
-    let (file, sha256) = try Safetensors.load(input.path, maximumBytes: maximumFileBytes(), mapping: true)
+    let file: Safetensors
+    let sha256: String
+    let isCompressed = Gzip.isGzip(try Files.prefix(of: input.path, count: 2))
+    do throws(DeMLError) {
+        (file, sha256) = try Safetensors.load(
+            input.path, maximumBytes: isCompressed ? maximumFileBytes() : .max, mapping: true)
+    } catch {
+        guard isCompressed, error.code == .tooLarge, let expanded else { throw error }
+        sha256 = try Safetensors.expand(input.path, to: expanded)
+        // Mapped, the file needs no name any more: nothing is left of it, however the job ends.
+        defer { try? Files.remove(expanded) }
+        file = try Safetensors(contentsOf: expanded, maximumBytes: .max, mapping: true)
+    }
     if let expected = input.sha256, sha256 != expected {
         throw DeMLError(
             .mismatch, "the file is not the one of the job: its SHA-256 is \(sha256), not \(expected)",
@@ -53,9 +66,12 @@ func loadWeights<Value>(
     }
 }
 
-func loadShard(_ input: WorkerJob.Input, _ stage: inout Stage) throws(DeMLError) -> Loaded<ShardTensors> {
+/// - Parameter expanded: the name of a file that may be made beside the results while a shard is larger than memory.
+func loadShard(
+    _ input: WorkerJob.Input, expanded: String? = nil, _ stage: inout Stage
+) throws(DeMLError) -> Loaded<ShardTensors> {
     stage = Stage("read-shard", file: input.path)
-    let file = try load(input)
+    let file = try load(input, expanded: expanded)
     guard let x = file.value["x"] else {
         throw DeMLError(
             .missing, "a shard needs a tensor 'x'", place: input.path, hint: "is it a shard of DeML?")
@@ -65,9 +81,9 @@ func loadShard(_ input: WorkerJob.Input, _ stage: inout Stage) throws(DeMLError)
 
 /// The examples of a shard, checked against the model.
 func loadExamples(
-    _ input: WorkerJob.Input, for model: ModelDescription, _ stage: inout Stage
+    _ input: WorkerJob.Input, expanded: String? = nil, for model: ModelDescription, _ stage: inout Stage
 ) throws(DeMLError) -> Loaded<Examples> {
-    let shard = try loadShard(input, &stage)
+    let shard = try loadShard(input, expanded: expanded, &stage)
     guard let y = shard.value.y else {
         throw DeMLError(
             .missing, "the shard has no tensor 'y'", place: input.path, hint: "only predict goes without labels")

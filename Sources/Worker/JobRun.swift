@@ -19,14 +19,16 @@ extension WorkerJob {
     /// the work begins.
     /// - Parameters:
     ///   - instructionSet: of the kernels; nil: the fastest of this machine. The result is the same.
+    ///   - state: where a training writes how far it is, and finds it when it was killed; removed at its end.
     ///   - progress: told what a watching person may see, as it happens.
     public func run(
-        instructionSet: InstructionSet? = nil, progress: @escaping (ProgressLine) -> Void = { _ in }
+        instructionSet: InstructionSet? = nil, state: StateFile? = nil,
+        progress: @escaping (ProgressLine) -> Void = { _ in }
     ) -> JobOutcome {
         var stage = Stage("write-report", file: report)
         do throws(DeMLError) {
             try Receipt(command: kind.name, outcome: .running).write(to: report)
-            let work = FileWork(job: self, instructionSet: instructionSet, progress: progress)
+            let work = FileWork(job: self, instructionSet: instructionSet, state: state, progress: progress)
             let receipt = Receipt(command: kind.name, outcome: try work.perform(&stage))
             stage = Stage("write-report", file: report)
             try receipt.write(to: report)
@@ -45,15 +47,22 @@ extension WorkerJob {
 struct FileWork {
     let job: WorkerJob
     let instructionSet: InstructionSet?
+    let state: StateFile?
     let progress: (ProgressLine) -> Void
     private let start = ContinuousClock.now
 
-    init(job: WorkerJob, instructionSet: InstructionSet?, progress: @escaping (ProgressLine) -> Void) {
+    init(
+        job: WorkerJob, instructionSet: InstructionSet?, state: StateFile? = nil,
+        progress: @escaping (ProgressLine) -> Void
+    ) {
         self.job = job
         self.instructionSet = instructionSet
+        self.state = state
         self.progress = progress
     }
 
+    /// Beside the results, where there is room for what a job makes.
+    private var expanded: String { (job.output ?? job.report) + ".shard.tmp" }
     private var threads: Int { job.limits.threads ?? availableProcessors() }
 
     func perform(_ stage: inout Stage) throws(DeMLError) -> Receipt.Outcome {
@@ -78,12 +87,13 @@ struct FileWork {
     ) throws(DeMLError) -> Receipt.Training {
         let path = try job.outputPath()
         let model = base.value.model
-        let shard = try loadExamples(try job.input(.shard), for: model, &stage)
+        let shard = try loadExamples(try job.input(.shard), expanded: expanded, for: model, &stage)
 
         stage = Stage("train")
         let training = LocalTraining(
             weights: base.value, examples: shard.value, options: options, threads: threads,
-            instructionSet: instructionSet)
+            instructionSet: instructionSet, state: state,
+            inputs: ["weights_sha256": base.sha256, "shard_sha256": shard.sha256])
         let limit = job.limits.maxSeconds
         var done = try training.perform(
             since: start, shouldStop: { limit.map { seconds(since: start) >= $0 } ?? false },
@@ -102,14 +112,18 @@ struct FileWork {
         done.receipt.machine.seconds = seconds(since: start)
         done.receipt.digests = Receipt.Digests(weights: base.sha256, shard: shard.sha256, output: delta.sha256)
         if let sha256 = delta.sha256 { progress(.delta(sha256: sha256)) }
+        // Not before: until the delta is there, the state is all there is.
+        if let state, !done.receipt.stoppedEarly { try? Files.remove(state.path) }
         return done.receipt
     }
 
     private func evaluate(_ base: Loaded<WeightsFile>, _ stage: inout Stage) throws(DeMLError) -> Receipt.Evaluation {
-        let shard = try loadExamples(try job.input(.shard), for: base.value.model, &stage)
+        let shard = try loadExamples(
+            try job.input(.shard), expanded: expanded, for: base.value.model, &stage)
         stage = Stage("evaluate")
         let evaluateStart = ContinuousClock.now
-        let evaluator = try Evaluator(model: base.value.model, threads: threads, instructionSet: instructionSet)
+        let evaluator = try Evaluator(
+            model: base.value.model, threads: threads, examples: shard.value.count, instructionSet: instructionSet)
         let evaluation = try evaluator.evaluate(base.value, shard.value)
         return Receipt.Evaluation(
             examples: shard.value.count, loss: evaluation.loss, accuracy: evaluation.accuracy,
@@ -123,12 +137,14 @@ struct FileWork {
         let path = try job.outputPath()
         let model = base.value.model
         let input = try job.input(.shard)
-        let shard = try loadShard(input, &stage)
+        let shard = try loadShard(input, expanded: expanded, &stage)
         stage = Stage("predict", file: input.path)
         let predictStart = ContinuousClock.now
         let predictions: Tensor
         do throws(DeMLError) {
-            let evaluator = try Evaluator(model: model, threads: threads, instructionSet: instructionSet)
+            let evaluator = try Evaluator(
+                model: model, threads: threads, examples: shard.value.x.shape.first ?? 1,
+                instructionSet: instructionSet)
             predictions = try evaluator.predict(base.value, shard.value.x)
         } catch {
             throw error.within(input.path)

@@ -24,6 +24,25 @@ struct MachineOptions: ParsableArguments {
     }
 }
 
+/// Where a training that is killed has left how far it was.
+struct StateOptions: ParsableArguments {
+    @Option(
+        help: ArgumentHelp(
+            "Write how far the training is to this file now and then, and go on from it if it is there and of this job.",
+            valueName: "file"))
+    var state: String?
+    @Option(help: ArgumentHelp("How often.", valueName: "seconds"))
+    var stateEvery = 60.0
+
+    var file: StateFile? { state.map { StateFile(path: $0, interval: stateEvery) } }
+
+    func validate() throws {
+        guard StateFile.intervals.contains(stateEvery) else {
+            throw ValidationError("--state-every \(stateEvery) is not between 0 and 1e9")
+        }
+    }
+}
+
 extension InstructionSet: ExpressibleByArgument {}
 
 struct RunJob: ParsableCommand {
@@ -39,10 +58,11 @@ struct RunJob: ParsableCommand {
     var job: String
     @Option(help: ArgumentHelp("Instruction set to use, for tests.", visibility: .hidden))
     var isa: InstructionSet?
+    @OptionGroup var state: StateOptions
 
     func run() throws {
         let job = try job.hasPrefix("{") ? WorkerJob(json: job.utf8) : WorkerJob(contentsOf: job)
-        try job.runAsCommand(isa)
+        try job.runAsCommand(isa, state.file)
     }
 }
 
@@ -87,6 +107,18 @@ struct Train: ParsableCommand {
     var keepsOrder = false
     @Option(help: "Stop after the batch in which this time ends, and deliver what was done.")
     var maxSeconds: Double?
+    @Option(help: "Scale the gradient of a step down to this norm where its own is larger. (default: never)")
+    var clipGradNorm: Double?
+    @Option(help: "Batches whose gradients make one step.")
+    var accumulateSteps = 1
+    @Option(help: "FedProx's mu: what pulls the weights back to those received.")
+    var proximalMu = 0.0
+    @Option(
+        help: ArgumentHelp(
+            #"How the learning rate goes with the steps, as JSON: {"type": "cosine", "t_max": 1000, "warmup_steps": 100}."#,
+            valueName: "json"))
+    var schedule: String?
+    @OptionGroup var state: StateOptions
     @OptionGroup var machine: MachineOptions
 
     func validate() throws {
@@ -105,7 +137,7 @@ struct Train: ParsableCommand {
             .train(try options()), inputs: [.weights: .init(path: weights), .shard: .init(path: shard)], output: delta,
             report: report,
             limits: .init(threads: machine.threads, maxSeconds: maxSeconds, allowsPartialWork: maxSeconds != nil))
-        try job.runAsCommand(machine.isa)
+        try job.runAsCommand(machine.isa, state.file)
     }
 
     private func options() throws(DeMLError) -> TrainingOptions {
@@ -116,7 +148,10 @@ struct Train: ParsableCommand {
                 type: optimizer, learningRate: learningRate, momentum: momentum, nesterov: nesterov ? true : nil,
                 betas: isAdam ? (firstBeta ?? 0.9, secondBeta ?? 0.999) : nil, epsilon: epsilon,
                 weightDecay: weightDecay),
-            seed: seed, shuffle: !keepsOrder, labelSmoothing: labelSmoothing)
+            seed: seed, shuffle: !keepsOrder, labelSmoothing: labelSmoothing,
+            schedule: try schedule.map { (json) throws(DeMLError) in try LearningRateSchedule(json: json) }
+                ?? .constant,
+            clipGradNorm: clipGradNorm, accumulateSteps: accumulateSteps, proximalMu: proximalMu)
         try options.validate()
         return options
     }

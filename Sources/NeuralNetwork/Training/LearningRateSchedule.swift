@@ -1,5 +1,11 @@
 import Tensors
 
+#if canImport(FoundationEssentials)
+    import FoundationEssentials
+#else
+    import Foundation
+#endif
+
 /// How the learning rate goes with the steps: the schedules of torch.optim.lr_scheduler, in closed form.
 ///
 /// With a warm-up the rate rises in a line from `startFactor`·base to the base within the first `warmupSteps` steps
@@ -135,6 +141,15 @@ extension LearningRateSchedule: Codable {
             shape, warmupSteps: try keys.optional("warmup_steps", Int.self) ?? 0,
             startFactor: try keys.optional("start_factor", Double.self) ?? Self.standardStartFactor,
             firstStep: try keys.optional("first_step", Int.self) ?? 0)
+    }
+
+    /// Reads the JSON text of a schedule.
+    public init(json: String) throws(DeMLError) {
+        do {
+            self = try JSONDecoder().decode(LearningRateSchedule.self, from: Data(json.utf8))
+        } catch {
+            throw DeMLError(decoding: error, of: "the schedule")
+        }
     }
 
     /// Every option is written, so that the text says what was done without knowing the defaults.

@@ -28,7 +28,7 @@ private final class EvaluatorBox: @unchecked Sendable {
         try lock.withLock {
             let evaluator =
                 try evaluator
-                ?? Evaluator(model: plan.model, threads: plan.threads)
+                ?? Evaluator(model: plan.model, threads: plan.threads, examples: plan.test.count)
             self.evaluator = evaluator
             return try evaluator.evaluate(weights, plan.test)
         }
