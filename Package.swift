@@ -24,8 +24,10 @@ let package = Package(
             // Kernels are optimised in debug builds too: at -O0 intrinsics are a hundred times slower. Contraction is
             // off because which multiply-adds are fused is part of the result (see Sources/CKernels/README.md).
             cSettings: [.unsafeFlags(["-O3", "-ffp-contract=off", "-Wall", "-Wextra"])]),
+        .target(name: "ForeignText", path: "Sources/ForeignText", swiftSettings: strict),
         .target(
-            name: "Tensors", dependencies: ["CKernels", "CZlib"], path: "Sources/Tensors", swiftSettings: strict),
+            name: "Tensors", dependencies: ["CKernels", "CZlib", "ForeignText"], path: "Sources/Tensors",
+            swiftSettings: strict),
         .target(
             name: "NeuralNetwork", dependencies: ["CKernels", "Tensors"], path: "Sources/NeuralNetwork",
             swiftSettings: strict),
@@ -64,11 +66,12 @@ let package = Package(
             path: "requestor/Federation", swiftSettings: strict),
         .target(name: "Reports", path: "requestor/Reports", swiftSettings: strict),
         .target(
-            name: "CommandLineSupport", dependencies: ["Reports"], path: "requestor/CommandLineSupport",
+            name: "CommandLineSupport", dependencies: ["ForeignText", "Reports"], path: "requestor/CommandLineSupport",
             swiftSettings: strict),
         .target(
             name: "Golem",
             dependencies: [
+                "ForeignText",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
@@ -104,6 +107,7 @@ let package = Package(
             path: "Tests/Fuzz", swiftSettings: strict),
 
         // Tests: one target a module.
+        .testTarget(name: "ForeignTextTests", dependencies: ["ForeignText"], swiftSettings: strict),
         .testTarget(name: "CKernelsTests", dependencies: ["CKernels"], swiftSettings: strict),
         .testTarget(
             name: "TensorsTests", dependencies: ["CKernels", "Tensors"], exclude: ["Fixtures"], swiftSettings: strict),
@@ -147,7 +151,7 @@ let package = Package(
         .testTarget(
             name: "GolemTests",
             dependencies: [
-                "Golem",
+                "ForeignText", "Golem",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),

@@ -117,27 +117,3 @@ public struct DeMLError: Error, Sendable, CustomStringConvertible {
         }
     }
 }
-
-extension StringProtocol {
-    /// The text in quotes for a message: cut to a readable length, control characters escaped, so that a name out of a
-    /// hostile file can neither fill nor steer a terminal.
-    package var quotedForMessage: String {
-        var text = "'"
-        for (index, scalar) in unicodeScalars.enumerated() {
-            if index == 80 {
-                text += "…"
-                break
-            }
-            let isControl = scalar.value < 0x20 || (0x7f...0x9f).contains(scalar.value)
-            let isFormat =
-                (0x200b...0x200f).contains(scalar.value) || (0x202a...0x202e).contains(scalar.value)
-                || (0x2066...0x2069).contains(scalar.value)
-            if isControl || isFormat {
-                text += "\\u{" + String(scalar.value, radix: 16) + "}"
-            } else {
-                text.unicodeScalars.append(scalar)
-            }
-        }
-        return text + "'"
-    }
-}

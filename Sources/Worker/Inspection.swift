@@ -185,7 +185,5 @@ extension String {
     fileprivate var bare: String { String(quotedForMessage.dropFirst().dropLast()) }
 
     /// Without what could steer a terminal.
-    fileprivate var escaped: String {
-        String(String.UnicodeScalarView(unicodeScalars.map { $0.value < 0x20 || $0.value == 0x7f ? " " : $0 }))
-    }
+    fileprivate var escaped: String { harmless(maximum: .max) }
 }

@@ -122,6 +122,7 @@ actor FakeNetwork {
             ])
         case (_, "debitNoteEvents", _): return await waiting(request) { after(noteEvents, request) }
         case (_, "invoiceEvents", _): return await waiting(request) { after(invoiceEvents, request) }
+        case ("GET", "debitNotes", 1): return .json(.array(documents.values.filter { $0["debitNoteId"] != nil }))
         case ("GET", "invoices", 1): return .json(.array(documents.values.filter { $0["invoiceId"] != nil }))
         case ("GET", _, 2): return documents[path[1]].map { .json($0) } ?? .json(["message": nil], status: 404)
         case ("POST", _, 3) where path[2] == "accept":

@@ -321,6 +321,94 @@ struct LedgerTests {
         #expect(lines.count == 5 && lines.allSatisfy { JSON(parsing: String($0)) != nil })
     }
 
+    private func text(_ entries: [LedgerEntry]) -> [UInt8] {
+        entries.enumerated().flatMap { LedgerText.line($1, number: $0 + 1) }
+    }
+
+    /// Whether `part` is what is left of `whole` when some are missing.
+    private func isPart(_ part: [LedgerEntry], of whole: [LedgerEntry]) -> Bool {
+        var rest = whole[...]
+        return part.allSatisfy { entry in
+            guard let index = rest.firstIndex(of: entry) else { return false }
+            rest = rest[(index + 1)...]
+            return true
+        }
+    }
+
+    @Test("a byte that changed anywhere is found, and costs only its own line")
+    func flippedBytes() {
+        let bytes = text(entries)
+        #expect(LedgerText(bytes).entries == entries && LedgerText(bytes).damage.isEmpty)
+        // Another bit in each byte; small letters become capitals, digits other digits, brackets other signs.
+        let masks: [UInt8] = [0x01, 0x04, 0x20, 0x80, 0x02]
+        for index in bytes.indices {
+            var changed = bytes
+            changed[index] ^= masks[index % masks.count]
+            let read = LedgerText(changed)
+            #expect(!read.damage.isEmpty, "byte \(index)")
+            #expect(isPart(read.entries, of: entries), "byte \(index): \(read.entries)")
+            #expect(read.entries.count >= entries.count - 2, "byte \(index)")
+        }
+    }
+
+    @Test("lines that were lost, doubled or moved are found")
+    func lines() {
+        let lines = entries.enumerated().map { LedgerText.line($1, number: $0 + 1) }
+        for index in 0..<lines.count - 1 {
+            var lost = lines
+            lost.remove(at: index)
+            #expect(LedgerText(lost.flatMap(\.self)).damage.count == 1, "without line \(index + 1)")
+            var doubled = lines
+            doubled.insert(lines[index], at: index)
+            #expect(!LedgerText(doubled.flatMap(\.self)).damage.isEmpty)
+            var moved = lines
+            moved.swapAt(index, index + 1)
+            #expect(!LedgerText(moved.flatMap(\.self)).damage.isEmpty)
+        }
+    }
+
+    @Test("a last line is torn anywhere, or lacks only its end, and nothing is damaged by that")
+    func tornAnywhere() {
+        let head = text(Array(entries.dropLast()))
+        let whole = text(entries)
+        for count in head.count..<whole.count {
+            let read = LedgerText(Array(whole.prefix(count)))
+            let isComplete = count == whole.count - 1
+            #expect(read.damage.isEmpty, "\(count) of \(whole.count) bytes")
+            #expect(read.entries == (isComplete ? entries : Array(entries.dropLast())), "\(count) bytes")
+            #expect(read.wholeBytes == (isComplete ? count : head.count) && read.lacksLineFeed == isComplete)
+        }
+    }
+
+    @Test("ledgers from before are read, and go on with numbers and digests")
+    func oldLedgers() {
+        let old = entries.prefix(5).flatMap { entry in
+            Array(entry.json.description.replacing("\"version\":2", with: "\"version\":1").utf8) + [UInt8(ascii: "\n")]
+        }
+        let read = LedgerText(old)
+        #expect(read.entries == Array(entries.prefix(5)) && read.damage.isEmpty && read.next == 6)
+        let more = old + LedgerText.line(entries[5], number: 6) + LedgerText.line(entries[6], number: 7)
+        #expect(LedgerText(more).entries == Array(entries.prefix(7)) && LedgerText(more).damage.isEmpty)
+        // What cannot be read was passed over before, wherever it stood.
+        var damaged = more
+        damaged[3] = UInt8(ascii: "}")
+        #expect(LedgerText(damaged).damage.map(\.line) == [1])
+    }
+
+    @Test("a damaged ledger is refused by file and line")
+    func refusedByName() throws {
+        let path = NSTemporaryDirectory() + "golem-ledger-\(UInt64.random(in: 0 ... .max))"
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        let lines = entries.enumerated().map { LedgerText.line($1, number: $0 + 1) }
+        var bytes = lines.flatMap(\.self)
+        bytes[lines.prefix(4).joined().count + 20] ^= 1
+        try Data(bytes).write(to: URL(fileURLWithPath: path))
+        let error = #expect(throws: GolemError.self) { try Ledger(path: path) }
+        #expect(error?.code == .corrupted && error?.place == path)
+        #expect(error?.message.contains("line 5 of the ledger is damaged") == true)
+        #expect(try Data(contentsOf: URL(fileURLWithPath: path)) == Data(bytes), "a damaged ledger is left as it is")
+    }
+
     @Test("past runs and their costs are listed")
     func pastRuns() throws {
         let folder = NSTemporaryDirectory() + "golem-ledgers-\(UInt64.random(in: 0 ... .max))"

@@ -23,8 +23,9 @@ struct RequestorTests {
             machines: machines, image: try #require(Self.package), budget: budget,
             priceLimits: PriceLimits(perHour: 100),
             ledgerFolder: folder ?? own, runName: "run")
-        plan.patience = .seconds(10)
-        plan.invoiceLimit = .seconds(5)
+        // Long enough for a machine that is busy with other tests: nothing here waits for these limits to pass.
+        plan.patience = .seconds(60)
+        plan.invoiceLimit = .seconds(60)
         plan.tolerance = BillTolerance(relative: 0.02, seconds: 0.05)
         change(&plan)
         var outcome: Swift.Result<Result, any Error> = .failure(CancellationError())
@@ -124,7 +125,7 @@ struct RequestorTests {
         let (outcome, expenses, _) = try await run(providers: 2, faults: faults, Self.work)
         #expect(try outcome.get() == "fine fine" && expenses.map(\.providerName) == ["provider-1"])
         faults.busy = [0, 1]
-        let (none, _, _) = try await run(providers: 2, faults: faults, change: { $0.patience = .seconds(2) }, Self.work)
+        let (none, _, _) = try await run(providers: 2, faults: faults, change: { $0.patience = .seconds(6) }, Self.work)
         let error = #expect(throws: GolemError.self) { try none.get() }
         #expect(error?.code == .noMachine && error?.message.contains("busy") == true)
     }

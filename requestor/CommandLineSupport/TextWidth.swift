@@ -1,3 +1,5 @@
+import ForeignText
+
 /// Text measured in terminal columns. SGR sequences take none, East Asian wide characters and emoji two.
 public enum TextWidth {
     public static func of(_ text: String) -> Int {
@@ -56,17 +58,8 @@ public enum TextWidth {
         return lines
     }
 
-    /// Text from outside (a provider's name, a file's key) made safe to print: control characters, with them every
-    /// escape sequence, become "�", so that nobody can repaint the user's terminal.
-    public static func harmless(_ text: String) -> String {
-        String(
-            String.UnicodeScalarView(
-                text.unicodeScalars.map { scalar in
-                    scalar.value < 0x20 || (0x7F...0x9F).contains(scalar.value)
-                        || (0x202A...0x202E).contains(scalar.value) || (0x2066...0x2069).contains(scalar.value)
-                        ? "\u{FFFD}" : scalar
-                }))
-    }
+    /// Text of a file that may be another's run, made safe to print.
+    public static func harmless(_ text: String) -> String { ForeignText.line(text, limit: .max) }
 
     private enum Piece {
         case sequence(String)

@@ -77,6 +77,7 @@ public struct PaymentBook: Sendable {
 
     private func page(_ run: RunPayments, _ invoices: [String: Invoice]?) -> Page {
         var notes: [String] = []
+        if let damage = run.damage { notes.append(damage + ": the sums are without it") }
         if run.closed == nil { notes.append("still running, or killed: the next run cleans up after it") }
         if invoices == nil { notes.append("the daemon does not answer: states are those of the ledger") }
         return Page(

@@ -65,7 +65,7 @@ public struct ActivityAPI: Sendable {
                 var parser = EventStreamParser()
                 while let chunk = try await body.next() {
                     for data in try parser.feed(chunk.readableBytesView) {
-                        guard let json = JSON(parsing: data) else { continue }
+                        guard let json = JSON(answer: data) else { continue }
                         let event = try RuntimeEvent(json)
                         try await receive(event)
                         if case .finished(let code, _) = event.kind, event.index >= last || code != 0 { return }

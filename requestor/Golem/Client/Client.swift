@@ -1,3 +1,4 @@
+import ForeignText
 import Logging
 import NIOCore
 import NIOHTTP1
@@ -88,7 +89,7 @@ public struct GolemClient: Sendable {
         logger.trace("\(asked) -> \(status)")
         guard (200..<300).contains(status) else { throw failure(asked, status: status, body: bytes) }
         if bytes.isEmpty { return .null }
-        guard let json = JSON(parsing: bytes) else {
+        guard let json = JSON(answer: bytes) else {
             throw GolemError(
                 .malformed, "the daemon's answer is not JSON", request: asked, place: url, status: status,
                 answer: excerpt(bytes))
@@ -145,18 +146,19 @@ public struct GolemClient: Sendable {
 
     /// What an error body says: `{"message":…}` (perhaps null), a problem object with `detail`, or plain text.
     static func errorText(_ body: [UInt8]) -> String? {
-        guard let json = JSON(parsing: body) else {
+        guard let json = JSON(answer: body) else {
             return body.isEmpty ? nil : excerpt(body)
         }
-        if let text = json.string { return text }
-        let parts = [json["message"]?.string ?? json["detail"]?.string, json["parseError"]?.string]
+        if let text = json.line { return text }
+        let parts = [json["message"]?.line ?? json["detail"]?.line, json["parseError"]?.line]
         return parts.compactMap(\.self).isEmpty ? nil : parts.compactMap(\.self).joined(separator: ": ")
     }
 }
 
+/// The beginning of an answer, for an error.
 func excerpt(_ bytes: [UInt8], _ length: Int = 400) -> String {
-    let text = String(decoding: bytes.prefix(length), as: UTF8.self)
-    return bytes.count > length ? text + "…" : text
+    // Four bytes make one scalar at most.
+    ForeignText.line(bytes: bytes.prefix(4 * length), limit: length)
 }
 
 package func escaped(_ text: String) -> String {

@@ -81,7 +81,7 @@ public struct MarketAPI: Sendable {
         } catch let error as GolemError where error.status == 408 {
             return .pending
         } catch let error as GolemError where error.status == 410 {
-            let said = error.answer.flatMap { JSON(parsing: $0) }?["message"]?.string
+            let said = error.answer.flatMap { JSON(parsing: $0) }?["message"]?.line
             return .refused(said ?? error.answer ?? "Rejected")
         }
     }

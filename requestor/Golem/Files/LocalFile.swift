@@ -92,6 +92,10 @@ final class LocalFile: Sendable {
         flock(descriptor, LOCK_EX | LOCK_NB) == 0
     }
 
+    func unlock() {
+        flock(descriptor, LOCK_UN)
+    }
+
     static func rename(_ from: String, to: String) throws {
         guard systemRename(from, to) == 0 else { throw failure("cannot move into place", to) }
     }

@@ -1,3 +1,4 @@
+import ForeignText
 import NIOCore
 import NIOPosix
 import NIOWebSocket
@@ -154,7 +155,7 @@ private final class SocketUpgrade: ChannelInboundHandler, RemovableChannelHandle
         }
         let head = String(decoding: bytes.prefix(end), as: UTF8.self)
         guard head.hasPrefix("HTTP/1.1 101") else {
-            fail(context, String(head.prefix { $0 != "\r" && $0 != "\r\n" }))
+            fail(context, ForeignText.line(head.prefix { $0 != "\r" && $0 != "\r\n" }))
             return
         }
         received.moveReaderIndex(forwardBy: end)

@@ -1,3 +1,5 @@
+import ForeignText
+
 /// A file that a provider sends here, written piece by piece wherever the pieces belong.
 ///
 /// Pieces come in any order and up to eight at a time, and nothing says the size before the end; so each is written at
@@ -51,7 +53,8 @@ package actor Upload {
             switch fault {
             case .tooLarge(let limit): "the file sent has more than the \(limit) bytes allowed"
             case .gap(let offset): "the file sent has a gap: nothing came for byte \(offset)"
-            case .hash(let announced, let found): "the file that came has SHA3-256 \(found), \(announced) was announced"
+            case .hash(let announced, let found):
+                "the file that came has SHA3-256 \(found), \(ForeignText.line(announced, limit: 80)) was announced"
             }
         result = .failure(GolemError(.corrupted, message, place: path, hint: "fetch it again, or give up the provider"))
     }

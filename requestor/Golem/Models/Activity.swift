@@ -1,3 +1,5 @@
+import ForeignText
+
 /// A command for a rented machine. Several make a batch, which ends at the first that fails.
 public enum Command: Sendable, Equatable {
     /// Puts the image in place; the first command of an activity.
@@ -81,7 +83,7 @@ public struct CommandResult: Sendable, Equatable {
         succeeded = result == "Ok"
         stdout = CommandResult.output(fields["stdout"])
         stderr = CommandResult.output(fields["stderr"])
-        message = fields["message"]?.string
+        message = fields["message"]?.line
         isBatchFinished = fields["isBatchFinished"]?.bool ?? false
         date = fields["eventDate"]?.timestamp
     }
@@ -90,7 +92,7 @@ public struct CommandResult: Sendable, Equatable {
     private static func output(_ json: JSON?) -> String? {
         if let text = json?.string { return text }
         guard let numbers = json?.array else { return nil }
-        return String(decoding: numbers.compactMap { $0.int.flatMap { UInt8(exactly: $0) } }, as: UTF8.self)
+        return ForeignText.lines(bytes: numbers.compactMap { $0.int.flatMap { UInt8(exactly: $0) } })
     }
 
     /// 0, or what `message` says after "code"; `nil` if it says none. Signals are 128 + n.
@@ -176,8 +178,8 @@ public struct ActivityState: Sendable, Equatable {
         }
         current = Name(first)
         pending = pair.count > 1 ? pair[1].string.map { Name($0) } : nil
-        reason = fields["reason"]?.string
-        errorMessage = fields["errorMessage"]?.string
+        reason = fields["reason"]?.line
+        errorMessage = fields["errorMessage"]?.line
     }
 
     /// True if no command will ever be run in it again.
@@ -218,7 +220,7 @@ public struct RuntimeEvent: Sendable, Equatable {
 
     package init(_ json: JSON) throws {
         let fields = try Fields(json, "runtime event")
-        batchID = fields["batch_id"]?.string ?? ""
+        batchID = fields["batch_id"]?.line ?? ""
         index = try fields.int("index")
         date = fields["timestamp"]?.timestamp
         guard let (name, value) = fields["kind"]?.object?.first else { throw fields.bad("kind", "an object") }
@@ -227,7 +229,7 @@ public struct RuntimeEvent: Sendable, Equatable {
             case "started": .started
             case "stdout": .stdout(value.string ?? value.description)
             case "stderr": .stderr(value.string ?? value.description)
-            case "finished": .finished(returnCode: value["return_code"]?.int ?? -1, message: value["message"]?.string)
+            case "finished": .finished(returnCode: value["return_code"]?.int ?? -1, message: value["message"]?.line)
             case "progress":
                 .progress(
                     done: value["progress"]?.array?.first?.int ?? 0, of: value["progress"]?.array?.last?.int)

@@ -22,7 +22,7 @@ struct Fields {
     }
 
     func string(_ key: String) throws -> String {
-        guard let value = json[key]?.string else { throw bad(key, "a string") }
+        guard let value = json[key]?.line else { throw bad(key, "a string") }
         return value
     }
 
@@ -58,7 +58,7 @@ extension JSON {
 
     /// An answer that is a bare string, or an object with it under `key`.
     func text(_ what: String, orUnder key: String) throws -> String {
-        guard let value = string ?? self[key]?.string else {
+        guard let value = line ?? self[key]?.line else {
             throw GolemError(.malformed, "\(what) is not a string", answer: excerpt(Array(description.utf8)))
         }
         return value

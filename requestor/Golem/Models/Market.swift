@@ -26,9 +26,9 @@ public struct Proposal: Sendable, Equatable {
         }
         self.state = state
         offer = Offer(properties: fields["properties"]?.object ?? [:])
-        constraints = fields["constraints"]?.string ?? ""
+        constraints = fields["constraints"]?.line ?? ""
         timestamp = fields["timestamp"]?.timestamp
-        previousID = fields["prevProposalId"]?.string
+        previousID = fields["prevProposalId"]?.line
     }
 
     package init(
@@ -61,7 +61,7 @@ public enum DemandEvent: Sendable, Equatable {
             let reason = fields["reason"]
             self = .rejected(
                 try fields.string("proposalId"),
-                reason: reason?["message"]?.string ?? reason?.string ?? "no reason given",
+                reason: reason?["message"]?.line ?? reason?.line ?? "no reason given",
                 isFinal: reason?["golem.proposal.rejection.is-final"]?.bool ?? false)
         default:
             self = .other(kind: kind)
@@ -113,7 +113,7 @@ public struct Agreement: Sendable, Equatable {
         let fields = try Fields(json, "agreement")
         id = try fields.string("agreementId")
         state = State(rawValue: try fields.string("state"))
-        guard let provider = fields["offer"]?["providerId"]?.string else {
+        guard let provider = fields["offer"]?["providerId"]?.line else {
             throw fields.bad("offer.providerId", "a string")
         }
         providerID = provider
@@ -121,7 +121,7 @@ public struct Agreement: Sendable, Equatable {
         demandProperties = fields["demand"]?["properties"]?.object ?? [:]
         validTo = fields["validTo"]?.timestamp
         approvedDate = fields["approvedDate"]?.timestamp
-        appSession = fields["appSessionId"]?.string
+        appSession = fields["appSessionId"]?.line
     }
 }
 
@@ -154,9 +154,9 @@ public struct AgreementEvent: Sendable, Equatable {
             case "AgreementTerminatedEvent": .terminated
             default: .other(name)
             }
-        terminator = fields["terminator"]?.string
-        reason = fields["reason"]?["message"]?.string ?? fields["reason"]?.string ?? ""
-        providerCode = fields["reason"]?["golem.provider.code"]?.string
+        terminator = fields["terminator"]?.line
+        reason = fields["reason"]?["message"]?.line ?? fields["reason"]?.line ?? ""
+        providerCode = fields["reason"]?["golem.provider.code"]?.line
     }
 }
 
@@ -178,8 +178,8 @@ public struct ScannedOffer: Sendable, Equatable {
 
     package init(_ json: JSON) throws {
         let fields = try Fields(json, "scanned offer")
-        id = fields["offerId"]?.string ?? fields["id"]?.string ?? ""
-        providerID = fields["providerId"]?.string ?? fields["nodeId"]?.string ?? ""
+        id = fields["offerId"]?.line ?? fields["id"]?.line ?? ""
+        providerID = fields["providerId"]?.line ?? fields["nodeId"]?.line ?? ""
         offer = Offer(properties: fields["properties"]?.object ?? [:])
         timestamp = fields["timestamp"]?.timestamp
     }

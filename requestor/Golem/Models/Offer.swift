@@ -1,3 +1,5 @@
+import ForeignText
+
 /// Names of the properties that this module reads or writes.
 public enum PropertyName {
     public static let subnet = "golem.node.debug.subnet"
@@ -31,12 +33,14 @@ public struct Offer: Sendable, Equatable {
 
     public subscript(name: String) -> JSON? { properties[name] }
 
-    public var nodeName: String { properties[PropertyName.nodeName]?.string ?? "" }
-    public var subnet: String? { properties[PropertyName.subnet]?.string }
-    public var runtime: String? { properties[PropertyName.runtime]?.string }
-    public var runtimeVersion: String? { properties["golem.runtime.version"]?.string }
-    public var architecture: String? { properties["golem.inf.cpu.architecture"]?.string }
-    public var cpuBrand: String? { properties["golem.inf.cpu.brand"]?.string }
+    public var nodeName: String {
+        properties[PropertyName.nodeName]?.string.map { ForeignText.line($0, limit: 100) } ?? ""
+    }
+    public var subnet: String? { properties[PropertyName.subnet]?.line }
+    public var runtime: String? { properties[PropertyName.runtime]?.line }
+    public var runtimeVersion: String? { properties["golem.runtime.version"]?.line }
+    public var architecture: String? { properties["golem.inf.cpu.architecture"]?.line }
+    public var cpuBrand: String? { properties["golem.inf.cpu.brand"]?.line }
     public var cpuCapabilities: [String] { properties["golem.inf.cpu.capabilities"]?.strings ?? [] }
     public var cores: Int? { properties[PropertyName.cores]?.int }
     /// Hardware threads; the number of cores where the offer does not say.

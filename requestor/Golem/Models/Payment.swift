@@ -7,8 +7,8 @@ public struct Identity: Sendable, Equatable {
     package init(_ json: JSON) throws {
         let fields = try Fields(json, "identity")
         nodeID = try fields.string("identity")
-        name = fields["name"]?.string ?? ""
-        role = fields["role"]?.string
+        name = fields["name"]?.line ?? ""
+        role = fields["role"]?.line
     }
 }
 
@@ -20,11 +20,11 @@ public struct DaemonVersion: Sendable, Equatable {
 
     package init(_ json: JSON) throws {
         let fields = try Fields(json, "version")
-        guard let version = fields["current"]?["version"]?.string else {
+        guard let version = fields["current"]?["version"]?.line else {
             throw fields.bad("current.version", "a string")
         }
         current = version
-        pending = fields["pending"]?["version"]?.string
+        pending = fields["pending"]?["version"]?.line
     }
 }
 
@@ -41,8 +41,8 @@ public struct Allocation: Sendable, Equatable {
     package init(_ json: JSON) throws {
         let fields = try Fields(json, "allocation")
         id = try fields.string("allocationId")
-        address = fields["address"]?.string ?? ""
-        paymentPlatform = fields["paymentPlatform"]?.string ?? ""
+        address = fields["address"]?.line ?? ""
+        paymentPlatform = fields["paymentPlatform"]?.line ?? ""
         total = try fields.amount("totalAmount")
         spent = fields["spentAmount"]?.amount ?? .zero
         remaining = fields["remainingAmount"]?.amount ?? total - spent
@@ -60,7 +60,7 @@ public struct Decorations: Sendable, Equatable {
         let fields = try Fields(json, "demand decorations")
         properties = [:]
         for item in try (fields["properties"] ?? .array([])).list("properties of the decorations") {
-            guard let key = item["key"]?.string, let value = item["value"] else {
+            guard let key = item["key"]?.line, let value = item["value"] else {
                 throw fields.bad("properties", "a list of keys and values")
             }
             properties[key] = value
@@ -82,10 +82,10 @@ public struct PaymentAccount: Sendable, Equatable {
     package init(_ json: JSON) throws {
         let fields = try Fields(json, "payment account")
         platform = try fields.string("platform")
-        address = fields["address"]?.string ?? ""
-        driver = fields["driver"]?.string ?? ""
-        network = fields["network"]?.string ?? ""
-        token = fields["token"]?.string ?? ""
+        address = fields["address"]?.line ?? ""
+        driver = fields["driver"]?.line ?? ""
+        network = fields["network"]?.line ?? ""
+        token = fields["token"]?.line ?? ""
         canSend = fields["send"]?.bool ?? false
         canReceive = fields["receive"]?.bool ?? false
     }
@@ -124,8 +124,8 @@ public struct DebitNote: Sendable, Equatable {
         id = try fields.string("debitNoteId")
         agreementID = try fields.string("agreementId")
         activityID = try fields.string("activityId")
-        issuerID = fields["issuerId"]?.string ?? ""
-        paymentPlatform = fields["paymentPlatform"]?.string ?? ""
+        issuerID = fields["issuerId"]?.line ?? ""
+        paymentPlatform = fields["paymentPlatform"]?.line ?? ""
         totalAmountDue = try fields.amount("totalAmountDue")
         usage = fields["usageCounterVector"]?.doubles
         status = DocumentStatus(rawValue: try fields.string("status"))
@@ -151,8 +151,8 @@ public struct Invoice: Sendable, Equatable {
         id = try fields.string("invoiceId")
         agreementID = try fields.string("agreementId")
         activityIDs = fields["activityIds"]?.strings ?? []
-        issuerID = fields["issuerId"]?.string ?? ""
-        paymentPlatform = fields["paymentPlatform"]?.string ?? ""
+        issuerID = fields["issuerId"]?.line ?? ""
+        paymentPlatform = fields["paymentPlatform"]?.line ?? ""
         amount = try fields.amount("amount")
         status = DocumentStatus(rawValue: try fields.string("status"))
         timestamp = fields["timestamp"]?.timestamp
@@ -171,7 +171,7 @@ public struct PaymentEvent: Sendable, Equatable {
         let fields = try Fields(json, "payment event")
         kind = try fields.string("eventType")
         date = try fields.timestamp("eventDate")
-        guard let id = fields["invoiceId"]?.string ?? fields["debitNoteId"]?.string else {
+        guard let id = fields["invoiceId"]?.line ?? fields["debitNoteId"]?.line else {
             throw fields.bad("invoiceId", "a string")
         }
         documentID = id
@@ -192,13 +192,13 @@ public struct Payment: Sendable, Equatable {
     package init(_ json: JSON) throws {
         let fields = try Fields(json, "payment")
         id = try fields.string("paymentId")
-        payeeID = fields["payeeId"]?.string ?? ""
+        payeeID = fields["payeeId"]?.line ?? ""
         amount = try fields.amount("amount")
         agreements = [:]
         for item in fields["agreementPayments"]?.array ?? [] {
-            if let id = item["agreementId"]?.string, let amount = item["amount"]?.amount { agreements[id] = amount }
+            if let id = item["agreementId"]?.line, let amount = item["amount"]?.amount { agreements[id] = amount }
         }
-        details = fields["details"]?.string
+        details = fields["details"]?.line
     }
 }
 

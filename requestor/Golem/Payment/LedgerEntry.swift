@@ -30,7 +30,7 @@ public enum LedgerEntry: Sendable, Equatable {
         case .opened(let run, let budget, let platform, let at):
             return object(
                 "opened",
-                ["run": JSON(run), "budget": JSON(budget), "platform": JSON(platform), "at": JSON(at), "version": 1])
+                ["run": JSON(run), "budget": JSON(budget), "platform": JSON(platform), "at": JSON(at), "version": 2])
         case .allocation(let id, let amount):
             return object("allocation", ["allocation": JSON(id), "amount": JSON(amount)])
         case .allocationReleased(let id): return object("allocationReleased", ["allocation": JSON(id)])
@@ -62,9 +62,12 @@ public enum LedgerEntry: Sendable, Equatable {
         }
     }
 
+    /// Whether it is the first of a run, or of one that goes on.
+    package var isOpening: Bool { if case .opened = self { true } else { false } }
+
     /// `nil` for a line that is torn or of another version.
     public init?(_ json: JSON) {
-        func text(_ key: String) -> String? { json[key]?.string }
+        func text(_ key: String) -> String? { json[key]?.line }
         func amount(_ key: String) -> Amount? { json[key]?.amount }
         let at = json["at"]?.timestamp
         switch text("entry") {
@@ -150,12 +153,12 @@ public struct Contract: Sendable, Equatable {
     }
 
     init?(_ json: JSON) {
-        guard let id = json["provider"]?.string, let counters = json["counters"]?.strings,
+        guard let id = json["provider"]?.line, let counters = json["counters"]?.strings,
             let coefficients = json["coefficients"]?.doubles, counters.count == coefficients.count,
             let start = json["start"]?.double, let threads = json["threads"]?.int
         else { return nil }
         self.init(
-            providerID: id, providerName: json["name"]?.string ?? "",
+            providerID: id, providerName: json["name"]?.line ?? "",
             price: LinearPrice(counters: counters, coefficients: coefficients, start: start), threads: threads)
     }
 }

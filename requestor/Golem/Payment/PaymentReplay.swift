@@ -5,7 +5,7 @@ extension PaymentStateMachine {
         for entry in entries { replay(entry) }
     }
 
-    private mutating func replay(_ entry: LedgerEntry) {
+    mutating func replay(_ entry: LedgerEntry) {
         switch entry {
         case .opened(_, _, _, let at):
             note(at)

@@ -46,7 +46,8 @@ public actor Requestor {
     ) async throws -> Result {
         _ = try await client.me()
         try Ledger.createFolder(plan.ledgerFolder)
-        let ledger = try Ledger(path: Ledger.path(folder: plan.ledgerFolder, run: plan.runName))
+        let ledger = try await LedgerRecovery(client: client, emit: plan.onEvent).open(
+            Ledger.path(folder: plan.ledgerFolder, run: plan.runName), run: plan.runName)
         let treasurer = Treasurer(
             client: client, ledger: ledger, budget: plan.budget, tolerance: plan.tolerance, runName: plan.runName,
             emit: plan.onEvent)
@@ -143,10 +144,16 @@ struct LeftoverSearch {
     func releaseOthers() async {
         let own = Ledger.path(folder: plan.ledgerFolder, run: plan.runName)
         for path in Ledger.paths(in: plan.ledgerFolder) where path != own {
-            // Locked: that run is alive.
-            guard let ledger = try? Ledger(path: path),
-                case .opened(let run, let budget, _, _)? = ledger.entries.first
-            else { continue }
+            let ledger: Ledger
+            do {
+                ledger = try Ledger(path: path)
+            } catch let error as GolemError where error.code == .conflict {
+                continue  // That run is alive.
+            } catch {
+                plan.onEvent(RentalEvent(.warning, "an earlier run cannot be cleaned up after: \(error)"))
+                continue
+            }
+            guard case .opened(let run, let budget, _, _)? = ledger.entries.first else { continue }
             let state = PaymentStateMachine(budget: budget, replaying: ledger.entries)
             guard state.closedAt == nil else { continue }
             let treasurer = Treasurer(
