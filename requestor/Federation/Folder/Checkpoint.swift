@@ -177,12 +177,6 @@ struct CheckpointStore: Sendable {
         }
         try storage.link(folder.weights(round: record.metrics.round), as: folder.model)
         try storage.link(folder.weights(round: record.bestRound), as: folder.best)
-        if let events = try? Files.read(folder.events, maximumBytes: 1 << 30), let end = events.last,
-            end != UInt8(ascii: "\n")
-        {
-            let whole = events.lastIndex(of: UInt8(ascii: "\n")).map { Array(events[...$0]) } ?? []
-            try storage.replace(folder.events, with: whole)
-        }
     }
 }
 

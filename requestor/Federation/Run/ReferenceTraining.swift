@@ -41,7 +41,7 @@ struct ReferenceTraining: Sendable {
     /// Passes over the examples: as many as the federated run has made.
     let passes: Int
     let evaluator: SharedEvaluator
-    let journal: EventJournal
+    let journal: RunFeed
 
     /// Trains on all examples, or on the first client's, pass by pass with one optimiser, and looks at the test set after
     /// every pass.

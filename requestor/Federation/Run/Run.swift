@@ -25,20 +25,22 @@ public struct RunInterrupted: Error, Sendable, CustomStringConvertible {
 public struct Run: Sendable {
     private let plan: RunPlan
     private let fleet: any Fleet
-    private let clock: @Sendable () -> Date
-    private let onEvent: @Sendable (RunEvent) -> Void
+    private let onEvent: (@Sendable (RunEvent) -> Void)?
     private let storage: RunStorage
     private let isResumed: Bool
+    /// What happens in the run. May be subscribed to before the run begins.
+    public let feed: RunFeed
 
     /// - Parameters:
     ///   - plan: what ``RunPlan`` has prepared.
     ///   - fleet: who trains.
     ///   - resume: go on with the run that the plan's folder holds, if it holds one. Without it such a folder is refused.
-    ///   - onEvent: told every event, one at a time and in order, from any thread; it is to return soon.
+    ///   - onEvent: an observer of the ``feed``, told every event, one at a time and in order. The end of the run waits
+    ///     for it, though not for ever (see ``RunObservation/finished(patience:)``).
     ///   - clock: the time of events.
     public init(
         _ plan: RunPlan, fleet: any Fleet, resume: Bool = false,
-        onEvent: @escaping @Sendable (RunEvent) -> Void = { _ in }, clock: @escaping @Sendable () -> Date = { Date() }
+        onEvent: (@Sendable (RunEvent) -> Void)? = nil, clock: @escaping @Sendable () -> Date = { Date() }
     ) {
         self.init(plan, fleet: fleet, resume: resume, clock: clock, storage: RunStorage(), onEvent: onEvent)
     }
@@ -46,17 +48,16 @@ public struct Run: Sendable {
     /// A run on another disk than this machine's.
     package init(_ plan: RunPlan, fleet: any Fleet, resume: Bool = false, files: any RunFiles) {
         self.init(
-            plan, fleet: fleet, resume: resume, clock: { Date() }, storage: RunStorage(files: files),
-            onEvent: { _ in })
+            plan, fleet: fleet, resume: resume, clock: { Date() }, storage: RunStorage(files: files), onEvent: nil)
     }
 
     private init(
         _ plan: RunPlan, fleet: any Fleet, resume: Bool, clock: @escaping @Sendable () -> Date, storage: RunStorage,
-        onEvent: @escaping @Sendable (RunEvent) -> Void
+        onEvent: (@Sendable (RunEvent) -> Void)?
     ) {
         self.plan = plan
         self.fleet = fleet
-        self.clock = clock
+        feed = RunFeed(folder: plan.folder, now: clock)
         self.onEvent = onEvent
         self.storage = storage
         isResumed = resume
@@ -65,12 +66,22 @@ public struct Run: Sendable {
     /// Performs the run.
     /// - Throws: ``ConfigurationError``, `DeMLError`, or ``RunInterrupted`` when the task was cancelled.
     public func run() async throws -> Summary {
+        let observation = onEvent.map { feed.observe($0) }
+        let result: Result<Summary, any Error>
+        do { result = .success(try await performed()) } catch { result = .failure(error) }
+        feed.finish()
+        _ = await observation?.finished()
+        return try result.get()
+    }
+
+    private func performed() async throws -> Summary {
         let folder = plan.folder
         try storage.createDirectory(folder.path)
         let lock = try FolderLock(path: folder.lock)
         defer { withExtendedLifetime(lock) {} }
         try enterFolder()
-        let journal = try EventJournal(path: folder.events, now: clock, onEvent: onEvent)
+        let journal = feed
+        try journal.open()
         let rounds = RunRounds(
             plan: plan, fleet: fleet, store: CheckpointStore(folder: folder, storage: storage), journal: journal)
         do {

@@ -10,7 +10,7 @@ struct RunRounds: Sendable {
     let plan: RunPlan
     let fleet: any Fleet
     let store: CheckpointStore
-    let journal: EventJournal
+    let journal: RunFeed
 
     private var configuration: RunConfiguration { plan.configuration }
     private var folder: RunFolder { plan.folder }
