@@ -85,14 +85,17 @@ let package = Package(
             // What is remembered of providers is asked by id and faded by time, by several runs at once: SQLite.
             dependencies: ["CSQLite", "Golem", "Fleets", "Federation", "Jobs", "NeuralNetwork", "Tensors"],
             path: "requestor/GolemFleet", exclude: ["README.md"], swiftSettings: strict),
+        .target(
+            name: "Application",
+            dependencies: [
+                "GolemFleet", "Reports", "Federation", "Fleets", "Datasets", "Worker", "NeuralNetwork", "Tensors",
+                .product(name: "Yams", package: "Yams"),
+            ],
+            path: "requestor/Application", swiftSettings: strict),
         .executableTarget(
             name: "deml",
             dependencies: [
-                "GolemFleet", "CommandLineSupport", "Reports", "Federation", "Fleets", "Datasets", "Jobs",
-                "Worker",
-                "NeuralNetwork",
-                "Tensors",
-                .product(name: "Yams", package: "Yams"),
+                "Application", "CommandLineSupport", "Reports", "GolemFleet", "Federation", "Fleets", "Tensors",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "requestor/deml", swiftSettings: strict),
@@ -128,6 +131,8 @@ let package = Package(
             name: "DatasetsTests",
             dependencies: ["Datasets", "Tensors"], exclude: ["Fixtures"], swiftSettings: strict),
         .testTarget(name: "ReportsTests", dependencies: ["Reports"], swiftSettings: strict),
+        .testTarget(
+            name: "ApplicationTests", dependencies: ["Application", "Federation", "Tensors"], swiftSettings: strict),
         .testTarget(
             name: "CommandLineTests",
             dependencies: [

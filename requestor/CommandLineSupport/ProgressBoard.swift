@@ -91,7 +91,7 @@ public struct ProgressBoard: Sendable, Equatable {
         if let note { head += ", \(note)" }
         head += paint("  \(Figures.duration(seconds))", .dim)
         var lines = [TextWidth.cut(head, to: width)]
-        let shown = visibleRows(most: min(Self.mostRows, max(1, height - 2)))
+        let shown = visibleRows(most: min(Self.mostRows, max(1, height.addingSaturating(-2))))
         let names = shown.map { TextWidth.of($0.worker) }.max() ?? 0
         let clients = shown.map { String($0.client).count }.max() ?? 1
         for row in shown {

@@ -16,7 +16,7 @@ public enum RunText {
         parts.append("loss " + TextWidth.padded(Figures.loss(round.loss), to: 6, right: true))
         parts.append(counted(round.clients, "client"))
         parts.append(TextWidth.padded(Figures.duration(round.seconds), to: 7, right: true))
-        if round.bytesUp + round.bytesDown > 0 {
+        if round.bytesUp.addingSaturating(round.bytesDown) > 0 {
             parts.append(paint("↑ \(Figures.bytes(round.bytesUp))  ↓ \(Figures.bytes(round.bytesDown))", .dim))
         }
         if let cost = round.cost, cost > 0 { parts.append(Figures.cost(cost)) }
@@ -55,7 +55,7 @@ public enum RunText {
         var columns: [TextTable.Column] = [
             .init("worker", toRight: false), .init("tasks"), .init("examples"), .init("time"), .init("samples/s"),
         ]
-        let showsBytes = workers.contains { $0.bytesUp + $0.bytesDown > 0 }
+        let showsBytes = workers.contains { $0.bytesUp.addingSaturating($0.bytesDown) > 0 }
         if showsBytes { columns += [.init("sent"), .init("back")] }
         if showsFailures { columns.insert(.init("failed"), at: 2) }
         if showsCost { columns.append(.init("cost")) }
@@ -83,18 +83,18 @@ public enum RunText {
     ) -> [String] {
         guard !classes.isEmpty, classes.count <= 20 else {
             return counts.prefix(most).enumerated().map { shard, row in
-                "  shard \(shard): \(Figures.grouped(row.reduce(0, +))) examples"
+                "  shard \(shard): \(Figures.grouped(row.saturatingSum())) examples"
             }
         }
         let columns =
             [TextTable.Column("shard", toRight: false), .init("examples")]
             + classes.map { TextTable.Column(TextWidth.cut($0, to: 8)) }
         let rows = counts.prefix(most).enumerated().map { shard, row in
-            ["\(shard)", Figures.grouped(row.reduce(0, +))] + row.map { $0 == 0 ? "·" : Figures.grouped($0) }
+            ["\(shard)", Figures.grouped(row.saturatingSum())] + row.map { $0 == 0 ? "·" : Figures.grouped($0) }
         }
         var lines = TextTable(columns, rows: Array(rows)).lines(paint: paint, width: width)
         if counts.count > most {
-            let sizes = counts.map { $0.reduce(0, +) }
+            let sizes = counts.map { $0.saturatingSum() }
             lines.append(
                 paint(
                     "  … and \(counts.count - most) more shards, of \(Figures.grouped(sizes.min() ?? 0)) to "
@@ -119,13 +119,14 @@ extension RunText {
                 line.enumerated().compactMap { row == $0.offset ? nil : $0.element }
             }.max() ?? 0
         let rows = counts.enumerated().map { row, line in
-            let total = line.reduce(0, +)
+            let total = line.saturatingSum()
+            let right = line.indices.contains(row) ? line[row] : 0
             let cells = line.enumerated().map { column, count -> String in
                 if count == 0 { return paint("·", .dim) }
                 if row == column { return paint("\(count)", .bold) }
-                return count * 2 > worst ? paint("\(count)", .red) : "\(count)"
+                return count > worst / 2 ? paint("\(count)", .red) : "\(count)"
             }
-            let recall = total == 0 ? "–" : Figures.percent(Double(line[row]) / Double(total), digits: 1)
+            let recall = total == 0 ? "–" : Figures.percent(Double(right) / Double(total), digits: 1)
             return [row < classes.count ? classes[row] : "\(row)"] + cells + [recall]
         }
         return TextTable(columns, rows: rows).lines(paint: paint, width: width)

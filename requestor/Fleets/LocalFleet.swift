@@ -32,9 +32,10 @@ public struct LocalFleet: Fleet {
     }
 
     /// `deml-worker` next to the given executable, or in the folders of `PATH`; `nil` when it is in neither.
-    public static func findWorker(beside executable: String) -> String? {
+    /// - Parameter path: the folders of PATH, between colons.
+    public static func findWorker(beside executable: String, path: String) -> String? {
         let beside = Files.path(Files.parent(of: executable) ?? ".", "deml-worker")
-        let folders = (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":").map(String.init)
+        let folders = path.split(separator: ":").map(String.init)
         return ([beside] + folders.map { Files.path($0, "deml-worker") })
             .first { FileManager.default.isExecutableFile(atPath: $0) && !Files.isDirectory($0) }
     }

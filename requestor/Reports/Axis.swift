@@ -13,37 +13,38 @@ public struct Axis: Sendable, Equatable {
     public init(
         covering values: [Double], steps: Int = 5, floor: Double = -.infinity, ceiling: Double = .infinity
     ) {
-        let finite = values.filter(\.isFinite)
-        var low = finite.min() ?? 0
-        var high = finite.max() ?? 1
-        if high - low < max(abs(high), abs(low)) * 1e-6 || high == low {
+        // Beyond, differences have no room in a Double.
+        let (least, most) = (max(floor, -1e150), min(ceiling, 1e150))
+        let finite = values.filter(\.isFinite).map { min(most, max(least, $0)) }
+        var low = finite.min() ?? max(0, least)
+        var high = finite.max() ?? min(1, most)
+        if high - low < max(abs(high), abs(low), 1e-100) * 1e-6 {
             let margin = max(abs(high) * 0.05, 1e-3)
-            low -= margin
-            high += margin
+            low = max(low - margin, floor)
+            high = min(high + margin, ceiling)
         }
-        low = max(low, floor)
-        high = min(high, ceiling)
         if high <= low { high = low + 1 }
         let step = Self.niceStep((high - low) / Double(max(1, steps)))
         lower = max(floor, (low / step + 1e-9).rounded(.down) * step)
         upper = min(ceiling, (high / step - 1e-9).rounded(.up) * step)
-        let first = Int((lower / step - 1e-6).rounded(.up))
-        let last = Int((upper / step + 1e-6).rounded(.down))
+        let first = Int(saturating: (lower / step - 1e-6).rounded(.up))
+        let last = Int(saturating: (upper / step + 1e-6).rounded(.down))
         ticks = first <= last ? (first...last).map { Double($0) * step } : [lower, upper]
     }
 
     /// An axis over whole numbers `lower...upper`, ticks on whole numbers.
     public init(counting range: ClosedRange<Int>, steps: Int = 8) {
         lower = Double(range.lowerBound)
-        upper = Double(max(range.upperBound, range.lowerBound + 1))
-        let step = max(1, Int(Self.niceStep((upper - lower) / Double(max(1, steps))).rounded()))
+        upper = max(Double(range.upperBound), lower + max(1, abs(lower) * 1e-9))
+        let step = max(1, Int(saturating: Self.niceStep((upper - lower) / Double(max(1, steps)))))
         var marks = [range.lowerBound]
-        var next = (range.lowerBound / step + 1) * step
-        while next <= range.upperBound {
-            marks.append(next)
-            next += step
+        var (next, isBeyond) = (range.lowerBound / step).addingSaturating(1).multipliedReportingOverflow(by: step)
+        while !isBeyond, next <= range.upperBound {
+            // Of negative numbers the division has gone up already.
+            if next > range.lowerBound { marks.append(next) }
+            (next, isBeyond) = next.addingReportingOverflow(step)
         }
-        if marks.count > 2, Double(marks[1] - marks[0]) < Double(step) * 0.6 { marks.remove(at: 1) }
+        if marks.count > 2, Double(marks[1]) - Double(marks[0]) < Double(step) * 0.6 { marks.remove(at: 1) }
         ticks = marks.map(Double.init)
     }
 

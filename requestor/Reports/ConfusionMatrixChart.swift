@@ -29,7 +29,8 @@ struct ConfusionMatrixChart {
         ]
         for row in counts.indices {
             let y = top + Double(row) * cell
-            let total = counts[row].reduce(0, +)
+            let total = counts[row].saturatingSum()
+            let right = counts[row].indices.contains(row) ? counts[row][row] : 0
             if cell >= 12 {
                 body.append(
                     .element(
@@ -43,7 +44,7 @@ struct ConfusionMatrixChart {
                             ("class", "tick middle"), ("x", coordinate(left + (Double(row) + 0.5) * cell)),
                             ("y", coordinate(top - 8)),
                         ], text: shortened(row, to: max(1, Int(cell / 7)))))
-                let recall = total == 0 ? "–" : Figures.percent(Double(counts[row][row]) / Double(total), digits: 1)
+                let recall = total == 0 ? "–" : Figures.percent(Double(right) / Double(total), digits: 1)
                 body.append(
                     .element(
                         "text",

@@ -4,7 +4,7 @@ import Foundation
 public enum Figures {
     /// `0.97613` → `97.61 %`; what is not finite → `–`.
     public static func percent(_ share: Double, digits: Int = 2) -> String {
-        guard share.isFinite else { return "–" }
+        guard (share * 100).isFinite else { return "–" }
         return decimal(share * 100, digits: digits) + " %"
     }
 
@@ -71,8 +71,9 @@ public enum Figures {
         String(format: "%.6g", value)
     }
 
-    /// Fixed notation; "-0.00" is written "0.00".
+    /// Fixed notation; "-0.00" is written "0.00", and what has more than 15 digits in short form.
     public static func decimal(_ value: Double, digits: Int) -> String {
+        guard abs(value) < 1e15 else { return String(format: "%.3g", value) }
         let text = String(format: "%.\(digits)f", value)
         return text.hasPrefix("-") && !text.contains(where: { ("1"..."9").contains($0) })
             ? String(text.dropFirst()) : text

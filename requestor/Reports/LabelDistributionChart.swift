@@ -16,11 +16,11 @@ struct LabelDistributionChart {
         let left = 76.0
         let right = 84.0
         let pitch = 30.0
-        let widest = Double(max(1, counts.map { $0.reduce(0, +) }.max() ?? 1))
+        let widest = Double(max(1, counts.map { $0.map { max(0, $0) }.saturatingSum() }.max() ?? 1))
         var body: [Markup] = []
         for (shard, row) in counts.enumerated() {
             let y = Double(shard) * pitch + 4
-            let total = row.reduce(0, +)
+            let total = row.saturatingSum()
             body.append(
                 .element(
                     "text", [("class", "label end"), ("x", coordinate(left - 10)), ("y", coordinate(y + 15))],
@@ -41,7 +41,7 @@ struct LabelDistributionChart {
                         .element(
                             "text",
                             [("class", "inbar"), ("x", coordinate(x + span / 2)), ("y", coordinate(y + 15))],
-                            text: String(name(label).prefix(max(1, Int(span / 8))))))
+                            text: String(name(label).prefix(max(1, Int(saturating: span / 8))))))
                 }
                 x += span
             }
@@ -80,7 +80,7 @@ struct LabelDistributionChart {
             for shard in 0..<shown {
                 let count = counts[shard].indices.contains(label) ? counts[shard][label] : 0
                 guard count > 0 else { continue }
-                let total = counts[shard].reduce(0, +)
+                let total = counts[shard].saturatingSum()
                 body.append(
                     .element(
                         "rect",
@@ -106,7 +106,7 @@ struct LabelDistributionChart {
             .element(
                 "figcaption", [],
                 Markup(
-                    text: "A column is a shard, a row a label; the darkest cell holds \(Figures.grouped(Int(most))) "
+                    text: "A column is a shard, a row a label; the darkest cell holds \(Figures.grouped(most)) "
                         + "examples."))
                 + drawing(width: width, height: height, label: "Examples of each label on each shard", body: body))
     }

@@ -35,8 +35,8 @@ struct LineChart {
         let values = lines.flatMap { $0.points.map(\.value) } + levels.map(\.value)
         let rounds = lines.flatMap { $0.points.map(\.round) }
         let vertical = Axis(covering: values, floor: floor, ceiling: ceiling)
-        let first = Int((rounds.min() ?? 0).rounded(.down))
-        let horizontal = Axis(counting: first...max(Int((rounds.max() ?? 1).rounded(.up)), first))
+        let first = Int(saturating: (rounds.min() ?? 0).rounded(.down))
+        let horizontal = Axis(counting: first...max(Int(saturating: (rounds.max() ?? 1).rounded(.up)), first))
         let x = { (round: Double) in
             Self.left + horizontal.position(round) * (Self.width - Self.left - Self.right)
         }

@@ -39,8 +39,8 @@ extension RunReport {
                 "div", [("class", first ? "tile first" : "tile")],
                 .element("b", text: value) + .element("span", text: name))
         }
-        let up = rounds.reduce(0) { $0 + $1.bytesUp }
-        let down = rounds.reduce(0) { $0 + $1.bytesDown }
+        let up = rounds.map(\.bytesUp).saturatingSum()
+        let down = rounds.map(\.bytesDown).saturatingSum()
         var tiles: [Markup] = []
         if let last = rounds.last {
             // A model that learns numbers, not classes, has no accuracy to show.
@@ -57,8 +57,9 @@ extension RunReport {
             let trained = rounds.filter { $0.number > 0 }
             tiles.append(tile("\(trained.count)", trained.count == 1 ? "round" : "rounds"))
             tiles.append(tile(Figures.duration(trained.reduce(0) { $0 + $1.seconds }), "training time"))
-            if up + down > 0 {
-                tiles.append(tile(Figures.bytes(up + down), "sent \(Figures.bytes(up)), back \(Figures.bytes(down))"))
+            let bytes = up.addingSaturating(down)
+            if bytes > 0 {
+                tiles.append(tile(Figures.bytes(bytes), "sent \(Figures.bytes(up)), back \(Figures.bytes(down))"))
             }
             let cost = rounds.compactMap(\.cost).reduce(0, +)
             if cost > 0 { tiles.append(tile(Figures.cost(cost), "cost")) }
@@ -195,8 +196,8 @@ extension RunReport {
         let pairs = chart.worstPairs(8).map { pair in
             Markup.element("li", [], text: "\(pair.truth) taken for \(pair.predicted): \(Figures.grouped(pair.count))")
         }
-        let total = confusion.reduce(0) { $0 + $1.reduce(0, +) }
-        let right = confusion.indices.reduce(0) { $0 + confusion[$1][$1] }
+        let total = confusion.map { $0.saturatingSum() }.saturatingSum()
+        let right = confusion.enumerated().compactMap { $1.indices.contains($0) ? $1[$0] : nil }.saturatingSum()
         var side = Markup.element(
             "p", text: "\(Figures.grouped(right)) of \(Figures.grouped(total)) test examples are right.")
         if !pairs.isEmpty {

@@ -79,10 +79,6 @@ struct Output: Sendable {
 
     /// A value as JSON on one line, keys sorted.
     func json(_ value: some Encodable) throws {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        encoder.nonConformingFloatEncodingStrategy = .convertToString(
-            positiveInfinity: "inf", negativeInfinity: "-inf", nan: "nan")
-        line(String(decoding: try encoder.encode(value), as: UTF8.self))
+        line(try RunJSON.line(value))
     }
 }

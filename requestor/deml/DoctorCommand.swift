@@ -1,3 +1,4 @@
+import Application
 import ArgumentParser
 import CommandLineSupport
 import Foundation
@@ -21,12 +22,11 @@ struct DoctorCommand: AsyncParsableCommand {
     var json = false
 
     func run() async throws {
-        let (settings, problems) = golem.settings()
         let terminal = Terminal.current(of: STDOUT_FILENO)
         let paint = Paint(terminal.hasColour)
         let worst = Worst()
         let isJSON = json
-        await Doctor(settings: settings, problems: problems, marketTime: .seconds(marketTime)).examine { finding in
+        await Application.ofThisProcess.doctor(golem: golem.values, marketTime: marketTime) { finding in
             worst.add(finding.state)
             if isJSON {
                 try? Output.standard.json(

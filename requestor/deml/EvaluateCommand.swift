@@ -1,10 +1,7 @@
+import Application
 import ArgumentParser
 import CommandLineSupport
-import Datasets
-import Foundation
-import NeuralNetwork
 import Reports
-import Tensors
 
 struct EvaluateCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -28,22 +25,9 @@ struct EvaluateCommand: ParsableCommand {
     }
 
     private func evaluate() throws {
-        let model = try ModelArgument(model)
-        let description = model.weights.model
-        let dataset: Dataset
-        let examples: Examples
-        do throws(DeMLError) {
-            dataset = try data.dataset().fitted(to: description.inputShape)
-            let part = try split.part(of: dataset)
-            examples = try Examples(x: part.x, y: part.y, for: description)
-        } catch {
-            let path = Paths.shown(try data.path)
-            throw error.place?.contains(path) == true ? error : error.within(path)
-        }
-        let start = ContinuousClock.now
-        let evaluation = try NeuralNetwork.evaluate(
-            weights: model.weights, examples: examples, threads: try Threads.checked(threads))
-        let seconds = (ContinuousClock.now - start) / .seconds(1)
+        let answer = try Application.ofThisProcess.evaluate(
+            EvaluateRequest(model: model, data: data.request, part: split.part, threads: threads))
+        let evaluation = answer.evaluation
         if json { return try Output.standard.json(evaluation) }
 
         let terminal = Terminal.current()
@@ -52,26 +36,14 @@ struct EvaluateCommand: ParsableCommand {
         if let accuracy = evaluation.accuracy { lines.append("  accuracy  " + paint(Figures.percent(accuracy), .bold)) }
         lines += [
             "  loss      \(Figures.loss(evaluation.loss))",
-            "  examples  \(Figures.grouped(evaluation.count)) of \(dataset.name) (\(split.rawValue)), "
-                + "\(Figures.duration(seconds))",
+            "  examples  \(Figures.grouped(evaluation.count)) of \(answer.dataset) (\(split.rawValue)), "
+                + "\(Figures.duration(answer.seconds))",
         ]
-        let names = dataset.classNames ?? []
-        let classes = evaluation.confusion.indices.map { names.indices.contains($0) ? names[$0] : "\($0)" }
+        let classes = answer.classes
         if !classes.isEmpty, classes.count <= 20 {
             lines +=
                 [""] + RunText.confusion(evaluation.confusion, classes: classes, paint: paint, width: terminal.columns)
         }
         Output.standard.lines(lines)
-    }
-}
-
-/// Number of threads of a command.
-enum Threads {
-    static func checked(_ threads: Int?) throws(DeMLError) -> Int {
-        guard let threads else { return ProcessInfo.processInfo.activeProcessorCount }
-        guard threads >= 1, threads <= 1024 else {
-            throw DeMLError(.usage, "--threads is to be from 1 to 1024, not \(threads)")
-        }
-        return threads
     }
 }

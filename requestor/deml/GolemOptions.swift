@@ -1,8 +1,4 @@
 import ArgumentParser
-import Federation
-import Foundation
-import GolemFleet
-import Tensors
 
 /// Options of everything that deals with the Golem Network. They stand for the keys under `golem:` of a YAML file.
 struct GolemOptions: ParsableArguments {
@@ -54,62 +50,12 @@ struct GolemOptions: ParsableArguments {
 
     /// The settings given, by their keys under `golem:`.
     var values: [String: String] {
-        let values = [
+        [
             "budget": budget, "max_price_per_hour": maxPricePerHour, "max_price_per_cpu_hour": maxPricePerCPUHour,
-            "max_start_price": maxStartPrice, "image": image.map { Paths.resolved($0, from: Paths.workingFolder) },
-            "image_url": imageURL, "image_hash": imageHash, "image_tag": imageTag, "subnet": subnet, "network": network,
-            "driver": driver, "api_url": apiURL, "min_memory": minMemory, "min_storage": minStorage,
-            "min_cores": minCores, "start_timeout": startTimeout, "min_machines": minMachines,
+            "max_start_price": maxStartPrice, "image": image, "image_url": imageURL, "image_hash": imageHash,
+            "image_tag": imageTag, "subnet": subnet, "network": network, "driver": driver, "api_url": apiURL,
+            "min_memory": minMemory, "min_storage": minStorage, "min_cores": minCores, "start_timeout": startTimeout,
+            "min_machines": minMachines,
         ].compactMapValues(\.self)
-        return values
-    }
-
-    /// Settings for a command that rents nothing: what is wrong is told, not thrown.
-    func settings(
-        besides other: GolemOptionSettings = GolemOptionSettings()
-    ) -> (settings: GolemSettings, problems: [String]) {
-        var options = other
-        let wrong = options.take(values)
-        let (settings, problems) = GolemSettings.readWithDefaultImage(options)
-        return (settings, wrong.map(\.description) + problems)
-    }
-}
-
-extension GolemSettings {
-    /// Reads options and this process's environment; without an image the one that `make image` leaves is taken, if there.
-    static func readWithDefaultImage(
-        _ options: GolemOptionSettings
-    ) -> (settings: GolemSettings, problems: [String]) {
-        var (settings, problems) = read(options, environment: ProcessInfo.processInfo.environment)
-        if settings.image == nil, !problems.contains(where: { $0.contains("image") }) {
-            settings.image = Paths.shipped("provider-image/deml-worker.gvmi").map { .file($0) }
-        }
-        return (settings, problems)
-    }
-}
-
-extension GolemFleet {
-    /// The fleet of a run's settings. Everything that is wrong with them is found before anything is spent.
-    static func make(_ configuration: RunConfiguration) throws -> GolemFleet {
-        let (settings, problems) = GolemSettings.readWithDefaultImage(configuration.golem)
-        guard problems.isEmpty else {
-            throw DeMLError(
-                .usage, problems.joined(separator: "\n"), hint: "deml train --help tells the options of Golem")
-        }
-        return try GolemFleet(settings: settings, environment: ProcessInfo.processInfo.environment)
-    }
-}
-
-extension Paths {
-    /// A file that comes with DeML: beside this program, in a folder above it, or above the working folder.
-    static func shipped(_ path: String) -> String? {
-        for start in [executable, workingFolder + "/x"] {
-            var folder = (start as NSString).deletingLastPathComponent
-            while folder.count > 1 {
-                if Files.exists(folder + "/" + path) { return folder + "/" + path }
-                folder = (folder as NSString).deletingLastPathComponent
-            }
-        }
-        return nil
     }
 }

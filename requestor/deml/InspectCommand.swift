@@ -1,7 +1,5 @@
+import Application
 import ArgumentParser
-import Foundation
-import Tensors
-import Worker
 
 struct InspectCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -16,7 +14,7 @@ struct InspectCommand: ParsableCommand {
 
     func run() throws {
         try CommandErrors.reported {
-            let inspection = try Inspection(contentsOf: Paths.resolved(file, from: Paths.workingFolder))
+            let inspection = try Application.ofThisProcess.inspect(file)
             if json { return try Output.standard.json(inspection) }
             Output.standard.line(inspection.text(isComplete: true))
         }

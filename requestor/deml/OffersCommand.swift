@@ -1,10 +1,8 @@
+import Application
 import ArgumentParser
 import CommandLineSupport
-import Federation
 import Foundation
-import Golem
 import GolemFleet
-import Tensors
 
 struct OffersCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -32,54 +30,24 @@ struct OffersCommand: AsyncParsableCommand {
     @Flag(help: "Print JSON.")
     var json = false
 
-    /// What `--json` prints.
-    private struct Answer: Encodable {
-        var offers: [MarketSurvey.Line]
-        var steps: [MarketSurvey.Step]
-        var machines: Int
-        var hours: Double
-        var expected: Double?
-        var worst: Double
-
-        enum CodingKeys: String, CodingKey {
-            case offers, steps, machines, hours
-            case expected = "expected_glm"
-            case worst = "worst_case_glm"
-        }
-    }
-
     func run() async throws {
         try await CommandErrors.reportedAsync { try await show() }
     }
 
     private func show() async throws {
-        var (machines, hours) = (workers ?? 3, hours ?? 1)
-        var settingsOfRun = GolemOptionSettings()
-        if let like {
-            let folder = RunFolder(path: Paths.resolved(like, from: Paths.workingFolder))
-            let configuration = try folder.readConfiguration()
-            settingsOfRun = configuration.golem
-            machines = workers ?? configuration.clientsPerRound
-            hours = try self.hours ?? (folder.readSummary().seconds / 3600)
-        }
-        let (settings, problems) = golem.settings(besides: settingsOfRun)
-        guard problems.isEmpty else { throw DeMLError(.usage, problems.joined(separator: "\n")) }
-        let survey = try await GolemMarket(
-            settings: settings, environment: ProcessInfo.processInfo.environment
-        ).survey(
-            for: .seconds(marketTime), enough: enough ?? .max)
-        let expected = survey.expectedCost(machines: machines, hours: hours)
-        let worst = settings.worstCase(machines: machines, hours: hours)
+        let answer = try await Application.ofThisProcess.offers(
+            OffersRequest(
+                golem: golem.values, marketTime: marketTime, enough: enough, machines: workers, hours: hours,
+                like: like))
+        let survey = answer.survey
         if json {
-            try Output.standard.json(
-                Answer(
-                    offers: survey.offers, steps: survey.steps, machines: machines, hours: hours, expected: expected,
-                    worst: worst))
+            try Output.standard.json(answer)
             return
         }
         let terminal = Terminal.current(of: STDOUT_FILENO)
         let paint = Paint(terminal.hasColour)
-        Output.standard.line("\(survey.offers.count) offers in subnet \(settings.subnet), \(settings.network)")
+        Output.standard.line(
+            "\(survey.offers.count) offers in subnet \(answer.settings.subnet), \(answer.settings.network)")
         var before = survey.offers.count
         for step in survey.steps {
             let lost = before - step.left
@@ -106,10 +74,10 @@ struct OffersCommand: AsyncParsableCommand {
                 "price of an hour: \(Self.text(spread.least)) to \(Self.text(spread.most)) GLM, "
                     + "half of them at most \(Self.text(spread.median))")
         }
-        let what = "\(RunText.counted(machines, "machine")) for \(Self.text(hours)) h"
-        if let expected {
+        let what = "\(RunText.counted(answer.machines, "machine")) for \(Self.text(answer.hours)) h"
+        if let expected = answer.expected {
             Output.standard.line(
-                "\(what): about \(Self.text(expected)) GLM, at the very most \(Self.text(worst)) by your limits")
+                "\(what): about \(Self.text(expected)) GLM, at the very most \(Self.text(answer.worst)) by your limits")
         } else {
             Output.standard.line("\(what): nobody to ask; widen the limits or wait longer (--market-time)")
             throw ExitCode(69)

@@ -1,9 +1,7 @@
+import Application
 import ArgumentParser
 import CommandLineSupport
-import Federation
 import Foundation
-import GolemFleet
-import Tensors
 
 struct PaymentsCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -25,14 +23,7 @@ struct PaymentsCommand: AsyncParsableCommand {
 
     func run() async throws {
         try await CommandErrors.reportedAsync {
-            let (settings, problems) = golem.settings()
-            guard problems.isEmpty else { throw DeMLError(.usage, problems.joined(separator: "\n")) }
-            let folders = runs.map { Paths.resolved($0, from: Paths.workingFolder) }
-            for folder in folders where !Files.isDirectory(folder) {
-                throw DeMLError(.notFound, "there is no such run", place: Paths.shown(folder))
-            }
-            let book = PaymentBook(settings: settings, environment: ProcessInfo.processInfo.environment)
-            let pages = try await book.pages(of: folders)
+            let pages = try await Application.ofThisProcess.payments(of: runs, golem: golem.values)
             if json {
                 try Output.standard.json(pages)
                 return

@@ -1,6 +1,6 @@
+import Application
 import ArgumentParser
-import Federation
-import Tensors
+import CommandLineSupport
 
 struct ReportCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -11,12 +11,8 @@ struct ReportCommand: ParsableCommand {
 
     func run() throws {
         try CommandErrors.reported {
-            let folder = RunFolder(path: Paths.resolved(self.folder, from: Paths.workingFolder))
-            guard Files.exists(folder.config) else {
-                throw DeMLError(.notFound, "there is no run in this folder", place: Paths.shown(folder.path))
-            }
-            try RunReporting.write(folder)
-            Output.standard.line(Paths.shown(folder.report))
+            let application = Application.ofThisProcess
+            Output.standard.line(application.paths.shown(try application.report(folder)))
         }
     }
 }

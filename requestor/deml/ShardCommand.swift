@@ -1,9 +1,7 @@
+import Application
 import ArgumentParser
 import CommandLineSupport
-import Datasets
-import Foundation
 import Reports
-import Tensors
 
 struct ShardCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -38,13 +36,12 @@ struct ShardCommand: ParsableCommand {
     }
 
     private func shard() throws {
-        guard parts >= 1 else { throw DeMLError(.usage, "--parts is to be 1 or more, not \(parts)") }
-        let rule = try Partition(parsing: partition)
-        let path = try Paths.dataset(data, from: Paths.workingFolder)
-        let dataset = try Dataset(
-            path: path, options: DatasetOptions(testFraction: testFraction, labelColumn: labelColumn))
-        let folder = Paths.resolved(output, from: Paths.workingFolder)
-        let shards = try dataset.writeShards(to: folder, parts: parts, partition: rule, seed: seed)
+        let application = Application.ofThisProcess
+        let answer = try application.shard(
+            ShardRequest(
+                data: data, parts: parts, partition: partition, output: output, seed: seed, labelColumn: labelColumn,
+                testFraction: testFraction))
+        let shards = answer.shards
         if json { return try Output.standard.json(shards) }
 
         let terminal = Terminal.current()
@@ -59,8 +56,8 @@ struct ShardCommand: ParsableCommand {
         }
         lines += [
             "",
-            "\(RunText.counted(shards.shards.count, "shard")) of \(dataset.name), \(rule), \(Figures.bytes(bytes)) "
-                + "in \(Paths.shown(folder))",
+            "\(RunText.counted(shards.shards.count, "shard")) of \(answer.dataset), \(answer.partition), \(Figures.bytes(bytes)) "
+                + "in \(application.paths.shown(answer.folder))",
         ]
         Output.standard.lines(lines)
     }

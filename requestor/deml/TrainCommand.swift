@@ -1,10 +1,9 @@
+import Application
 import ArgumentParser
 import CommandLineSupport
-import Datasets
 import Federation
 import Foundation
 import Reports
-import Tensors
 
 struct TrainCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -43,9 +42,12 @@ struct TrainCommand: AsyncParsableCommand {
     @OptionGroup(title: "Results")
     var results: ResultOptions
 
-    private var given: [(key: String, text: String?)] {
+    private var request: TrainRequest {
         let groups: [any SettingOptions] = [learning, roundOptions, localTraining, averaging, machines, results]
-        return groups.flatMap(\.given)
+        return TrainRequest(
+            file: file, resume: resume,
+            settings: groups.flatMap(\.given).compactMap { key, text in text.map { (key, $0) } }, golem: golem.values,
+            worker: machines.worker)
     }
 
     func run() async throws {
@@ -53,102 +55,49 @@ struct TrainCommand: AsyncParsableCommand {
     }
 
     private func train() async throws {
-        if resume != nil, let file {
-            throw DeMLError(
-                .usage, "--resume takes its settings from the run, not from \(file)",
-                hint: "leave out the file; options may still change what does not change the result")
-        }
-        let resumed = resume.map { RunFolder(path: Paths.resolved($0, from: Paths.workingFolder)) }
-        if let resumed, !Files.exists(resumed.config) {
-            throw DeMLError(
-                .notFound, "there is no run in this folder: config.json is missing", place: Paths.shown(resumed.path))
-        }
-        let settings = try TrainSettings(file: file, resumed: resumed?.config, given: given, golem: golem.values)
-        var configuration = settings.configuration
-        let folder =
-            resumed ?? RunFolder(path: configuration.output.folder ?? TrainSettings.freshFolder(name: settings.name))
-        if resumed == nil, Files.exists(folder.config) {
-            throw DeMLError(
-                .cannotCreate, "there is a run in this folder already", place: Paths.shown(folder.path),
-                hint: "go on with it by --resume \(Paths.shown(folder.path)), or choose another --output")
-        }
-        configuration.output.folder = folder.path
-
-        let dataset = try Dataset(
-            path: configuration.data.path,
-            options: DatasetOptions(
-                testFraction: configuration.data.testFraction, labelColumn: configuration.data.labelColumn))
-        let plan: RunPlan
-        do {
-            plan = try RunPlan(configuration: configuration, dataset: dataset, folder: folder)
-        } catch let error as DeMLError where error.exitCode == 65 {
-            throw error.within(Paths.shown(configuration.data.path))
-        }
-        let fleet = try FleetChoice.make(plan, machines: machines)
+        let application = Application.ofThisProcess
+        let handle = try application.start(request)
+        let folder = handle.folder
         let output = json ? Output.standardError : Output.standard
         let terminal = Terminal.current(of: output.descriptor)
-        let display = TrainDisplay(terminal: terminal, output: output, epochs: configuration.training.localEpochs)
+        let display = TrainDisplay(
+            terminal: terminal, output: output, epochs: handle.configuration.training.localEpochs)
         let title = Paint(terminal.hasColour)((folder.path as NSString).lastPathComponent, .bold)
-        output.line("\(title)  \(Paths.shown(folder.path))")
-
-        let report = LiveReport(folder)
-        let run = Run(
-            plan, fleet: fleet, resume: resumed != nil,
-            onEvent: { event in
-                display.handle(event)
-                report.handle(event)
-            })
-        let summary: Summary
+        display.say("\(title)  \(application.paths.shown(folder.path))")
+        let drawing = handle.feed.observe(on: display.queue) { display.handle($0) }
         do {
-            summary = try await Interrupts.cancellingOnSignals {
+            let summary = try await Interrupts.cancellingOnSignals {
                 display.say("stopping: workers end, finished rounds are kept; once more to leave at once")
             } _: {
-                try await withTicks(of: display) { try await run.run() }
+                try await handle.summary()
             }
+            // A terminal that was stopped holds up its last lines, but not the summary for those who wait for it.
+            let isDrawn = await display.end(drawing)
+            if isDrawn || !json {
+                let lines = try Self.ending(
+                    folder, summary, workers: handle.configuration.federation.workers, terminal: terminal,
+                    paths: application.paths)
+                display.close(lines)
+            }
+            if json { try Output.standard.json(summary) }
+        } catch  where error is RunInterrupted || error is CancellationError {
+            _ = await display.end(drawing)
+            let finished = (error as? RunInterrupted)?.finishedRounds ?? 0
+            display.close([
+                "stopped with \(RunText.counted(finished, "finished round")); "
+                    + "go on with: deml train --resume \(application.paths.shown(folder.path))"
+            ])
+            throw ExitCode(Interrupts.exitCode)
         } catch {
-            display.clear()
-            try? RunReporting.write(folder)
-            if error is RunInterrupted || error is CancellationError {
-                let finished = (error as? RunInterrupted)?.finishedRounds ?? 0
-                output.line(
-                    "stopped with \(RunText.counted(finished, "finished round")); "
-                        + "go on with: deml train --resume \(Paths.shown(folder.path))")
-                throw ExitCode(Interrupts.exitCode)
-            }
+            _ = await display.end(drawing)
+            display.close([])
             throw error
-        }
-        display.clear()
-        try RunReporting.write(folder)
-        output.lines(try Self.ending(folder, summary, workers: configuration.federation.workers, terminal: terminal))
-        if json { try Output.standard.json(summary) }
-    }
-
-    /// Draws ten times a second while `body` runs.
-    private func withTicks<Result: Sendable>(
-        of display: TrainDisplay, _ body: @escaping @Sendable () async throws -> Result
-    ) async throws -> Result {
-        try await withThrowingTaskGroup(of: Result?.self) { group in
-            group.addTask { try await body() }
-            group.addTask {
-                while !Task.isCancelled {
-                    display.tick()
-                    try? await Task.sleep(for: .milliseconds(100))
-                }
-                return nil
-            }
-            while let next = try await group.next() {
-                if let result = next {
-                    group.cancelAll()
-                    return result
-                }
-            }
-            throw CancellationError()
         }
     }
 
     /// Curve, comparison, workers, and where everything lies.
     static func ending(
-        _ folder: RunFolder, _ summary: Summary, workers: Int, terminal: Terminal
+        _ folder: RunFolder, _ summary: Summary, workers: Int, terminal: Terminal, paths: Paths
     ) throws -> [String] {
         let paint = Paint(terminal.hasColour)
         let width = terminal.columns
@@ -179,11 +128,11 @@ struct TrainCommand: AsyncParsableCommand {
         lines.append("")
         if let accuracy = summary.bestAccuracy, summary.bestRound != summary.rounds {
             lines.append(
-                "  best   round \(summary.bestRound), \(Figures.percent(accuracy)): \(Paths.shown(folder.best))")
+                "  best   round \(summary.bestRound), \(Figures.percent(accuracy)): \(paths.shown(folder.best))")
         }
         lines += [
-            "  model  \(Paths.shown(folder.model))",
-            "  report \(Paths.shown(folder.report))",
+            "  model  \(paths.shown(folder.model))",
+            "  report \(paths.shown(folder.report))",
         ]
         return lines
     }

@@ -1,13 +1,16 @@
+import Application
 import CommandLineSupport
+import Dispatch
 import Federation
+import Fleets
 import Foundation
 import Reports
 import Synchronization
 
 /// Shows a run as it goes on: live lines on a terminal, plain lines elsewhere.
 ///
-/// Events come from any task, one at a time; `tick` comes from a timer. Both take the same lock, and nothing else happens
-/// under it but drawing.
+/// Everything is drawn on one queue, which may be held up as long as it likes, by Ctrl-S or by a pipe that nobody reads:
+/// nothing else waits for it. Events, the timer that draws the live lines anew and what is said besides only line up.
 final class TrainDisplay: Sendable {
     private struct State {
         var rounds = 0
@@ -18,8 +21,12 @@ final class TrainDisplay: Sendable {
         var region = LiveRegion()
         var note: String?
         var noteStart = ContinuousClock.now
+        var isClosed = false
     }
 
+    /// Where everything is drawn, events too.
+    let queue = DispatchQueue(label: "deml.display")
+    // Touched on the queue only; the lock says so to the compiler.
     private let state = Mutex(State())
     private let terminal: Terminal
     private let paint: Paint
@@ -34,8 +41,10 @@ final class TrainDisplay: Sendable {
         self.output = output
         self.epochs = epochs
         paint = Paint(terminal.hasColour)
+        if terminal.isInteractive { tickSoon() }
     }
 
+    /// To be called on the queue.
     func handle(_ event: RunEvent) {
         state.withLock { state in
             let said = apply(event.kind, to: &state)
@@ -50,32 +59,50 @@ final class TrainDisplay: Sendable {
         }
     }
 
-    /// Draws the live lines anew.
-    func tick() {
-        guard terminal.isInteractive else { return }
-        state.withLock { state in
-            let lines = region(state)
-            if !lines.isEmpty { output.write(state.region.draw(lines)) }
-        }
-    }
-
-    /// Takes the live lines away: the end, or something else is to be said.
-    func clear() {
-        state.withLock { state in
-            state.board = nil
-            state.note = nil
-            output.write(state.region.clear())
-        }
-    }
-
-    /// A line of our own above the live ones.
-    func say(_ line: String) {
-        state.withLock { state in
-            if terminal.isInteractive {
-                output.write(state.region.print([line], above: region(state)))
-            } else {
-                output.line(line)
+    /// Draws the live lines anew, ten times a second while the queue is not held up.
+    private func tickSoon() {
+        queue.asyncAfter(deadline: .now() + .milliseconds(100)) { [weak self] in
+            guard let self else { return }
+            let isClosed = state.withLock { state in
+                let lines = region(state)
+                if !state.isClosed, !lines.isEmpty { output.write(state.region.draw(lines)) }
+                return state.isClosed
             }
+            if !isClosed { tickSoon() }
+        }
+    }
+
+    /// A line of our own above the live ones, as soon as the queue comes to it.
+    func say(_ line: String) {
+        queue.async { [self] in
+            state.withLock { state in
+                if terminal.isInteractive {
+                    output.write(state.region.print([line], above: region(state)))
+                } else {
+                    output.line(line)
+                }
+            }
+        }
+    }
+
+    /// Waits until the events of a run that has ended are drawn; gives up on a terminal that does not move.
+    /// - Returns: whether they are.
+    func end(_ drawing: RunObservation) async -> Bool {
+        let isDrawn = await drawing.finished()
+        if !isDrawn { drawing.stop() }
+        return isDrawn
+    }
+
+    /// Takes the live lines away and writes the last ones. Waits for the terminal.
+    func close(_ lines: [String]) {
+        queue.sync {
+            state.withLock { state in
+                state.isClosed = true
+                state.board = nil
+                state.note = nil
+                output.write(state.region.clear())
+            }
+            output.lines(lines)
         }
     }
 

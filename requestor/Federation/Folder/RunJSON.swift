@@ -1,34 +1,39 @@
 import Foundation
 import Tensors
 
-/// The JSON of a run folder.
-enum RunJSON {
-    /// For files a person may open: sorted keys, indented, with a final newline.
-    static func encode(_ value: some Encodable) throws -> [UInt8] {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-        encoder.nonConformingFloatEncodingStrategy = strategy
-        return [UInt8](try encoder.encode(value)) + [UInt8(ascii: "\n")]
+/// All JSON that is written at home: files of a run, its journal, and what commands print. Keys are sorted, slashes stay as
+/// they are, and a number that JSON has no word for is the text `NaN`, `Infinity` or `-Infinity`: a loss may be NaN, and that
+/// is news, not a reason to lose the line.
+public enum RunJSON {
+    /// For files a person may open: indented, with a final newline.
+    public static func encode(_ value: some Encodable) throws -> [UInt8] {
+        [UInt8](try encoder(.prettyPrinted).encode(value)) + [UInt8(ascii: "\n")]
     }
 
-    /// One line, with its newline.
-    static func encodeLine(_ value: some Encodable) throws -> [UInt8] {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        encoder.nonConformingFloatEncodingStrategy = strategy
-        return [UInt8](try encoder.encode(value)) + [UInt8(ascii: "\n")]
+    /// For programs: one line, with its newline.
+    public static func encodeLine(_ value: some Encodable) throws -> [UInt8] {
+        [UInt8](try encoder([]).encode(value)) + [UInt8(ascii: "\n")]
     }
 
-    static func decode<Value: Decodable>(_ type: Value.Type, from bytes: some Sequence<UInt8>) throws -> Value {
+    /// The one line as text, without its newline.
+    public static func line(_ value: some Encodable) throws -> String {
+        String(decoding: try encoder([]).encode(value), as: UTF8.self)
+    }
+
+    /// Either form.
+    public static func decode<Value: Decodable>(_ type: Value.Type, from bytes: some Sequence<UInt8>) throws -> Value {
         let decoder = JSONDecoder()
         decoder.nonConformingFloatDecodingStrategy = .convertFromString(
             positiveInfinity: "Infinity", negativeInfinity: "-Infinity", nan: "NaN")
         return try decoder.decode(type, from: Data(bytes))
     }
 
-    /// A loss may be NaN: that is news, not a reason to lose the line.
-    private static var strategy: JSONEncoder.NonConformingFloatEncodingStrategy {
-        .convertToString(positiveInfinity: "Infinity", negativeInfinity: "-Infinity", nan: "NaN")
+    private static func encoder(_ formatting: JSONEncoder.OutputFormatting) -> JSONEncoder {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = formatting.union([.sortedKeys, .withoutEscapingSlashes])
+        encoder.nonConformingFloatEncodingStrategy = .convertToString(
+            positiveInfinity: "Infinity", negativeInfinity: "-Infinity", nan: "NaN")
+        return encoder
     }
 }
 

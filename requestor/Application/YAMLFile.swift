@@ -6,17 +6,25 @@ enum YAMLFile {
     /// More is not a settings file but a mistake.
     static let maximumBytes = 16 << 20
 
-    static func read(_ path: String) throws(DeMLError) -> Node {
+    /// - Parameter path: as a person wrote it, seen from the working folder.
+    static func read(_ path: String, _ paths: Paths) throws(DeMLError) -> Node {
+        let place = paths.shown(path)
+        let path = paths.resolved(path)
         if Files.isDirectory(path) {
             throw DeMLError(
-                .usage, "this is a folder, not a settings file", place: Paths.shown(path),
+                .usage, "this is a folder, not a settings file", place: place,
                 hint: "a run folder is continued by deml train --resume, a dataset is named by --data")
         }
-        let bytes = try Files.read(path, maximumBytes: maximumBytes)
-        guard let text = String(validating: bytes, as: UTF8.self) else {
-            throw DeMLError(.malformed, "the file is not text in UTF-8", place: Paths.shown(path))
+        let bytes: [UInt8]
+        do throws(DeMLError) { bytes = try Files.read(path, maximumBytes: maximumBytes) } catch {
+            var error = error
+            error.place = place
+            throw error
         }
-        return try parse(text, place: Paths.shown(path))
+        guard let text = String(validating: bytes, as: UTF8.self) else {
+            throw DeMLError(.malformed, "the file is not text in UTF-8", place: place)
+        }
+        return try parse(text, place: place)
     }
 
     static func parse(_ text: String, place: String) throws(DeMLError) -> Node {

@@ -16,20 +16,23 @@ struct TrainSettings {
     ///   - file: the YAML file; paths in it are seen from its folder.
     ///   - resumed: the `config.json` of the run to go on with.
     ///   - given: options by key; paths in them are seen from the working folder.
-    init(file: String?, resumed: String?, given: [(key: String, text: String?)], golem: [String: String] = [:]) throws {
+    init(
+        file: String?, resumed: String?, given: [(key: String, text: String)], golem: [String: String] = [:],
+        paths: Paths
+    ) throws {
         name = file.map { (($0 as NSString).lastPathComponent as NSString).deletingPathExtension } ?? "run"
         let source = file ?? resumed
         var mapping = Node.Mapping([])
         if let source {
-            guard let node = try YAMLFile.read(source).mapping else {
+            guard let node = try YAMLFile.read(source, paths).mapping else {
                 throw DeMLError(
-                    .malformed, "the file is no list of settings", place: Paths.shown(source),
+                    .malformed, "the file is no list of settings", place: paths.shown(source),
                     hint: "write 'key: value' lines, as in examples/mnist-mlp.yaml")
             }
             mapping = node
         }
         var fromOptions: Set<String> = []
-        for case (let key, let text?) in given {
+        for (key, text) in given {
             // A schedule is written as in the file.
             let isTree = key == "schedule" || key == "round_schedule"
             mapping[Node(key)] =
@@ -48,10 +51,10 @@ struct TrainSettings {
         }
 
         let fileFolder = source.map {
-            (Paths.resolved($0, from: Paths.workingFolder) as NSString).deletingLastPathComponent
+            (paths.resolved($0) as NSString).deletingLastPathComponent
         }
         func folder(of key: String) -> String {
-            fromOptions.contains(key) ? Paths.workingFolder : fileFolder ?? Paths.workingFolder
+            fromOptions.contains(key) ? paths.workingFolder : fileFolder ?? paths.workingFolder
         }
         let decoded = try YAMLDecoder().decode(RunConfigurationFile.self, from: .mapping(mapping))
         var configuration = decoded.configuration
@@ -72,21 +75,21 @@ struct TrainSettings {
         }
         var dataPath = ""
         check("data") { () throws(DeMLError) in
-            dataPath = try Paths.dataset(configuration.data.path, from: folder(of: "data"))
+            dataPath = try paths.dataset(configuration.data.path, from: folder(of: "data"))
         }
         if let weights = configuration.model.initialWeights {
-            let path = Paths.resolved(weights, from: folder(of: "initial_weights"))
+            let path = paths.resolved(weights, from: folder(of: "initial_weights"))
             configuration.model.initialWeights = path
             check("initial_weights") { () throws(DeMLError) in
                 guard Files.exists(path) else {
-                    throw DeMLError(.notFound, "there is no such weights file", place: Paths.shown(path))
+                    throw DeMLError(.notFound, "there is no such weights file", place: paths.shown(path))
                 }
             }
         }
         if case .path(let model) = configuration.model.source {
             check("model") { () throws(DeMLError) in
-                let path = Paths.resolved(model, from: folder(of: "model"))
-                let loaded = try ModelFile(path: path)
+                let path = paths.resolved(model, from: folder(of: "model"))
+                let loaded = try ModelFile(path: path, paths)
                 configuration.model.source = .description(loaded.description)
                 if loaded.isWeights, configuration.model.initialWeights == nil {
                     configuration.model.initialWeights = path
@@ -99,10 +102,10 @@ struct TrainSettings {
         }
         configuration.data.path = dataPath
         if let image = configuration.golem.image {
-            configuration.golem.image = Paths.resolved(image, from: folder(of: "golem.image"))
+            configuration.golem.image = paths.resolved(image, from: folder(of: "golem.image"))
         }
         if let output = configuration.output.folder {
-            configuration.output.folder = Paths.resolved(output, from: folder(of: "output"))
+            configuration.output.folder = paths.resolved(output, from: folder(of: "output"))
         }
         self.configuration = configuration
     }
@@ -125,45 +128,5 @@ struct TrainSettings {
             option = key.replacingOccurrences(of: "_", with: "-")
         }
         return ConfigurationProblem("--" + option, problem.message)
-    }
-
-    /// A folder under `runs/` that does not exist yet: NAME, NAME-2, NAME-3, …
-    static func freshFolder(name: String) -> String {
-        let base = Paths.resolved("runs/" + name, from: Paths.workingFolder)
-        var candidate = base
-        var number = 2
-        while Files.exists(candidate) {
-            candidate = "\(base)-\(number)"
-            number += 1
-        }
-        return candidate
-    }
-}
-
-/// A model description out of a YAML or JSON file, an example with a `model`, or a weights file.
-struct ModelFile {
-    var description: ModelDescription
-    /// The file holds weights too.
-    var isWeights: Bool
-
-    init(path: String) throws(DeMLError) {
-        let place = Paths.shown(path)
-        let start = try Files.prefix(of: path, count: 16)
-        // A safetensors file begins with the header's length and "{", or is gzip-compressed.
-        if Gzip.isGzip(start) || (start.count > 8 && start[8] == UInt8(ascii: "{") && start[7] == 0) {
-            description = try Weights(Safetensors(contentsOf: path)).model
-            isWeights = true
-            return
-        }
-        let node = try YAMLFile.read(path)
-        guard let mapping = node.mapping else {
-            throw DeMLError(.malformed, "the file is no model description", place: place)
-        }
-        do {
-            description = try YAMLDecoder().decode(ModelDescription.self, from: mapping["model"] ?? node)
-            isWeights = false
-        } catch {
-            throw DeMLError(decoding: error, of: "the model description").at(place)
-        }
     }
 }

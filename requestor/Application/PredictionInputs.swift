@@ -12,28 +12,24 @@ struct PredictionInputs {
     var labels: [Int]?
     var classNames: [String]?
 
-    init(_ data: DataOptions, shape: [Int], invert: Bool) throws(DeMLError) {
-        path = try data.path
+    init(_ data: DataRequest, shape: [Int], invert: Bool, paths: Paths) throws(DeMLError) {
+        path = try data.path(paths)
         do throws(DeMLError) {
             if let (x, y) = try Self.withoutLabels(path, shape: shape, invert: invert) {
                 self.x = try Self.fitted(x, to: shape)
                 labels = try y.map { (y) throws(DeMLError) in try y.integers() }
                 return
             }
-            let dataset = try data.dataset()
+            let dataset = try data.dataset(paths)
             let part = dataset.test ?? dataset.train
             x = try Self.fitted(part.x, to: shape)
             labels = dataset.classes == nil ? nil : try part.y.integers()
             classNames = dataset.classNames
         } catch {
-            let place = Paths.shown(path)
+            let place = paths.shown(path)
             throw error.place?.hasPrefix(path) == true || error.place?.hasPrefix(place) == true
                 ? error : error.within(place)
         }
-    }
-
-    func name(ofClass index: Int) -> String {
-        classNames.flatMap { $0.indices.contains(index) ? $0[index] : nil } ?? "\(index)"
     }
 
     /// Pictures, single IDX files, files of tensors and CSV tables that hold inputs alone; nil for anything else, which

@@ -1,12 +1,11 @@
-import Datasets
 import Federation
+import Fleets
 import Foundation
 import Reports
-import Synchronization
 import Tensors
 
 extension RunReport.Round {
-    init(_ metrics: RoundMetrics) {
+    public init(_ metrics: RoundMetrics) {
         self.init(
             number: metrics.round, accuracy: metrics.accuracy ?? .nan, loss: metrics.loss, trainLoss: metrics.trainLoss,
             seconds: metrics.seconds, bytesUp: metrics.bytesUp, bytesDown: metrics.bytesDown, cost: metrics.costGLM,
@@ -15,7 +14,7 @@ extension RunReport.Round {
 }
 
 extension RunReport.Worker {
-    init(_ totals: WorkerTotals) {
+    public init(_ totals: WorkerTotals) {
         self.init(
             name: totals.provider.name, tasks: totals.tasks, failures: totals.failures, examples: totals.examples,
             seconds: totals.seconds, samplesPerSecond: totals.samplesPerSecond > 0 ? totals.samplesPerSecond : nil,
@@ -37,13 +36,14 @@ extension RunReport.Place {
 }
 
 /// What is shown of a run folder, as far as the run has come.
-enum RunReporting {
+public enum RunReporting {
     /// The federated model, then what it is compared with.
-    static func places(_ summary: Summary, workers: Int) -> [RunReport.Place] {
+    public static func places(_ summary: Summary, workers: Int) -> [RunReport.Place] {
         var places = [
             RunReport.Place(
                 name: "federated, \(workers) worker\(workers == 1 ? "" : "s")", accuracy: summary.accuracy ?? .nan,
-                loss: summary.loss, seconds: summary.seconds, bytes: summary.bytesUp + summary.bytesDown,
+                loss: summary.loss, seconds: summary.seconds,
+                bytes: summary.bytesUp.addingSaturating(summary.bytesDown),
                 cost: summary.costGLM)
         ]
         if let onePlace = summary.comparison?.onePlace {
@@ -113,10 +113,8 @@ enum RunReporting {
 
     /// The settings as the run folder has them, one a line; what is long (the model) as JSON.
     private static func settings(_ configuration: RunConfiguration) -> [RunReport.Setting] {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        guard let data = try? encoder.encode(configuration),
-            let object = try? JSONSerialization.jsonObject(with: data) as? [String: Any]
+        guard let bytes = try? RunJSON.encodeLine(configuration),
+            let object = try? JSONSerialization.jsonObject(with: Data(bytes)) as? [String: Any]
         else { return [] }
         return object.sorted { $0.key < $1.key }.compactMap { key, value in
             if value is NSNull { return nil }
@@ -126,31 +124,6 @@ enum RunReporting {
                     withJSONObject: value, options: [.sortedKeys, .fragmentsAllowed, .withoutEscapingSlashes])
             else { return nil }
             return .init(key, String(decoding: json, as: UTF8.self))
-        }
-    }
-}
-
-/// Keeps `report.html` up to date while a run goes on, so that it can be looked at. Events of hundreds of rounds are not
-/// read again and again, and the page is not written more than once a second.
-final class LiveReport: Sendable {
-    private struct State {
-        var failures: [String] = []
-        var written: ContinuousClock.Instant?
-    }
-
-    private let folder: RunFolder
-    private let state = Mutex(State())
-
-    init(_ folder: RunFolder) { self.folder = folder }
-
-    func handle(_ event: RunEvent) {
-        state.withLock { state in
-            if let failure = RunReporting.failureLine(event) { state.failures.append(failure) }
-            guard case .roundFinished = event.kind else { return }
-            if let written = state.written, ContinuousClock.now - written < .seconds(1) { return }
-            // A page that cannot be written now is written at the end, where it is an error.
-            try? RunReporting.write(folder, failures: state.failures)
-            state.written = .now
         }
     }
 }
