@@ -19,6 +19,7 @@ let package = Package(
     targets: [
         // What a provider runs, and what both sides share. No network, no Golem.
         .systemLibrary(name: "CZlib", path: "Sources/CZlib", providers: [.apt(["zlib1g-dev"])]),
+        .systemLibrary(name: "CFileSystem", path: "Sources/CFileSystem"),
         .target(
             name: "CKernels", path: "Sources/CKernels",
             // Kernels are optimised in debug builds too: at -O0 intrinsics are a hundred times slower. Contraction is
@@ -26,7 +27,7 @@ let package = Package(
             cSettings: [.unsafeFlags(["-O3", "-ffp-contract=off", "-Wall", "-Wextra"])]),
         .target(name: "ForeignText", path: "Sources/ForeignText", swiftSettings: strict),
         .target(
-            name: "Tensors", dependencies: ["CKernels", "CZlib", "ForeignText"], path: "Sources/Tensors",
+            name: "Tensors", dependencies: ["CFileSystem", "CKernels", "CZlib", "ForeignText"], path: "Sources/Tensors",
             swiftSettings: strict),
         .target(
             name: "NeuralNetwork", dependencies: ["CKernels", "Tensors"], path: "Sources/NeuralNetwork",

@@ -15,6 +15,9 @@ public final class DurableFile {
     private let temporary: String
     private var file: Int32
     private var digest = SHA256Digest()
+    /// What does not fill a block yet: a guest's volume takes a round trip for each call, so that small ones are slow.
+    private var waiting: [UInt8] = []
+    private static let blockBytes = 1 << 20
 
     /// Throws `cannotCreate`, `diskFull` or `io`, with the path as place, as all that follows.
     public init(_ path: String) throws(DeMLError) {
@@ -39,20 +42,36 @@ public final class DurableFile {
         precondition(file >= 0, "the file is complete")
         var position = 0
         while position < bytes.count {
-            // In pieces that stay in the processor's cache between hashing and copying.
-            let piece = UnsafeRawBufferPointer(rebasing: bytes[position..<min(position + 1 << 18, bytes.count)])
+            // What fills a block goes to the file from where it is.
+            let isWhole = waiting.isEmpty && bytes.count - position >= Self.blockBytes
+            let end = min(position + Self.blockBytes - waiting.count, bytes.count)
+            let piece = UnsafeRawBufferPointer(rebasing: bytes[position..<end])
             digest.update(piece)
-            var put = 0
-            while put < piece.count {
-                let written = systemWrite(file, piece.baseAddress! + put, piece.count - put)
-                if written < 0 {
-                    if errno == EINTR { continue }
-                    throw failure(errno)
-                }
-                put += written
+            if isWhole {
+                try put(piece)
+            } else {
+                waiting.append(contentsOf: piece)
+                if waiting.count == Self.blockBytes { try flush() }
             }
-            position += piece.count
+            position = end
             count += piece.count
+        }
+    }
+
+    private func flush() throws(DeMLError) {
+        try waiting[...].withBytes { (bytes: UnsafeRawBufferPointer) throws(DeMLError) in try put(bytes) }
+        waiting.removeAll(keepingCapacity: true)
+    }
+
+    private func put(_ bytes: UnsafeRawBufferPointer) throws(DeMLError) {
+        var written = 0
+        while written < bytes.count {
+            let count = systemWrite(file, bytes.baseAddress! + written, bytes.count - written)
+            if count < 0 {
+                if errno == EINTR { continue }
+                throw failure(errno)
+            }
+            written += count
         }
     }
 
@@ -64,6 +83,7 @@ public final class DurableFile {
     @discardableResult
     public func commit() throws(DeMLError) -> String {
         precondition(file >= 0, "the file is complete")
+        try flush()
         guard fsync(file) == 0 else { throw failure(errno) }
         let descriptor = file
         file = -1

@@ -1,3 +1,5 @@
+import CFileSystem
+
 #if canImport(Glibc)
     import Glibc
 #elseif canImport(Musl)
@@ -33,6 +35,23 @@ public final class MappedFile: @unchecked Sendable {
             throw Files.failure("it cannot be mapped", path, errno, reading: true)
         }
         bytes = UnsafeRawBufferPointer(start: base, count: size)
+    }
+
+    /// Whether mapping this file is better than reading it: where reading would take half of the memory that is free, and
+    /// where it is large (from 64 MiB) and its pages come from here. A 9p volume, such as a Golem guest has, sends each page
+    /// by a round trip of its own, some hundred times slower than one large read.
+    package static func isWorthIt(_ path: String) -> Bool {
+        // What is wrong with a file is told by what reads it.
+        guard let size = Files.size(of: path) else { return false }
+        if size > availableMemory() / 2 { return true }
+        guard size >= 64 << 20 else { return false }
+        #if os(Linux)
+            let magicOf9p = 0x0102_1997  // statfs(2): V9FS_MAGIC
+            var system = statfs()
+            return statfs(path, &system) != 0 || Int(system.f_type) != magicOf9p
+        #else
+            return true
+        #endif
     }
 
     deinit {

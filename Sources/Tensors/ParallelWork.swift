@@ -23,37 +23,36 @@ package func usableProcessors() -> Int {
 
 /// Runs `body` for 0 ..< count, each number once, on up to `threads` threads, the caller's among them, and returns when
 /// all are done. Where a thread cannot be started, the others do its work.
-package func inParallel(_ count: Int, threads: Int, _ body: @Sendable (Int) -> Void) {
+package func inParallel(_ count: Int, threads: Int, _ body: @escaping @Sendable (Int) -> Void) {
     let helpers = min(threads, count) - 1
     guard helpers > 0 else {
         for index in 0..<max(count, 0) { body(index) }
         return
     }
-    // Threads end before this function does, so that what they work with need not outlive it.
-    withoutActuallyEscaping(body) { body in
-        let work = SharedWork(count: count, body: body)
-        var started: [pthread_t] = []
-        for _ in 0..<helpers {
-            let argument = Unmanaged.passRetained(work)
-            #if canImport(Darwin)
-                var thread: pthread_t?
-            #else
-                var thread = pthread_t()
-            #endif
-            let status = pthread_create(&thread, nil, runSharedWork, argument.toOpaque())
-            guard status == 0 else {
-                argument.release()
-                break
-            }
-            #if canImport(Darwin)
-                if let thread { started.append(thread) }
-            #else
-                started.append(thread)
-            #endif
+    // `body` escapes, though threads end before this function does: `withoutActuallyEscaping` would put the path of this
+    // file into the program, whose bytes must not depend on where it was built.
+    let work = SharedWork(count: count, body: body)
+    var started: [pthread_t] = []
+    for _ in 0..<helpers {
+        let argument = Unmanaged.passRetained(work)
+        #if canImport(Darwin)
+            var thread: pthread_t?
+        #else
+            var thread = pthread_t()
+        #endif
+        let status = pthread_create(&thread, nil, runSharedWork, argument.toOpaque())
+        guard status == 0 else {
+            argument.release()
+            break
         }
-        work.run()
-        for thread in started { pthread_join(thread, nil) }
+        #if canImport(Darwin)
+            if let thread { started.append(thread) }
+        #else
+            started.append(thread)
+        #endif
     }
+    work.run()
+    for thread in started { pthread_join(thread, nil) }
 }
 
 private final class SharedWork: Sendable {

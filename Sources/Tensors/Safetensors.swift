@@ -153,7 +153,8 @@ public struct Safetensors: Sendable, Equatable {
     }
 
     private static func stored(_ path: String, maximumBytes: Int, mapping: Bool) throws(DeMLError) -> ByteRegion {
-        mapping
+        // What is too large to be read is not too large to be mapped.
+        mapping && (MappedFile.isWorthIt(path) || (Files.size(of: path) ?? 0) > maximumBytes)
             ? ByteRegion(try MappedFile(path))
             : ByteRegion(try Files.read(path, maximumBytes: maximumBytes))
     }

@@ -34,12 +34,12 @@ private func load(_ input: WorkerJob.Input, expanded: String? = nil) throws(DeML
     // Mapped: the files of a job are complete before it begins, and nobody writes to them.
     let file: Safetensors
     let sha256: String
-    let isCompressed = Gzip.isGzip(try Files.prefix(of: input.path, count: 2))
     do throws(DeMLError) {
-        (file, sha256) = try Safetensors.load(
-            input.path, maximumBytes: isCompressed ? maximumFileBytes() : .max, mapping: true)
+        (file, sha256) = try Safetensors.load(input.path, maximumBytes: maximumFileBytes(), mapping: true)
     } catch {
-        guard isCompressed, error.code == .tooLarge, let expanded else { throw error }
+        guard let expanded, error.code == .tooLarge, Gzip.isGzip(try Files.prefix(of: input.path, count: 2)) else {
+            throw error
+        }
         sha256 = try Safetensors.expand(input.path, to: expanded)
         // Mapped, the file needs no name any more: nothing is left of it, however the job ends.
         defer { try? Files.remove(expanded) }

@@ -1,3 +1,4 @@
+import Foundation
 import Synchronization
 import Tensors
 import Testing
@@ -99,6 +100,36 @@ import Testing
             #expect(try file.commit() == sha256Hex(bytes))
             #expect(try Files.names(in: folder) == ["file"] && Files.read(path, maximumBytes: 1 << 20) == bytes)
             #expect(try Files.sha256(of: path) == sha256Hex(bytes))
+        }
+    }
+
+    @Test func piecesOfAnySizeMakeOneFile() throws {
+        try withScratch { folder in
+            for sizes in [
+                [1 << 20], [3 << 20, 1], [5, 3 << 20, 7], [(1 << 20) - 1, 1, 1], [1 << 19, 1 << 19, 0, 2 << 20],
+            ] {
+                let file = try DurableFile("\(folder)/pieces")
+                var bytes: [UInt8] = []
+                for (number, size) in sizes.enumerated() {
+                    let piece = (0..<size).map { UInt8(truncatingIfNeeded: $0 &* 31 &+ number) }
+                    try file.write(piece)
+                    bytes += piece
+                }
+                #expect(try file.commit() == sha256Hex(bytes), "\(sizes)")
+                #expect(try Files.read("\(folder)/pieces", maximumBytes: 8 << 20) == bytes, "\(sizes)")
+            }
+        }
+    }
+
+    /// A small file is read at once, a large one stays where it is, and one that is not there is told by its reader.
+    @Test func largeFilesAreWorthMapping() throws {
+        try withScratch { folder in
+            let path = "\(folder)/file"
+            try Files.writeAtomically([1], to: path)
+            #expect(!MappedFile.isWorthIt(path) && !MappedFile.isWorthIt("\(folder)/nothing"))
+            #expect(truncate(path, 64 << 20) == 0)
+            #expect(MappedFile.isWorthIt(path))
+            #expect(failure { _ = try Safetensors(contentsOf: "\(folder)/nothing", mapping: true) }?.code == .notFound)
         }
     }
 

@@ -43,14 +43,29 @@ extension GolemClient {
         return (result, try await upload.conclude())
     }
 
+    /// Does `body` again while our own daemon cannot be reached, for as long as a batch waits for it.
+    private func waitingForDaemon<Result>(_ body: () async throws -> Result) async throws -> Result {
+        let start = ContinuousClock.now
+        while true {
+            do {
+                return try await body()
+            } catch let error as GolemError where error.code == .unreachable {
+                guard ContinuousClock.now - start < .seconds(60) else { throw error }
+                try await Task.sleep(for: .milliseconds(300))
+            }
+        }
+    }
+
     private func withService<Result: Sendable>(
         components: [String], answer: @Sendable @escaping (String, FlexValue) async throws -> FlexValue,
         body: @Sendable @escaping (String) async throws -> Result
     ) async throws -> Result {
         let name = UUID().uuidString.lowercased().filter { $0 != "-" }
-        let node = try await me().nodeID
         let address = "/public/gftp/" + name
-        let id = try await services.bind(address, components: components)
+        // Nothing has begun yet: while our own daemon is away this waits, and no provider is to blame.
+        let (node, id) = try await waitingForDaemon {
+            (try await me().nodeID, try await services.bind(address, components: components))
+        }
         let outcome: Swift.Result<Result, any Error>
         do {
             let value = try await withThrowingTaskGroup(of: Result?.self) { group in

@@ -71,7 +71,7 @@ package final class ActivitySession: Sendable {
         case .unreachable:
             return GolemError(
                 .unreachable, "the machine is lost: our own daemon did not answer for \(daemonPatience)", place: label,
-                hint: "see whether yagna runs", cause: error)
+                hint: "see whether the daemon is running", cause: error)
         default:
             return GolemError(
                 .machineLost, "the machine is lost: its provider does not answer", place: label,
