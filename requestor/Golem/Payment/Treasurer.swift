@@ -10,6 +10,8 @@ actor Treasurer {
     private var isLedgerBroken = false
     /// Agreements whose provider cannot be reached: their invoices are not waited for.
     private var unreachable: Set<AgreementID> = []
+    /// Refusals that are being told: a refused invoice is not awaited any more, but its provider must learn of it.
+    private var rejectionsUnderWay = 0
     private var endAgreement: @Sendable (AgreementID, String, String) async -> Void = { _, _, _ in }
     private var budgetExhausted: @Sendable (String) async -> Void = { _ in }
 
@@ -196,7 +198,9 @@ actor Treasurer {
     /// Waits until every invoice has come and is dealt with, at most `limit`.
     func settleUp(within limit: Duration) async {
         let end = ContinuousClock.now + limit
-        while ContinuousClock.now < end, machine.awaitedInvoices.contains(where: { !unreachable.contains($0) }) {
+        while ContinuousClock.now < end,
+            rejectionsUnderWay > 0 || machine.awaitedInvoices.contains(where: { !unreachable.contains($0) })
+        {
             try? await Task.sleep(for: .milliseconds(50))
         }
         for agreement in machine.awaitedInvoices { machine.invoiceGivenUp(agreement) }
@@ -222,6 +226,8 @@ actor Treasurer {
         case .acceptInvoice(let id, let amount):
             await accept(id) { try await $0.payment.acceptInvoice(id, amount: amount, allocation: $1) }
         case .rejectInvoice(let id, let reason, let message):
+            rejectionsUnderWay += 1
+            defer { rejectionsUnderWay -= 1 }
             await attempt("reject an invoice") { [client] in
                 try await client.payment.rejectInvoice(id, reason: reason, message: message)
             }
