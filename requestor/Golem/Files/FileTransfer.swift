@@ -43,14 +43,16 @@ extension GolemClient {
         return (result, try await upload.conclude())
     }
 
-    /// Does `body` again while our own daemon cannot be reached, for as long as a batch waits for it.
-    private func waitingForDaemon<Result>(_ body: () async throws -> Result) async throws -> Result {
+    /// Does `body`, which must not have begun anything where it fails, again while our own daemon cannot be reached.
+    func waitingForDaemon<Result>(
+        patience: Duration = .seconds(60), _ body: () async throws -> Result
+    ) async throws -> Result {
         let start = ContinuousClock.now
         while true {
             do {
                 return try await body()
             } catch let error as GolemError where error.code == .unreachable {
-                guard ContinuousClock.now - start < .seconds(60) else { throw error }
+                guard ContinuousClock.now - start < patience else { throw error }
                 try await Task.sleep(for: .milliseconds(300))
             }
         }

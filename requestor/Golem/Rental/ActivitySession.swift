@@ -107,15 +107,8 @@ package final class ActivitySession: Sendable {
 
     /// Sends a batch; waits for our own daemon if it is away, as a call that was never sent may be repeated.
     private func send(_ commands: [Command]) async throws -> BatchID {
-        let clock = ContinuousClock()
-        let start = clock.now
-        while true {
-            do {
-                return try await client.activity.execute(commands, on: activityID)
-            } catch let error as GolemError where error.code == .unreachable {
-                guard clock.now - start < daemonPatience else { throw error }
-                try await Task.sleep(for: .milliseconds(300))
-            }
+        try await client.waitingForDaemon(patience: daemonPatience) {
+            try await client.activity.execute(commands, on: activityID)
         }
     }
 
