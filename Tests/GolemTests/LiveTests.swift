@@ -45,7 +45,7 @@ struct LiveTests {
     func identity() async throws {
         try await Self.client { client in
             let identity = try await client.me()
-            #expect(identity.nodeID.hasPrefix("0x"))
+            #expect(identity.nodeID.rawValue.hasPrefix("0x"))
             let version = try await client.version()
             #expect(version.current.contains("."))
             let accounts = try await client.payment.requestorAccounts()

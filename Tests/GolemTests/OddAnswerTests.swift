@@ -50,11 +50,11 @@ struct OddAnswerTests {
         try await ScriptedServer.with { _ in
             odd.reply
         } _: { client, server in
-            let error = await #expect(throws: GolemError.self) { _ = try await client.payment.allocation("id/1") }
+            let error = await #expect(throws: GolemError.self) { _ = try await client.payment.allocation("id-1") }
             #expect(error?.code == odd.code)
             #expect(error?.message.contains(odd.says) == true, "\(error?.message ?? "")")
             if odd.code != .malformed {
-                #expect(error?.request == "GET /payment-api/v1/allocations/id%2F1")
+                #expect(error?.request == "GET /payment-api/v1/allocations/id-1")
                 #expect(error?.place == server.url)
             }
             #expect(error.map { String(describing: $0) }?.contains(odd.says) == true)

@@ -5,23 +5,24 @@ import Testing
 /// Bills as the daemon would report them.
 enum Bills {
     static func note(
-        _ id: String, _ activity: String, _ agreement: String, _ due: Amount, usage: [Double]? = nil,
+        _ id: DebitNoteID, _ activity: ActivityID, _ agreement: AgreementID, _ due: Amount, usage: [Double]? = nil,
         status: String = "RECEIVED"
     ) throws -> DebitNote {
         var json: [String: JSON] = [
-            "debitNoteId": .string(id), "activityId": .string(activity), "agreementId": .string(agreement),
+            "debitNoteId": .string(id.rawValue), "activityId": .string(activity.rawValue),
+            "agreementId": .string(agreement.rawValue),
             "totalAmountDue": .string(due.description), "status": .string(status),
         ]
         json["usageCounterVector"] = usage.map { .array($0.map { JSON($0) }) }
         return try DebitNote(.object(json))
     }
 
-    static func invoice(_ id: String, _ agreement: String, _ amount: Amount, status: String = "RECEIVED") throws
-        -> Invoice
-    {
+    static func invoice(
+        _ id: InvoiceID, _ agreement: AgreementID, _ amount: Amount, status: String = "RECEIVED"
+    ) throws -> Invoice {
         try Invoice([
-            "invoiceId": .string(id), "agreementId": .string(agreement), "amount": .string(amount.description),
-            "status": .string(status),
+            "invoiceId": .string(id.rawValue), "agreementId": .string(agreement.rawValue),
+            "amount": .string(amount.description), "status": .string(status),
         ])
     }
 }
@@ -147,21 +148,21 @@ struct PaymentTests {
                 case .record(let entry): ledger.append(entry)
                 case .acceptDebitNote(let id, let amount):
                     #expect(ledger.contains { if case .acceptingNote(id, _, _, amount) = $0 { true } else { false } })
-                    let note = try #require(world.notes[id])
+                    let note = try #require(world.notes[BillID(id)])
                     world.acceptedNotes[note.activity, default: .zero] = max(
                         world.acceptedNotes[note.activity] ?? .zero, amount)
                     #expect(amount <= world.bound(note.agreement, now, activity: note.activity))
-                    try answer(id)
+                    try answer(BillID(id))
                 case .acceptInvoice(let id, let amount):
                     #expect(ledger.contains { if case .acceptingInvoice(id, _, amount) = $0 { true } else { false } })
-                    let agreement = try #require(world.invoices[id])
+                    let agreement = try #require(world.invoices[BillID(id)])
                     #expect(world.acceptedInvoices[agreement] == nil || world.acceptedInvoices[agreement] == amount)
                     world.acceptedInvoices[agreement] = amount
                     #expect(amount <= world.bound(agreement, now, activity: nil))
                     #expect(amount == .zero || !world.unusable.contains(agreement))
-                    try answer(id)
+                    try answer(BillID(id))
                 case .rejectInvoice(let id, _, _):
-                    #expect(world.invoices[id].flatMap { world.acceptedInvoices[$0] } == nil)
+                    #expect(world.invoices[BillID(id)].flatMap { world.acceptedInvoices[$0] } == nil)
                 default: break
                 }
                 #expect(world.total <= budget, "seed \(seed)")
@@ -169,7 +170,7 @@ struct PaymentTests {
             }
         }
 
-        func answer(_ document: String) throws {
+        func answer(_ document: BillID) throws {
             switch Int.random(in: 0...5, using: &random) {
             case 0...3: try perform(machine.acceptanceTaken(document))
             case 4:
@@ -241,16 +242,16 @@ struct PaymentTests {
 
     /// What the test knows by itself.
     private struct World {
-        var contracts: [String: Contract] = [:]
-        var owner: [String: String] = [:]
-        var started: [String: Double] = [:]
-        var stopped: [String: Double] = [:]
-        var ended: Set<String> = []
-        var unusable: Set<String> = []
-        var notes: [String: (activity: String, agreement: String)] = [:]
-        var invoices: [String: String] = [:]
-        var acceptedNotes: [String: Amount] = [:]
-        var acceptedInvoices: [String: Amount] = [:]
+        var contracts: [AgreementID: Contract] = [:]
+        var owner: [ActivityID: AgreementID] = [:]
+        var started: [ActivityID: Double] = [:]
+        var stopped: [ActivityID: Double] = [:]
+        var ended: Set<AgreementID> = []
+        var unusable: Set<AgreementID> = []
+        var notes: [BillID: (activity: ActivityID, agreement: AgreementID)] = [:]
+        var invoices: [BillID: AgreementID] = [:]
+        var acceptedNotes: [ActivityID: Amount] = [:]
+        var acceptedInvoices: [AgreementID: Amount] = [:]
 
         var total: Amount {
             contracts.keys.reduce(.zero) { sum, agreement in
@@ -262,7 +263,7 @@ struct PaymentTests {
         }
 
         /// The most that price and clock allow, tolerance included.
-        func bound(_ agreement: String, _ now: Double, activity: String?) -> Amount {
+        func bound(_ agreement: AgreementID, _ now: Double, activity: ActivityID?) -> Amount {
             guard let contract = contracts[agreement] else { return .zero }
             let tolerance = BillTolerance()
             let all = owner.filter { $0.value == agreement && (activity == nil || $0.key == activity) }.map { one in
@@ -273,7 +274,7 @@ struct PaymentTests {
         }
 
         /// A refused acceptance is owed no more. Of notes, only the newest of an activity can be taken back.
-        mutating func forget(_ document: String) {
+        mutating func forget(_ document: BillID) {
             if let agreement = invoices[document] { acceptedInvoices[agreement] = nil }
             if let note = notes[document] { acceptedNotes[note.activity] = .zero }
         }

@@ -95,12 +95,12 @@ struct RentalTests {
         var random = Repeatable(seed: seed)
         var machine = RentalStateMachine()
         var inbox: [RentalStateMachine.Event] = [.begin]
-        var created: Set<String> = []
+        var created: Set<AgreementID> = []
         var approved = false
         var ended = false
-        var attempts: [String: Int] = [:]
-        var activities: Set<String> = []
-        var destroyed: Set<String> = []
+        var attempts: [AgreementID: Int] = [:]
+        var activities: Set<ActivityID> = []
+        var destroyed: Set<ActivityID> = []
         var readies = 0
         var outcome: RentalStateMachine.Outcome?
 
@@ -274,13 +274,13 @@ struct PoolTests {
         var random = Repeatable(seed: seed)
         var pool = pool(Int.random(in: 0...4, using: &random))
         var now = 0.0
-        var rentals: [RentalID: String] = [:]
+        var rentals: [RentalID: NodeID] = [:]
         var lent: Set<RentalID> = []
         var ready: Set<RentalID> = []
         var closing: Set<RentalID> = []
-        var waiting: [Int: Set<String>] = [:]
-        var left: Set<String> = []
-        var failures: [String: Int] = [:]
+        var waiting: [Int: Set<NodeID>] = [:]
+        var left: Set<NodeID> = []
+        var failures: [NodeID: Int] = [:]
         var stopped = false
 
         func perform(_ actions: [PoolStateMachine.Action]) {
@@ -314,7 +314,7 @@ struct PoolTests {
             let any = rentals.keys.sorted().randomElement(using: &random)
             switch Int.random(in: 0...11, using: &random) {
             case 0...2:
-                let node = "n\(Int.random(in: 0..<8, using: &random))"
+                let node: NodeID = "n\(Int.random(in: 0..<8, using: &random))"
                 perform(
                     pool.offerCame(
                         "p\(step)", from: node, name: "", score: Double(step % 5),

@@ -63,7 +63,8 @@ public struct GolemFleet: Fleet {
             score: { candidate in
                 guard let price = candidate.offer.price else { return nil }
                 return score.value(
-                    provider: candidate.providerID, price: price.perHour(threads: max(1, candidate.offer.threads ?? 1)),
+                    provider: candidate.providerID.rawValue,
+                    price: price.perHour(threads: max(1, candidate.offer.threads ?? 1)),
                     failuresInRun: candidate.failures)
             },
             onEvent: { book.take($0) },

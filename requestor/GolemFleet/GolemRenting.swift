@@ -77,8 +77,9 @@ extension GolemSettings {
             costGLM: lines.reduce(Amount.zero) { $0 + $1.accepted }.glm,
             agreements: lines.map { line in
                 AgreementExpense(
-                    provider: Provider(id: line.providerID, name: line.providerName), agreement: line.agreementID,
-                    tasks: 0, seconds: line.seconds, billedGLM: line.billed.glm, paidGLM: line.accepted.glm,
+                    provider: Provider(id: line.providerID.rawValue, name: line.providerName),
+                    agreement: line.agreementID.rawValue, tasks: 0, seconds: line.seconds, billedGLM: line.billed.glm,
+                    paidGLM: line.accepted.glm,
                     state: line.state.rawValue, reason: line.reason)
             })
     }

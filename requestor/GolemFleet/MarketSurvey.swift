@@ -123,7 +123,7 @@ public struct MarketSurvey: Sendable, Equatable {
                     PropertyName.subnet: .string(settings.subnet),
                     PropertyName.expiration: JSON((Timestamp.now() + .seconds(3600)).milliseconds),
                 ], constraints: inSubnet))
-        var newest: [String: (id: String, offer: Offer, date: Timestamp?)] = [:]
+        var newest: [NodeID: (id: String, offer: Offer, date: Timestamp?)] = [:]
         let outcome: Result<Void, any Error>
         do {
             let scan = try await client.market.beginScan(inSubnet)
@@ -132,7 +132,7 @@ public struct MarketSurvey: Sendable, Equatable {
                 for found in try await client.market.scanned(scan, timeout: min(.seconds(1), end - .now)) {
                     // A provider publishes anew after each agreement: the newest offer counts.
                     if let old = newest[found.providerID]?.date, let date = found.timestamp, date < old { continue }
-                    newest[found.providerID] = (found.providerID, found.offer, found.timestamp)
+                    newest[found.providerID] = (found.providerID.rawValue, found.offer, found.timestamp)
                 }
                 let survey = MarketSurvey(newest.values.map { ($0.id, $0.offer) }, settings: settings)
                 if survey.usable.count >= enough { break }

@@ -67,7 +67,7 @@ public struct PaymentBook: Sendable {
     }
 
     /// Invoices by agreement, as the daemon knows them; nothing when it does not answer.
-    private func invoiceStatuses() async -> [String: Invoice]? {
+    private func invoiceStatuses() async -> [AgreementID: Invoice]? {
         guard let appKey = settings.appKey else { return nil }
         return try? await GolemClient.with(url: settings.apiURL, appKey: appKey) { client in
             Dictionary(
@@ -75,7 +75,7 @@ public struct PaymentBook: Sendable {
         }
     }
 
-    private func page(_ run: RunPayments, _ invoices: [String: Invoice]?) -> Page {
+    private func page(_ run: RunPayments, _ invoices: [AgreementID: Invoice]?) -> Page {
         var notes: [String] = []
         if let damage = run.damage { notes.append(damage + ": the sums are without it") }
         if run.closed == nil { notes.append("still running, or killed: the next run cleans up after it") }
@@ -88,8 +88,9 @@ public struct PaymentBook: Sendable {
                 var state = expense.state.rawValue
                 if let invoice = invoices?[expense.agreementID] { state = invoice.status.rawValue.lowercased() }
                 return Line(
-                    provider: expense.providerName, providerID: expense.providerID, agreement: expense.agreementID,
-                    seconds: expense.seconds, billed: expense.billed.description, paid: expense.accepted.description,
+                    provider: expense.providerName, providerID: expense.providerID.rawValue,
+                    agreement: expense.agreementID.rawValue, seconds: expense.seconds,
+                    billed: expense.billed.description, paid: expense.accepted.description,
                     state: state, reason: expense.reason)
             })
     }

@@ -52,7 +52,7 @@ final class SessionBook: Sendable {
 
     /// What the market says.
     func take(_ event: RentalEvent) {
-        if event.kind == .providerLeft, let id = event.providerID {
+        if event.kind == .providerLeft, let id = event.providerID?.rawValue {
             let isKnown = state.withLock { !$0.blamed.insert(id).inserted }
             // Failures of tasks are remembered where they happen; here remain those of agreements and activities.
             if !isKnown {
@@ -63,14 +63,15 @@ final class SessionBook: Sendable {
         }
         guard let level = event.level else { return }
         var details = ["kind": event.kind.rawValue]
-        details["agreement"] = event.agreementID
-        details["activity"] = event.activityID
+        details["agreement"] = event.agreementID?.rawValue
+        details["activity"] = event.activityID?.rawValue
         details["amount"] = event.amount?.description
         let amount = event.amount.map { " (\($0) GLM)" } ?? ""
         notice(
             FleetNotice(
                 level, event.message + amount,
-                provider: event.providerID.map { Provider(id: $0, name: event.providerName ?? $0) }, details: details))
+                provider: event.providerID.map { Provider(id: $0.rawValue, name: event.providerName ?? $0.rawValue) },
+                details: details))
     }
 }
 

@@ -45,8 +45,8 @@ struct RentedMachine: TrainingMachine {
     let machine: Machine
     let pool: MachinePool
 
-    var id: String { machine.id }
-    var provider: Provider { Provider(id: machine.providerID, name: machine.providerName) }
+    var id: String { machine.id.rawValue }
+    var provider: Provider { Provider(id: machine.providerID.rawValue, name: machine.providerName) }
     var price: LinearPrice? { machine.offer.price }
     var expiration: Timestamp { machine.expiration }
     var isLost: Bool { machine.lossReason != nil }

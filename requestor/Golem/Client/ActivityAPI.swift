@@ -14,24 +14,24 @@ public struct ActivityAPI: Sendable {
     /// nothing to destroy.
     public func create(agreement: AgreementID, timeout: Duration = .seconds(30)) async throws -> ActivityID {
         try await client.call(
-            .POST, prefix, query: [("timeout", seconds(timeout))], body: ["agreementId": .string(agreement)],
+            .POST, prefix, query: [("timeout", seconds(timeout))], body: ["agreementId": JSON(agreement)],
             wait: timeout
-        ).text("activity id", orUnder: "activityId")
+        ).id(orUnder: "activityId")
     }
 
     /// Ids of the activities under an agreement.
     public func list(agreement: AgreementID) async throws -> [ActivityID] {
-        try await client.call(.GET, prefix, query: [("agreementId", agreement)]).list("activities")
-            .compactMap { $0.string ?? $0["activityId"]?.string }
+        try await client.call(.GET, prefix, query: [("agreementId", agreement.rawValue)]).list("activities")
+            .map { try $0.id(orUnder: "activityId") }
     }
 
     /// Sends a batch. One at a time: a batch sent while another runs fails at once.
     public func execute(_ commands: [Command], on activity: ActivityID) async throws -> BatchID {
         let script = JSON.array(commands.map(\.json)).description
         return try await client.call(
-            .POST, prefix + "/\(escaped(activity))/exec", query: [("timeout", "10")],
+            .POST, prefix + "/\(activity)/exec", query: [("timeout", "10")],
             body: ["text": .string(script)], wait: .seconds(10)
-        ).text("batch id", orUnder: "batchId")
+        ).id(orUnder: "batchId")
     }
 
     /// Results so far, from index 0. Waits up to `timeout` for the last command of the batch.
@@ -39,7 +39,7 @@ public struct ActivityAPI: Sendable {
         of batch: BatchID, on activity: ActivityID, timeout: Duration
     ) async throws -> [CommandResult] {
         try await client.poll(
-            .GET, prefix + "/\(escaped(activity))/exec/\(escaped(batch))", query: [("timeout", seconds(timeout))],
+            .GET, prefix + "/\(activity)/exec/\(batch)", query: [("timeout", seconds(timeout))],
             wait: timeout
         ).map { try CommandResult($0) }
     }
@@ -50,7 +50,7 @@ public struct ActivityAPI: Sendable {
         of batch: BatchID, on activity: ActivityID, last: Int,
         _ receive: @Sendable (RuntimeEvent) async throws -> Void
     ) async throws {
-        let path = prefix + "/\(escaped(activity))/exec/\(escaped(batch))"
+        let path = prefix + "/\(activity)/exec/\(batch)"
         var request = HTTPExchange(url: client.url, target: path, headTimeout: .seconds(30))
         request.headers.add(name: "Authorization", value: "Bearer " + client.appKey)
         request.headers.add(name: "Accept", value: "text/event-stream")
@@ -84,24 +84,23 @@ public struct ActivityAPI: Sendable {
 
     /// The state. An unknown activity is a `daemon` error (500), not `notFound`.
     public func state(_ activity: ActivityID) async throws -> ActivityState {
-        try ActivityState(await client.call(.GET, prefix + "/\(escaped(activity))/state"))
+        try ActivityState(await client.call(.GET, prefix + "/\(activity)/state"))
     }
 
     public func usage(_ activity: ActivityID) async throws -> ActivityUsage {
-        try ActivityUsage(await client.call(.GET, prefix + "/\(escaped(activity))/usage"))
+        try ActivityUsage(await client.call(.GET, prefix + "/\(activity)/usage"))
     }
 
     /// The agreement an activity belongs to.
     public func agreement(of activity: ActivityID) async throws -> AgreementID {
-        try await client.call(.GET, prefix + "/\(escaped(activity))/agreement").text(
-            "agreement id", orUnder: "agreementId")
+        try await client.call(.GET, prefix + "/\(activity)/agreement").id(orUnder: "agreementId")
     }
 
     /// Ends an activity; doing so twice is fine.
     public func destroy(_ activity: ActivityID, timeout: Duration = .seconds(15)) async throws {
         do {
             _ = try await client.call(
-                .DELETE, prefix + "/\(escaped(activity))", query: [("timeout", seconds(timeout))], wait: timeout)
+                .DELETE, prefix + "/\(activity)", query: [("timeout", seconds(timeout))], wait: timeout)
         } catch let error as GolemError where error.code == .gone || error.code == .notFound {
             return
         }

@@ -164,12 +164,9 @@ func excerpt(_ bytes: [UInt8], _ length: Int = 400) -> String {
 package func escaped(_ text: String) -> String {
     var out: [UInt8] = []
     for byte in text.utf8 {
-        switch byte {
-        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-            UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"),
-            UInt8(ascii: "~"):
+        if isUnreserved(byte) {
             out.append(byte)
-        default:
+        } else {
             out.append(UInt8(ascii: "%"))
             out += hexText([byte]).uppercased().utf8
         }

@@ -14,13 +14,13 @@ public struct MarketAPI: Sendable {
     /// Publishes a demand. It lives an hour by default; its polls answer 404 afterwards.
     public func subscribe(_ demand: Demand) async throws -> DemandID {
         try await client.call(.POST, prefix + "/demands", body: demand.body)
-            .text("demand id", orUnder: "subscriptionId")
+            .id(orUnder: "subscriptionId")
     }
 
     /// Withdraws a demand; one that is gone already is not an error.
     public func unsubscribe(_ id: DemandID) async throws {
         do {
-            _ = try await client.call(.DELETE, prefix + "/demands/" + escaped(id))
+            _ = try await client.call(.DELETE, prefix + "/demands/\(id)")
         } catch let error as GolemError where error.code == .gone || error.code == .notFound {
             return
         }
@@ -32,7 +32,7 @@ public struct MarketAPI: Sendable {
     public func demandEvents(_ id: DemandID, timeout: Duration, maxEvents: Int = 50) async throws -> [DemandEvent] {
         precondition((1...100).contains(maxEvents), "the daemon takes 1 to 100")
         return try await client.poll(
-            .GET, prefix + "/demands/\(escaped(id))/events",
+            .GET, prefix + "/demands/\(id)/events",
             query: [("timeout", seconds(timeout)), ("maxEvents", String(maxEvents))], wait: timeout
         ).map { try DemandEvent($0) }
     }
@@ -40,14 +40,14 @@ public struct MarketAPI: Sendable {
     /// Answers a provider's proposal; returns the id of ours.
     public func counter(_ proposal: ProposalID, of demand: DemandID, with body: Demand) async throws -> ProposalID {
         try await client.call(
-            .POST, prefix + "/demands/\(escaped(demand))/proposals/\(escaped(proposal))", body: body.body
-        ).text("proposal id", orUnder: "proposalId")
+            .POST, prefix + "/demands/\(demand)/proposals/\(proposal)", body: body.body
+        ).id(orUnder: "proposalId")
     }
 
     /// Declines a provider's proposal. Fails with `peer` or `daemon` when the provider is gone.
     public func reject(_ proposal: ProposalID, of demand: DemandID, reason: String) async throws {
         _ = try await client.call(
-            .POST, prefix + "/demands/\(escaped(demand))/proposals/\(escaped(proposal))/reject",
+            .POST, prefix + "/demands/\(demand)/proposals/\(proposal)/reject",
             body: ["message": .string(reason)])
     }
 
@@ -57,8 +57,8 @@ public struct MarketAPI: Sendable {
     public func createAgreement(from proposal: ProposalID, validTo: Timestamp) async throws -> AgreementID {
         try await client.call(
             .POST, prefix + "/agreements",
-            body: ["proposalId": .string(proposal), "validTo": .string(validTo.description)]
-        ).text("agreement id", orUnder: "agreementId")
+            body: ["proposalId": JSON(proposal), "validTo": .string(validTo.description)]
+        ).id(orUnder: "agreementId")
     }
 
     /// Sends the agreement to the provider.
@@ -67,7 +67,7 @@ public struct MarketAPI: Sendable {
     ///   one they are never seen.
     public func confirm(_ id: AgreementID, session: String) async throws {
         _ = try await client.call(
-            .POST, prefix + "/agreements/\(escaped(id))/confirm", query: [("appSessionId", session)],
+            .POST, prefix + "/agreements/\(id)/confirm", query: [("appSessionId", session)],
             wait: .seconds(15))
     }
 
@@ -75,7 +75,7 @@ public struct MarketAPI: Sendable {
     public func wait(for id: AgreementID, timeout: Duration) async throws -> AgreementAnswer {
         do {
             _ = try await client.call(
-                .POST, prefix + "/agreements/\(escaped(id))/wait", query: [("timeout", seconds(timeout))],
+                .POST, prefix + "/agreements/\(id)/wait", query: [("timeout", seconds(timeout))],
                 wait: timeout)
             return .approved
         } catch let error as GolemError where error.status == 408 {
@@ -87,20 +87,20 @@ public struct MarketAPI: Sendable {
     }
 
     public func agreement(_ id: AgreementID) async throws -> Agreement {
-        try Agreement(await client.call(.GET, prefix + "/agreements/" + escaped(id)))
+        try Agreement(await client.call(.GET, prefix + "/agreements/\(id)"))
     }
 
     /// Ids and states of agreements; `state` as in ``Agreement/State``.
     public func agreements(state: Agreement.State? = nil, session: String? = nil) async throws -> [AgreementID] {
         try await client.call(
             .GET, prefix + "/agreements", query: [("state", state?.rawValue), ("appSessionId", session)]
-        ).list("agreements").compactMap { $0["id"]?.string ?? $0["agreementId"]?.string ?? $0.string }
+        ).list("agreements").map { try $0["id"]?.id() ?? $0.id(orUnder: "agreementId") }
     }
 
     /// Takes back an agreement that was not answered yet.
     public func cancel(_ id: AgreementID, reason: String) async throws {
         _ = try await client.call(
-            .POST, prefix + "/agreements/\(escaped(id))/cancel", body: ["message": .string(reason)],
+            .POST, prefix + "/agreements/\(id)/cancel", body: ["message": .string(reason)],
             wait: .seconds(15))
     }
 
@@ -112,7 +112,7 @@ public struct MarketAPI: Sendable {
     public func terminate(_ id: AgreementID, code: String, message: String) async throws {
         do {
             _ = try await client.call(
-                .POST, prefix + "/agreements/\(escaped(id))/terminate",
+                .POST, prefix + "/agreements/\(id)/terminate",
                 body: ["message": .string(message), "golem.requestor.code": .string(code)], wait: .seconds(10))
         } catch let error as GolemError where error.code == .gone {
             return
@@ -133,26 +133,26 @@ public struct MarketAPI: Sendable {
     // MARK: Scan
 
     /// Begins to look at offers without negotiating. The daemon must have had a demand before, or it knows of none.
-    public func beginScan(_ constraints: Constraint, lifetime: Duration = .seconds(600)) async throws -> String {
+    public func beginScan(_ constraints: Constraint, lifetime: Duration = .seconds(600)) async throws -> ScanID {
         let answer = try await client.call(
             .POST, prefix + "/scan",
             body: [
                 "type": "offer", "timeout": JSON(Int(lifetime.inSeconds)), "constraints": .string(constraints.text),
             ])
-        return try answer.int64.map { String($0) } ?? answer.text("scan id", orUnder: "id")
+        return try answer.int64.flatMap { ScanID(String($0)) } ?? answer.id(orUnder: "id")
     }
 
-    public func scanned(_ id: String, timeout: Duration, maxEvents: Int = 100) async throws -> [ScannedOffer] {
+    public func scanned(_ id: ScanID, timeout: Duration, maxEvents: Int = 100) async throws -> [ScannedOffer] {
         try await client.poll(
-            .GET, prefix + "/scan/\(escaped(id))/events",
+            .GET, prefix + "/scan/\(id)/events",
             query: [("timeout", seconds(timeout)), ("maxEvents", String(maxEvents))], wait: timeout
         ).map { try ScannedOffer($0) }
     }
 
     /// Ends a scan; one that is over already is not an error.
-    public func endScan(_ id: String) async throws {
+    public func endScan(_ id: ScanID) async throws {
         do {
-            _ = try await client.call(.DELETE, prefix + "/scan/" + escaped(id))
+            _ = try await client.call(.DELETE, prefix + "/scan/\(id)")
         } catch let error as GolemError where error.code == .gone || error.code == .notFound {
             return
         }

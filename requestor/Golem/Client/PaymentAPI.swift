@@ -55,7 +55,7 @@ public struct PaymentAPI: Sendable {
     }
 
     public func allocation(_ id: AllocationID) async throws -> Allocation {
-        try Allocation(await client.call(.GET, prefix + "/allocations/" + escaped(id)))
+        try Allocation(await client.call(.GET, prefix + "/allocations/\(id)"))
     }
 
     public func allocations() async throws -> [Allocation] {
@@ -68,13 +68,13 @@ public struct PaymentAPI: Sendable {
         body["totalAmount"] = total.map { .string($0.description) }
         body["timeout"] = timeout.map { .string($0.description) }
         return try Allocation(
-            await client.call(.PUT, prefix + "/allocations/" + escaped(id), body: .object(body), wait: .seconds(30)))
+            await client.call(.PUT, prefix + "/allocations/\(id)", body: .object(body), wait: .seconds(30)))
     }
 
     /// Frees what is left of an allocation. Releasing it again, or one that is unknown, is not an error.
     public func release(_ id: AllocationID) async throws {
         do {
-            _ = try await client.call(.DELETE, prefix + "/allocations/" + escaped(id), wait: .seconds(15))
+            _ = try await client.call(.DELETE, prefix + "/allocations/\(id)", wait: .seconds(15))
         } catch let error as GolemError where error.code == .gone || error.code == .notFound {
             return
         }
@@ -84,7 +84,7 @@ public struct PaymentAPI: Sendable {
         try Decorations(
             await client.call(
                 .GET, prefix + "/demandDecorations",
-                query: [("allocationIds", allocations.joined(separator: ","))]))
+                query: [("allocationIds", allocations.map(\.rawValue).joined(separator: ","))]))
     }
 
     /// The ways of paying that are set up.
@@ -107,7 +107,7 @@ public struct PaymentAPI: Sendable {
     }
 
     public func debitNote(_ id: DebitNoteID) async throws -> DebitNote {
-        try DebitNote(await client.call(.GET, prefix + "/debitNotes/" + escaped(id)))
+        try DebitNote(await client.call(.GET, prefix + "/debitNotes/\(id)"))
     }
 
     public func debitNotes() async throws -> [DebitNote] {
@@ -116,7 +116,7 @@ public struct PaymentAPI: Sendable {
 
     /// Accepts a debit note; the daemon takes no amount but exactly the one that is due.
     public func acceptDebitNote(_ id: DebitNoteID, amount: Amount, allocation: AllocationID) async throws {
-        try await accept("debitNotes", id, amount, allocation)
+        try await accept("debitNotes", BillID(id), amount, allocation)
     }
 
     // MARK: Invoices
@@ -127,7 +127,7 @@ public struct PaymentAPI: Sendable {
     }
 
     public func invoice(_ id: InvoiceID) async throws -> Invoice {
-        try Invoice(await client.call(.GET, prefix + "/invoices/" + escaped(id)))
+        try Invoice(await client.call(.GET, prefix + "/invoices/\(id)"))
     }
 
     public func invoices(after: Timestamp? = nil) async throws -> [Invoice] {
@@ -137,7 +137,7 @@ public struct PaymentAPI: Sendable {
 
     /// Accepts an invoice; the daemon takes no amount but exactly the one that is billed.
     public func acceptInvoice(_ id: InvoiceID, amount: Amount, allocation: AllocationID) async throws {
-        try await accept("invoices", id, amount, allocation)
+        try await accept("invoices", BillID(id), amount, allocation)
     }
 
     public func rejectInvoice(_ id: InvoiceID, reason: RejectionReason, message: String) async throws {
@@ -145,20 +145,20 @@ public struct PaymentAPI: Sendable {
             "rejectionReason": .string(reason.rawValue), "totalAmountAccepted": "0", "message": .string(message),
         ]
         _ = try await client.call(
-            .POST, prefix + "/invoices/\(escaped(id))/reject", query: [("timeout", "10")], body: body,
+            .POST, prefix + "/invoices/\(id)/reject", query: [("timeout", "10")], body: body,
             wait: .seconds(10))
     }
 
     /// The transfers that settled an invoice.
     public func payments(of invoice: InvoiceID) async throws -> [Payment] {
-        try await client.call(.GET, prefix + "/invoices/\(escaped(invoice))/payments").list("payments")
+        try await client.call(.GET, prefix + "/invoices/\(invoice)/payments").list("payments")
             .map { try Payment($0) }
     }
 
-    private func accept(_ what: String, _ id: String, _ amount: Amount, _ allocation: AllocationID) async throws {
+    private func accept(_ what: String, _ id: BillID, _ amount: Amount, _ allocation: AllocationID) async throws {
         _ = try await client.call(
-            .POST, prefix + "/\(what)/\(escaped(id))/accept", query: [("timeout", "10")],
-            body: ["totalAmountAccepted": .string(amount.description), "allocationId": .string(allocation)],
+            .POST, prefix + "/\(what)/\(id)/accept", query: [("timeout", "10")],
+            body: ["totalAmountAccepted": .string(amount.description), "allocationId": JSON(allocation)],
             wait: .seconds(10))
     }
 

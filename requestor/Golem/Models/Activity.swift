@@ -212,7 +212,7 @@ public struct RuntimeEvent: Sendable, Equatable {
         case other(String)
     }
 
-    public var batchID: BatchID
+    public var batchID: BatchID?
     public var index: Int
     /// Sent without a zone; it is UTC.
     public var date: Timestamp?
@@ -220,7 +220,7 @@ public struct RuntimeEvent: Sendable, Equatable {
 
     package init(_ json: JSON) throws {
         let fields = try Fields(json, "runtime event")
-        batchID = fields["batch_id"]?.line ?? ""
+        batchID = try fields.optionalID("batch_id")
         index = try fields.int("index")
         date = fields["timestamp"]?.timestamp
         guard let (name, value) = fields["kind"]?.object?.first else { throw fields.bad("kind", "an object") }

@@ -26,6 +26,24 @@ struct Fields {
         return value
     }
 
+    func id<Subject>(_ key: String) throws -> Identifier<Subject> {
+        guard let value: Identifier<Subject> = json[key]?.id() else { throw bad(key, "the id of a \(Subject.name)") }
+        return value
+    }
+
+    /// `nil` where there is none; throws where there is something else.
+    func optionalID<Subject>(_ key: String) throws -> Identifier<Subject>? {
+        self[key] == nil ? nil : try id(key)
+    }
+
+    func ids<Subject>(_ key: String) throws -> [Identifier<Subject>] {
+        guard let values = json[key]?.array else { throw bad(key, "a list of ids") }
+        return try values.map {
+            guard let value: Identifier<Subject> = $0.id() else { throw bad(key, "a list of ids") }
+            return value
+        }
+    }
+
     func amount(_ key: String) throws -> Amount {
         guard let value = json[key]?.amount else { throw bad(key, "a decimal") }
         return value
@@ -64,13 +82,3 @@ extension JSON {
         return value
     }
 }
-
-public typealias NodeID = String
-public typealias DemandID = String
-public typealias ProposalID = String
-public typealias AgreementID = String
-public typealias ActivityID = String
-public typealias BatchID = String
-public typealias AllocationID = String
-public typealias DebitNoteID = String
-public typealias InvoiceID = String

@@ -18,8 +18,8 @@ public struct Proposal: Sendable, Equatable {
 
     package init(_ json: JSON) throws {
         let fields = try Fields(json, "proposal")
-        id = try fields.string("proposalId")
-        issuerID = try fields.string("issuerId")
+        id = try fields.id("proposalId")
+        issuerID = try fields.id("issuerId")
         let name = try fields.string("state")
         guard let state = State(rawValue: name) ?? State(rawValue: name.lowercased()) else {
             throw fields.bad("state", "a known state")
@@ -28,7 +28,7 @@ public struct Proposal: Sendable, Equatable {
         offer = Offer(properties: fields["properties"]?.object ?? [:])
         constraints = fields["constraints"]?.line ?? ""
         timestamp = fields["timestamp"]?.timestamp
-        previousID = fields["prevProposalId"]?.line
+        previousID = try fields.optionalID("prevProposalId")
     }
 
     package init(
@@ -60,7 +60,7 @@ public enum DemandEvent: Sendable, Equatable {
         case "ProposalRejectedEvent":
             let reason = fields["reason"]
             self = .rejected(
-                try fields.string("proposalId"),
+                try fields.id("proposalId"),
                 reason: reason?["message"]?.line ?? reason?.line ?? "no reason given",
                 isFinal: reason?["golem.proposal.rejection.is-final"]?.bool ?? false)
         default:
@@ -111,10 +111,10 @@ public struct Agreement: Sendable, Equatable {
 
     package init(_ json: JSON) throws {
         let fields = try Fields(json, "agreement")
-        id = try fields.string("agreementId")
+        id = try fields.id("agreementId")
         state = State(rawValue: try fields.string("state"))
-        guard let provider = fields["offer"]?["providerId"]?.line else {
-            throw fields.bad("offer.providerId", "a string")
+        guard let provider: NodeID = fields["offer"]?["providerId"]?.id() else {
+            throw fields.bad("offer.providerId", "the id of a node")
         }
         providerID = provider
         offer = Offer(properties: fields["offer"]?["properties"]?.object ?? [:])
@@ -143,7 +143,7 @@ public struct AgreementEvent: Sendable, Equatable {
 
     package init(_ json: JSON) throws {
         let fields = try Fields(json, "agreement event")
-        agreementID = try fields.string("agreementId")
+        agreementID = try fields.id("agreementId")
         date = try fields.timestamp("eventDate")
         let name = try fields.string("eventType")
         kind =
@@ -171,15 +171,15 @@ public enum AgreementAnswer: Sendable, Equatable {
 
 /// An offer found by a scan, without negotiation.
 public struct ScannedOffer: Sendable, Equatable {
-    public var id: String
+    public var id: OfferID?
     public var providerID: NodeID
     public var offer: Offer
     public var timestamp: Timestamp?
 
     package init(_ json: JSON) throws {
         let fields = try Fields(json, "scanned offer")
-        id = fields["offerId"]?.line ?? fields["id"]?.line ?? ""
-        providerID = fields["providerId"]?.line ?? fields["nodeId"]?.line ?? ""
+        id = try fields.optionalID("offerId") ?? fields.optionalID("id")
+        providerID = try fields.optionalID("providerId") ?? fields.id("nodeId")
         offer = Offer(properties: fields["properties"]?.object ?? [:])
         timestamp = fields["timestamp"]?.timestamp
     }

@@ -6,7 +6,7 @@ public struct Identity: Sendable, Equatable {
 
     package init(_ json: JSON) throws {
         let fields = try Fields(json, "identity")
-        nodeID = try fields.string("identity")
+        nodeID = try fields.id("identity")
         name = fields["name"]?.line ?? ""
         role = fields["role"]?.line
     }
@@ -40,7 +40,7 @@ public struct Allocation: Sendable, Equatable {
 
     package init(_ json: JSON) throws {
         let fields = try Fields(json, "allocation")
-        id = try fields.string("allocationId")
+        id = try fields.id("allocationId")
         address = fields["address"]?.line ?? ""
         paymentPlatform = fields["paymentPlatform"]?.line ?? ""
         total = try fields.amount("totalAmount")
@@ -109,7 +109,7 @@ public struct DebitNote: Sendable, Equatable {
     public var id: DebitNoteID
     public var agreementID: AgreementID
     public var activityID: ActivityID
-    public var issuerID: NodeID
+    public var issuerID: NodeID?
     public var paymentPlatform: String
     public var totalAmountDue: Amount
     /// What the provider says was used, in the order of the offer's usage vector.
@@ -121,10 +121,10 @@ public struct DebitNote: Sendable, Equatable {
 
     package init(_ json: JSON) throws {
         let fields = try Fields(json, "debit note")
-        id = try fields.string("debitNoteId")
-        agreementID = try fields.string("agreementId")
-        activityID = try fields.string("activityId")
-        issuerID = fields["issuerId"]?.line ?? ""
+        id = try fields.id("debitNoteId")
+        agreementID = try fields.id("agreementId")
+        activityID = try fields.id("activityId")
+        issuerID = try fields.optionalID("issuerId")
         paymentPlatform = fields["paymentPlatform"]?.line ?? ""
         totalAmountDue = try fields.amount("totalAmountDue")
         usage = fields["usageCounterVector"]?.doubles
@@ -139,7 +139,7 @@ public struct Invoice: Sendable, Equatable {
     public var id: InvoiceID
     public var agreementID: AgreementID
     public var activityIDs: [ActivityID]
-    public var issuerID: NodeID
+    public var issuerID: NodeID?
     public var paymentPlatform: String
     public var amount: Amount
     public var status: DocumentStatus
@@ -148,10 +148,10 @@ public struct Invoice: Sendable, Equatable {
 
     package init(_ json: JSON) throws {
         let fields = try Fields(json, "invoice")
-        id = try fields.string("invoiceId")
-        agreementID = try fields.string("agreementId")
-        activityIDs = fields["activityIds"]?.strings ?? []
-        issuerID = fields["issuerId"]?.line ?? ""
+        id = try fields.id("invoiceId")
+        agreementID = try fields.id("agreementId")
+        activityIDs = fields["activityIds"] == nil ? [] : try fields.ids("activityIds")
+        issuerID = try fields.optionalID("issuerId")
         paymentPlatform = fields["paymentPlatform"]?.line ?? ""
         amount = try fields.amount("amount")
         status = DocumentStatus(rawValue: try fields.string("status"))
@@ -164,17 +164,16 @@ public struct Invoice: Sendable, Equatable {
 public struct PaymentEvent: Sendable, Equatable {
     /// `DebitNoteReceivedEvent`, `InvoiceReceivedEvent`, `…SettledEvent`, `…CancelledEvent` and others.
     public var kind: String
-    public var documentID: String
+    public var debitNoteID: DebitNoteID?
+    public var invoiceID: InvoiceID?
     public var date: Timestamp
 
     package init(_ json: JSON) throws {
         let fields = try Fields(json, "payment event")
         kind = try fields.string("eventType")
         date = try fields.timestamp("eventDate")
-        guard let id = fields["invoiceId"]?.line ?? fields["debitNoteId"]?.line else {
-            throw fields.bad("invoiceId", "a string")
-        }
-        documentID = id
+        invoiceID = try fields.optionalID("invoiceId")
+        debitNoteID = invoiceID == nil ? try fields.id("debitNoteId") : nil
     }
 
     public var isReceived: Bool { kind.hasSuffix("ReceivedEvent") }
@@ -182,8 +181,8 @@ public struct PaymentEvent: Sendable, Equatable {
 
 /// A transfer that settled one or several documents.
 public struct Payment: Sendable, Equatable {
-    public var id: String
-    public var payeeID: NodeID
+    public var id: PaymentID
+    public var payeeID: NodeID?
     public var amount: Amount
     public var agreements: [AgreementID: Amount]
     /// Base64 of the transaction's hash.
@@ -191,12 +190,14 @@ public struct Payment: Sendable, Equatable {
 
     package init(_ json: JSON) throws {
         let fields = try Fields(json, "payment")
-        id = try fields.string("paymentId")
-        payeeID = fields["payeeId"]?.line ?? ""
+        id = try fields.id("paymentId")
+        payeeID = try fields.optionalID("payeeId")
         amount = try fields.amount("amount")
         agreements = [:]
         for item in fields["agreementPayments"]?.array ?? [] {
-            if let id = item["agreementId"]?.line, let amount = item["amount"]?.amount { agreements[id] = amount }
+            if let id: AgreementID = item["agreementId"]?.id(), let amount = item["amount"]?.amount {
+                agreements[id] = amount
+            }
         }
         details = fields["details"]?.line
     }

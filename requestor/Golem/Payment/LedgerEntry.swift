@@ -14,9 +14,9 @@ public enum LedgerEntry: Sendable, Equatable {
     case acceptingNote(DebitNoteID, ActivityID, AgreementID, Amount)
     case acceptingInvoice(InvoiceID, AgreementID, Amount)
     /// The daemon has taken the acceptance.
-    case accepted(String)
+    case accepted(BillID)
     /// The daemon has refused the acceptance for good.
-    case acceptanceRefused(String)
+    case acceptanceRefused(BillID)
     /// An invoice that is not paid, with what it asks for.
     case rejectedInvoice(InvoiceID, AgreementID, Amount, reason: String)
     case settled(InvoiceID)
@@ -67,6 +67,7 @@ public enum LedgerEntry: Sendable, Equatable {
 
     /// `nil` for a line that is torn or of another version.
     public init?(_ json: JSON) {
+        func read<Subject>(_ key: String) -> Identifier<Subject>? { json[key]?.id() }
         func text(_ key: String) -> String? { json[key]?.line }
         func amount(_ key: String) -> Amount? { json[key]?.amount }
         let at = json["at"]?.timestamp
@@ -76,49 +77,57 @@ public enum LedgerEntry: Sendable, Equatable {
             else { return nil }
             self = .opened(run: run, budget: budget, platform: platform, at: at)
         case "allocation":
-            guard let id = text("allocation"), let amount = amount("amount") else { return nil }
+            guard let id: AllocationID = read("allocation"), let amount = amount("amount") else { return nil }
             self = .allocation(id, amount)
         case "allocationReleased":
-            guard let id = text("allocation") else { return nil }
+            guard let id: AllocationID = read("allocation") else { return nil }
             self = .allocationReleased(id)
         case "agreement":
-            guard let id = text("agreement"), let contract = json["contract"].flatMap({ Contract($0) }), let at
+            guard let id: AgreementID = read("agreement"), let contract = json["contract"].flatMap({ Contract($0) }),
+                let at
             else { return nil }
             self = .agreement(id, contract, at: at)
         case "agreementEnded":
-            guard let id = text("agreement"), let at else { return nil }
+            guard let id: AgreementID = read("agreement"), let at else { return nil }
             self = .agreementEnded(id, at: at)
         case "activity":
-            guard let id = text("activity"), let agreement = text("agreement"), let at else { return nil }
+            guard let id: ActivityID = read("activity"), let agreement: AgreementID = read("agreement"), let at else {
+                return nil
+            }
             self = .activity(id, agreement, at: at)
         case "activityEnded":
-            guard let id = text("activity"), let agreement = text("agreement"), let at else { return nil }
+            guard let id: ActivityID = read("activity"), let agreement: AgreementID = read("agreement"), let at else {
+                return nil
+            }
             self = .activityEnded(id, agreement, at: at)
         case "unusable":
-            guard let id = text("agreement"), let reason = text("reason") else { return nil }
+            guard let id: AgreementID = read("agreement"), let reason = text("reason") else { return nil }
             self = .unusable(id, reason: reason)
         case "acceptingNote":
-            guard let id = text("note"), let activity = text("activity"), let agreement = text("agreement"),
+            guard let id: DebitNoteID = read("note"), let activity: ActivityID = read("activity"),
+                let agreement: AgreementID = read("agreement"),
                 let amount = amount("amount")
             else { return nil }
             self = .acceptingNote(id, activity, agreement, amount)
         case "acceptingInvoice":
-            guard let id = text("invoice"), let agreement = text("agreement"), let amount = amount("amount")
+            guard let id: InvoiceID = read("invoice"), let agreement: AgreementID = read("agreement"),
+                let amount = amount("amount")
             else { return nil }
             self = .acceptingInvoice(id, agreement, amount)
         case "accepted":
-            guard let id = text("document") else { return nil }
+            guard let id: BillID = read("document") else { return nil }
             self = .accepted(id)
         case "acceptanceRefused":
-            guard let id = text("document") else { return nil }
+            guard let id: BillID = read("document") else { return nil }
             self = .acceptanceRefused(id)
         case "rejectedInvoice":
-            guard let id = text("invoice"), let agreement = text("agreement"), let amount = amount("amount"),
+            guard let id: InvoiceID = read("invoice"), let agreement: AgreementID = read("agreement"),
+                let amount = amount("amount"),
                 let reason = text("reason")
             else { return nil }
             self = .rejectedInvoice(id, agreement, amount, reason: reason)
         case "settled":
-            guard let id = text("invoice") else { return nil }
+            guard let id: InvoiceID = read("invoice") else { return nil }
             self = .settled(id)
         case "closed":
             guard let at else { return nil }
@@ -153,7 +162,7 @@ public struct Contract: Sendable, Equatable {
     }
 
     init?(_ json: JSON) {
-        guard let id = json["provider"]?.line, let counters = json["counters"]?.strings,
+        guard let id: NodeID = json["provider"]?.id(), let counters = json["counters"]?.strings,
             let coefficients = json["coefficients"]?.doubles, counters.count == coefficients.count,
             let start = json["start"]?.double, let threads = json["threads"]?.int
         else { return nil }

@@ -92,12 +92,12 @@ package struct LedgerRecovery: Sendable {
                 add(.activity(note.activityID, note.agreementID, at: note.timestamp ?? .now()))
             }
             add(.acceptingNote(note.id, note.activityID, note.agreementID, note.totalAmountDue))
-            add(.accepted(note.id))
+            add(.accepted(BillID(note.id)))
         }
         for invoice in invoices where known.contract(of: invoice.agreementID) != nil {
             guard !known.hasPromised(invoice.id, under: invoice.agreementID) else { continue }
             add(.acceptingInvoice(invoice.id, invoice.agreementID, invoice.amount))
-            add(.accepted(invoice.id))
+            add(.accepted(BillID(invoice.id)))
             if invoice.status == .settled { add(.settled(invoice.id)) }
         }
         return lost

@@ -85,7 +85,7 @@ public struct PaymentStateMachine: Sendable {
     public let tolerance: BillTolerance
     private(set) var accounts: [AgreementID: Account] = [:]
     /// Notes being accepted: what to undo if the daemon refuses.
-    private var pendingNotes: [DebitNoteID: PendingNote] = [:]
+    private var pendingNotes: [BillID: PendingNote] = [:]
     private var isExhausted = false
     package private(set) var openAllocations: [AllocationID] = []
     package private(set) var closedAt: Timestamp?
@@ -111,7 +111,7 @@ public struct PaymentStateMachine: Sendable {
         _ id: DebitNoteID, _ activity: ActivityID, _ agreement: AgreementID, _ amount: Amount
     ) {
         guard let account = accounts[agreement]?.activities[activity] else { return }
-        pendingNotes[id] = PendingNote(
+        pendingNotes[BillID(id)] = PendingNote(
             agreement: agreement, activity: activity, amount: amount, before: account.promised)
         accounts[agreement]?.activities[activity]?.promised = max(account.promised ?? .zero, amount)
         accounts[agreement]?.activities[activity]?.billed = max(account.billed, amount)
@@ -173,7 +173,7 @@ public struct PaymentStateMachine: Sendable {
 
     public mutating func debitNoteReceived(_ note: DebitNote, at now: Timestamp) -> [Action] {
         guard let account = accounts[note.agreementID], account.isOpen, note.status == .received,
-            pendingNotes[note.id] == nil
+            pendingNotes[BillID(note.id)] == nil
         else { return [] }
         let due = note.totalAmountDue
         guard let activity = account.activities[note.activityID] else {
@@ -196,7 +196,7 @@ public struct PaymentStateMachine: Sendable {
                 .budgetExhausted
             ]
         }
-        pendingNotes[note.id] = PendingNote(
+        pendingNotes[BillID(note.id)] = PendingNote(
             agreement: note.agreementID, activity: note.activityID, amount: due, before: activity.promised)
         accounts[note.agreementID]?.activities[note.activityID]?.promised = due
         return [
@@ -270,13 +270,13 @@ public struct PaymentStateMachine: Sendable {
 
     // MARK: What became of acceptances
 
-    public mutating func acceptanceTaken(_ document: String) -> [Action] {
+    public mutating func acceptanceTaken(_ document: BillID) -> [Action] {
         if let note = pendingNotes.removeValue(forKey: document) {
             return [.record(.accepted(document)), .reportAccepted(note.agreement, note.amount, isInvoice: false)]
         }
         for (id, account) in accounts {
-            if case .accepting(document, let amount) = account.invoice {
-                accounts[id]?.invoice = .accepted(document, amount)
+            if case .accepting(let invoice, let amount) = account.invoice, BillID(invoice) == document {
+                accounts[id]?.invoice = .accepted(invoice, amount)
                 return [.record(.accepted(document)), .reportAccepted(id, amount, isInvoice: true)]
             }
         }
@@ -284,7 +284,7 @@ public struct PaymentStateMachine: Sendable {
     }
 
     /// The daemon refused the acceptance for good (not: did not answer).
-    public mutating func acceptanceRefused(_ document: String, reason: String) -> [Action] {
+    public mutating func acceptanceRefused(_ document: BillID, reason: String) -> [Action] {
         if let note = pendingNotes.removeValue(forKey: document) {
             // A newer note of the same activity may have been promised meanwhile; it stands.
             if accounts[note.agreement]?.activities[note.activity]?.promised == note.amount {
@@ -293,8 +293,8 @@ public struct PaymentStateMachine: Sendable {
             return [.record(.acceptanceRefused(document))]
         }
         for (id, account) in accounts {
-            if case .accepting(document, let amount) = account.invoice {
-                accounts[id]?.invoice = .rejected(document, amount, "the daemon did not take our acceptance: " + reason)
+            if case .accepting(let invoice, let amount) = account.invoice, BillID(invoice) == document {
+                accounts[id]?.invoice = .rejected(invoice, amount, "the daemon did not take our acceptance: " + reason)
                 return [
                     .record(.acceptanceRefused(document)),
                     .reportRefusal(id, amount, "the daemon did not take our acceptance: " + reason),

@@ -137,8 +137,8 @@ actor Treasurer {
         await follow(since: since) { [client] after in
             try await client.payment.debitNoteEvents(after: after, timeout: .seconds(10))
         } handle: { event in
-            guard event.isReceived else { return }
-            let note = try await self.client.payment.debitNote(event.documentID)
+            guard event.isReceived, let id = event.debitNoteID else { return }
+            let note = try await self.client.payment.debitNote(id)
             await self.perform(self.machine.debitNoteReceived(note, at: .now()))
         }
     }
@@ -147,10 +147,11 @@ actor Treasurer {
         await follow(since: since) { [client] after in
             try await client.payment.invoiceEvents(after: after, timeout: .seconds(10))
         } handle: { event in
+            guard let id = event.invoiceID else { return }
             if event.isReceived {
-                try await self.handle(await self.client.payment.invoice(event.documentID))
+                try await self.handle(await self.client.payment.invoice(id))
             } else if event.kind.hasSuffix("SettledEvent") {
-                await self.perform(self.machine.invoiceSettled(event.documentID))
+                await self.perform(self.machine.invoiceSettled(id))
             }
         }
     }
@@ -188,7 +189,7 @@ actor Treasurer {
     private func handle(_ invoice: Invoice) async throws {
         if invoice.status == .accepted || invoice.status == .settled {
             // Accepted before a crash, as the ledger says; only the confirmation was lost.
-            await perform(machine.acceptanceTaken(invoice.id))
+            await perform(machine.acceptanceTaken(BillID(invoice.id)))
             if invoice.status == .settled { await perform(machine.invoiceSettled(invoice.id)) }
         } else {
             await perform(machine.invoiceReceived(invoice, at: .now()))
@@ -222,9 +223,9 @@ actor Treasurer {
                 await budgetExhausted("the ledger cannot be written: \(error)")
             }
         case .acceptDebitNote(let id, let amount):
-            await accept(id) { try await $0.payment.acceptDebitNote(id, amount: amount, allocation: $1) }
+            await accept(BillID(id)) { try await $0.payment.acceptDebitNote(id, amount: amount, allocation: $1) }
         case .acceptInvoice(let id, let amount):
-            await accept(id) { try await $0.payment.acceptInvoice(id, amount: amount, allocation: $1) }
+            await accept(BillID(id)) { try await $0.payment.acceptInvoice(id, amount: amount, allocation: $1) }
         case .rejectInvoice(let id, let reason, let message):
             rejectionsUnderWay += 1
             defer { rejectionsUnderWay -= 1 }
@@ -252,7 +253,7 @@ actor Treasurer {
     }
 
     private func accept(
-        _ document: String, _ send: @escaping @Sendable (GolemClient, AllocationID) async throws -> Void
+        _ document: BillID, _ send: @escaping @Sendable (GolemClient, AllocationID) async throws -> Void
     ) async {
         guard let allocation = allocation ?? machine.openAllocations.last, !isLedgerBroken else { return }
         var pause = Duration.milliseconds(200)

@@ -219,7 +219,8 @@ extension Engine {
 
     private func destroy(_ id: ActivityID, _ context: RentalContext) async {
         context.session.value?.lost.set(GolemError(.closed, "the machine was closed", place: context.label))
-        let agreement = context.agreement.value ?? ""
+        // An activity is never created without one.
+        guard let agreement = context.agreement.value else { return }
         // What the provider says was used bounds its bill for processor time.
         if let usage = try? await withDeadline(.seconds(3), { [client] in try await client.activity.usage(id) }) {
             await treasurer.usageReported(usage, by: id, under: agreement)
