@@ -7,13 +7,19 @@ public struct Evaluation: Sendable, Equatable, Codable {
     public var loss: Double
     /// Share of the examples that are classified right; nil for a regression.
     public var accuracy: Double?
-    /// `confusion[true class][predicted class]`; empty for a regression.
+    /// `confusion[true class][predicted class]`; empty for a regression, and for more than
+    /// ``Evaluator/mostConfusedClasses`` classes.
     public var confusion: [[Int]]
     public var count: Int
+    /// All measures, where they were asked for.
+    public var metrics: Metrics?
 }
 
 /// Runs a model forward only, without dropout. To be used by one caller at a time; reusable for any weights of its model.
 public final class Evaluator {
+    /// A confusion matrix of more classes nobody reads, and its memory grows with their square.
+    public static let mostConfusedClasses = 1000
+
     private let model: ModelDescription
     private let network: Network
     private let objective: Objective
@@ -37,34 +43,64 @@ public final class Evaluator {
     package var batchCapacity: Int { network.batchCapacity }
 
     /// Loss (without label smoothing), accuracy and confusion. Throws `notFinite` where the loss is no finite number.
-    public func evaluate(_ weights: Weights, _ examples: Examples) throws(DeMLError) -> Evaluation {
+    /// - Parameter metrics: whether all measures are taken.
+    public func evaluate(
+        _ weights: Weights, _ examples: Examples, metrics: Bool = false
+    ) throws(DeMLError) -> Evaluation {
         precondition(weights.model == model, "the weights of another model")
         network.load(weights.parameters)
-        return try evaluate(examples)
+        return try evaluate(examples, metrics)
     }
 
     /// The same with weights that are still in their file.
-    public func evaluate(_ file: WeightsFile, _ examples: Examples) throws(DeMLError) -> Evaluation {
+    public func evaluate(
+        _ file: WeightsFile, _ examples: Examples, metrics: Bool = false
+    ) throws(DeMLError) -> Evaluation {
         precondition(file.model == model, "the weights of another model")
         try network.load(file)
-        return try evaluate(examples)
+        return try evaluate(examples, metrics)
     }
 
-    private func evaluate(_ examples: Examples) throws(DeMLError) -> Evaluation {
+    private func evaluate(_ examples: Examples, _ wantsMetrics: Bool) throws(DeMLError) -> Evaluation {
         guard examples.count > 0 else { throw DeMLError(.missing, "there are no examples to evaluate") }
         let isClassifier = model.loss == .crossEntropy
-        let classes = isClassifier ? model.outputShape[0] : 0
+        let outputs = network.output.size
+        let classes = isClassifier && outputs <= Self.mostConfusedClasses ? outputs : 0
         var confusion = [Int](repeating: 0, count: classes * classes)
+        var ranked =
+            wantsMetrics && isClassifier ? ClassificationCounter(classes: outputs, examples: examples.count) : nil
+        var measured =
+            wantsMetrics && !isClassifier ? RegressionCounter(outputs: outputs, examples: examples.count) : nil
+        var guesses = [Int](repeating: 0, count: isClassifier ? network.batchCapacity : 0)
         var sum = BatchResult()
         try run(examples.x, rows: examples.indices) { (rows, first, count) in
             objective.setTargets(examples.y, rows: rows, first: first, count: count)
             let batch = objective.compare()
             sum.loss += batch.loss
             sum.correct += batch.correct
-            guard case .labels(let labels) = examples.y else { return }
-            for index in 0..<count {
-                let label = Int(labels[rows.map { Int($0[index]) } ?? first + index])
-                confusion[label * classes + largest(network.output.values + index * classes, classes)] += 1
+            let row = { (index: Int) in rows.map { Int($0[index]) } ?? first + index }
+            let values = network.output.values
+            switch examples.y {
+            case .labels(let labels):
+                for index in 0..<count {
+                    guesses[index] = largest(values + index * outputs, outputs)
+                    if classes > 0 { confusion[Int(labels[row(index)]) * classes + guesses[index]] += 1 }
+                }
+                guard ranked != nil else { return }
+                deml_softmax_forward(network.pass.pool, count, outputs, values, values)
+                for index in 0..<count {
+                    ranked?.add(
+                        label: Int(labels[row(index)]), predicted: guesses[index],
+                        probabilities: values + index * outputs)
+                }
+            case .values(let targets):
+                guard measured != nil else { return }
+                targets.withUnsafeBufferPointer { targets in
+                    guard let base = targets.baseAddress else { return }
+                    for index in 0..<count {
+                        measured?.add(targets: base + row(index) * outputs, predicted: values + index * outputs)
+                    }
+                }
             }
         }
         guard sum.loss.isFinite else {
@@ -74,7 +110,8 @@ public final class Evaluator {
             loss: sum.loss / Double(examples.count),
             accuracy: isClassifier ? Double(sum.correct) / Double(examples.count) : nil,
             confusion: (0..<classes).map { Array(confusion[$0 * classes..<($0 + 1) * classes]) },
-            count: examples.count)
+            count: examples.count,
+            metrics: ranked.map { .classification($0.metrics()) } ?? measured.map { .regression($0.metrics()) })
     }
 
     /// The model's answer to each input: `[N, classes]` probabilities for cross_entropy, `[N, …output shape]` for mse.
@@ -143,10 +180,10 @@ public final class Evaluator {
 
 /// Evaluates once; see ``Evaluator`` for many times.
 public func evaluate(
-    weights: Weights, examples: Examples, threads: Int = 1, batchSize: Int = 256
+    weights: Weights, examples: Examples, threads: Int = 1, batchSize: Int = 256, metrics: Bool = false
 ) throws(DeMLError) -> Evaluation {
     try Evaluator(model: weights.model, threads: threads, batchSize: min(batchSize, max(examples.count, 1)))
-        .evaluate(weights, examples)
+        .evaluate(weights, examples, metrics: metrics)
 }
 
 /// Predicts once; see ``Evaluator`` for many times.
@@ -159,10 +196,10 @@ public func predict(
 
 /// Evaluates once, with weights that are still in their file.
 public func evaluate(
-    weights: WeightsFile, examples: Examples, threads: Int = 1, batchSize: Int = 256
+    weights: WeightsFile, examples: Examples, threads: Int = 1, batchSize: Int = 256, metrics: Bool = false
 ) throws(DeMLError) -> Evaluation {
     try Evaluator(model: weights.model, threads: threads, batchSize: min(batchSize, max(examples.count, 1)))
-        .evaluate(weights, examples)
+        .evaluate(weights, examples, metrics: metrics)
 }
 
 /// Predicts once, with weights that are still in their file.

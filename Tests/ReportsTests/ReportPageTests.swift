@@ -97,25 +97,25 @@ import Testing
         report.rounds = [round(0, .nan)]
         #expect(report.best == nil && report.html().contains("test loss"))
     }
+}
 
-    /// Every element that is opened is closed, in order. SVG shapes close themselves, `meta` needs no end.
-    private func expectBalanced(_ page: String) throws {
-        var open: [String] = []
-        var rest = page[...]
-        while let start = rest.firstIndex(of: "<") {
-            let end = try #require(rest[start...].firstIndex(of: ">"), "a tag without an end")
-            let tag = rest[rest.index(after: start)..<end]
-            rest = rest[rest.index(after: end)...]
-            if tag.hasPrefix("!") || tag.hasPrefix("meta") || tag.hasSuffix("/") { continue }
-            if tag.hasPrefix("/") {
-                let name = String(tag.dropFirst())
-                #expect(open.popLast() == name, "</\(name)> closes nothing")
-            } else {
-                open.append(String(tag.prefix { $0 != " " }))
-            }
+/// Every element that is opened is closed, in order. SVG shapes close themselves, `meta` needs no end.
+func expectBalanced(_ page: String) throws {
+    var open: [String] = []
+    var rest = page[...]
+    while let start = rest.firstIndex(of: "<") {
+        let end = try #require(rest[start...].firstIndex(of: ">"), "a tag without an end")
+        let tag = rest[rest.index(after: start)..<end]
+        rest = rest[rest.index(after: end)...]
+        if tag.hasPrefix("!") || tag.hasPrefix("meta") || tag.hasSuffix("/") { continue }
+        if tag.hasPrefix("/") {
+            let name = String(tag.dropFirst())
+            #expect(open.popLast() == name, "</\(name)> closes nothing")
+        } else {
+            open.append(String(tag.prefix { $0 != " " }))
         }
-        #expect(open.isEmpty, "not closed: \(open)")
     }
+    #expect(open.isEmpty, "not closed: \(open)")
 }
 
 extension RunReport {

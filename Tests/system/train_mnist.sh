@@ -28,6 +28,12 @@ report=$(cat "$run/report.html")
 for part in "<svg" "Test accuracy" "Confusion matrix" "Labels on each shard" "one place" "</html>"; do
     contains "report.html has $part" "$part" "$report"
 done
+for part in "balanced accuracy" "ROC AUC" "calibration error"; do
+    contains "the measures have $part" "$part" "$log"
+    contains "report.html has $part" "$part" "$report"
+done
+at_least "area under the curve" 0.99 "$(json "$run/summary.json" "['metrics']['roc_auc']")"
+equal "every round is measured" 4 "$(grep -c '"roc_auc":0' "$run/metrics.jsonl")"
 lacks "report.html needs nothing from elsewhere" "http" "$report"
 
 again=$DEML_TEST_SCRATCH/again
@@ -62,6 +68,8 @@ same_bytes "same bytes with portable kernels" "$DEML_TEST_SCRATCH/first" "$DEML_
 succeeds "deml evaluate" "$DEML" evaluate --model "$run" --data mnist --json
 equal "evaluate finds the accuracy of the run" "$(json "$run/summary.json" "['best_accuracy']")" \
     "$(printf '%s\n' "$output" | json - "['accuracy']")"
+equal "evaluate takes the measures of the run" "$(json "$run/summary.json" "['metrics']")" \
+    "$(printf '%s\n' "$output" | json - "['metrics']")"
 succeeds "deml predict" "$DEML" predict --model "$run/best.safetensors" --data requestor/Datasets/mnist --count 10
 contains "the first digit is a 7" "example 0  7  right" "$output"
 contains "probabilities are shown" " %" "$output"

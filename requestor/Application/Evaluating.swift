@@ -45,7 +45,7 @@ extension Application {
         }
         let start = ContinuousClock.now
         let evaluation = try NeuralNetwork.evaluate(
-            weights: model.weights, examples: examples, threads: try Threads.checked(request.threads))
+            weights: model.weights, examples: examples, threads: try Threads.checked(request.threads), metrics: true)
         let names = dataset.classNames ?? []
         return EvaluateAnswer(
             evaluation: evaluation, dataset: dataset.name,

@@ -71,13 +71,15 @@ public enum RunReporting {
         let failures =
             try known ?? (Files.exists(folder.events) ? folder.readEvents().compactMap(failureLine) : [])
         let classes = summary.flatMap { $0.confusion?.count ?? $0.labelCounts?.first?.count } ?? 0
+        let names = classNames(configuration, count: classes)
         return RunReport(
             title: (folder.path as NSString).lastPathComponent, subtitle: subtitle(configuration, summary),
             rounds: metrics.map(RunReport.Round.init), workers: summary?.workers.map(RunReport.Worker.init) ?? [],
             places: summary.map { places($0, workers: configuration.federation.workers) } ?? [],
-            classes: classNames(configuration, count: classes), labelCounts: summary?.labelCounts ?? [],
+            classes: names, labelCounts: summary?.labelCounts ?? [],
             confusion: summary?.confusion ?? [], failures: failures, settings: settings(configuration),
-            modelSHA256: summary?.modelSHA256 ?? "")
+            modelSHA256: summary?.modelSHA256 ?? "",
+            measures: (summary?.metrics ?? metrics.last?.metrics).map { Measures($0, classes: names) })
     }
 
     static func failureLine(_ event: RunEvent) -> String? {

@@ -103,6 +103,33 @@ public enum RunText {
         return lines
     }
 
+    /// Every measure of the whole, in as many columns as there is room for.
+    public static func measures(_ measures: Measures, paint: Paint, width: Int) -> [String] {
+        let names = measures.figures.map { TextWidth.of($0.name) }.max() ?? 0
+        let texts = measures.figures.map { TextWidth.of($0.text) }.max() ?? 0
+        let cells = measures.figures.map { figure in
+            TextWidth.padded(figure.name, to: names) + "  "
+                + paint(TextWidth.padded(figure.text, to: texts, right: true), .bold)
+        }
+        let columns = max(1, min(3, (width - 2) / (names + texts + 6)))
+        return stride(from: 0, to: cells.count, by: columns).map { first in
+            "  " + cells[first..<min(first + columns, cells.count)].joined(separator: "    ")
+        }
+    }
+
+    /// A line a class: how many examples it has, and how well it is told from the rest.
+    public static func classes(_ measures: Measures, most: Int = 30, paint: Paint, width: Int) -> [String] {
+        let columns = Measures.classHead.enumerated().map { TextTable.Column($1, toRight: $0 > 0) }
+        let rows = measures.classes.prefix(most).map { row in
+            [TextWidth.cut(TextWidth.harmless(row.name), to: 24)] + row.cells.dropFirst()
+        }
+        var lines = TextTable(columns, rows: Array(rows)).lines(paint: paint, width: width)
+        if measures.classes.count > most {
+            lines.append(paint("  … and \(Figures.grouped(measures.classes.count - most)) more classes", .dim))
+        }
+        return lines
+    }
+
     public static func counted(_ number: Int, _ noun: String) -> String {
         "\(Figures.grouped(number)) \(noun)\(number == 1 ? "" : "s")"
     }

@@ -4,6 +4,7 @@ extension RunReport {
         var sections = [header(), tiles()]
         if !rounds.isEmpty { sections.append(curves()) }
         if !places.isEmpty { sections.append(comparison()) }
+        if let measures { sections.append(measures.section()) }
         if !workers.isEmpty || !failures.isEmpty { sections.append(workerSection()) }
         if !labelCounts.isEmpty, !classes.isEmpty { sections.append(distribution()) }
         if !confusion.isEmpty { sections.append(confusionSection()) }
@@ -244,17 +245,11 @@ extension RunReport {
         return .element("footer", [], text)
     }
 
-    private func panel(_ content: Markup) -> Markup { .element("div", [("class", "panel")], content) }
+    private func panel(_ content: Markup) -> Markup { .panel(content) }
 
     private func folded(_ summary: String, _ content: Markup) -> Markup {
         .element("details", [], .element("summary", text: summary) + content)
     }
 
-    private func table(head: [String], rows: [Markup]) -> Markup {
-        let top =
-            head.isEmpty
-            ? Markup()
-            : .element("thead", [], .element("tr", [], head.map { .element("th", text: $0) }.reduce(Markup(), +)))
-        return .element("table", [], top + .element("tbody", [], .lines(rows)))
-    }
+    private func table(head: [String], rows: [Markup]) -> Markup { .table(head: head, rows: rows) }
 }

@@ -128,11 +128,13 @@ public struct RunReport: Sendable, Equatable {
     public var failures: [String]
     public var settings: [Setting]
     public var modelSHA256: String
+    /// How good the last model is on the test set; `nil` while that is not known.
+    public var measures: Measures?
 
     public init(
         title: String, subtitle: String = "", rounds: [Round], workers: [Worker] = [], places: [Place] = [],
         classes: [String] = [], labelCounts: [[Int]] = [], confusion: [[Int]] = [], failures: [String] = [],
-        settings: [Setting] = [], modelSHA256: String = ""
+        settings: [Setting] = [], modelSHA256: String = "", measures: Measures? = nil
     ) {
         self.title = title
         self.subtitle = subtitle
@@ -145,6 +147,7 @@ public struct RunReport: Sendable, Equatable {
         self.failures = failures
         self.settings = settings
         self.modelSHA256 = modelSHA256
+        self.measures = measures
     }
 
     /// The round with the best test accuracy, and of those the lowest loss; where there is no accuracy, the lowest loss; of

@@ -44,6 +44,13 @@ struct EvaluateCommand: ParsableCommand {
             lines +=
                 [""] + RunText.confusion(evaluation.confusion, classes: classes, paint: paint, width: terminal.columns)
         }
+        if let metrics = evaluation.metrics {
+            let measures = Measures(metrics, classes: classes)
+            lines += [""] + RunText.measures(measures, paint: paint, width: terminal.columns)
+            if !measures.classes.isEmpty {
+                lines += [""] + RunText.classes(measures, paint: paint, width: terminal.columns)
+            }
+        }
         Output.standard.lines(lines)
     }
 }

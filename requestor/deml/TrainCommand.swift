@@ -121,6 +121,9 @@ struct TrainCommand: AsyncParsableCommand {
             ).lines(paint: paint, width: width)
         }
         lines += [""] + RunText.comparison(places, paint: paint, width: width)
+        if let metrics = summary.metrics {
+            lines += [""] + RunText.measures(Measures(metrics), paint: paint, width: width)
+        }
         lines += [""] + RunText.workers(summary.workers.map(RunReport.Worker.init), paint: paint, width: width)
         if !summary.agreements.isEmpty {
             lines += [""] + RunText.agreements(summary.agreements, paint: paint, width: width)

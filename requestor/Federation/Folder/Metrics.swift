@@ -1,4 +1,5 @@
 import Fleets
+import NeuralNetwork
 
 /// What a finished round came to: a line of `metrics.jsonl`, and `round.json` in the round's folder.
 public struct RoundMetrics: Sendable, Equatable, Codable {
@@ -30,12 +31,14 @@ public struct RoundMetrics: Sendable, Equatable, Codable {
     public var updateNorm: Double?
     /// SHA-256 of the weights file that came out.
     public var weightsSHA256: String
+    /// All measures of the model on the test set, without what there is of each class; absent in runs of older versions.
+    public var metrics: Metrics?
 
     public init(
         round: Int, loss: Double, accuracy: Double?, seconds: Double, evaluationSeconds: Double = 0, bytesUp: Int = 0,
         bytesDown: Int = 0, costGLM: Double? = nil, clients: Int = 0, answers: Int = 0, failures: Int = 0,
         examples: Int = 0, trainLoss: Double? = nil, trainAccuracy: Double? = nil, updateNorm: Double? = nil,
-        weightsSHA256: String = ""
+        weightsSHA256: String = "", metrics: Metrics? = nil
     ) {
         self.round = round
         self.loss = loss
@@ -53,10 +56,11 @@ public struct RoundMetrics: Sendable, Equatable, Codable {
         self.trainAccuracy = trainAccuracy
         self.updateNorm = updateNorm
         self.weightsSHA256 = weightsSHA256
+        self.metrics = metrics
     }
 
     enum CodingKeys: String, CodingKey {
-        case round, loss, accuracy, seconds, clients, answers, failures, examples
+        case round, loss, accuracy, seconds, clients, answers, failures, examples, metrics
         case evaluationSeconds = "evaluation_seconds"
         case bytesUp = "bytes_up"
         case bytesDown = "bytes_down"
@@ -190,12 +194,14 @@ public struct Summary: Sendable, Equatable, Codable {
     public var labelCounts: [[Int]]?
     public var parameters: Int
     public var fleet: String
+    /// All measures of the last model on the test set, of each class too; absent in runs of older versions.
+    public var metrics: Metrics?
 
     public init(
         accuracy: Double?, loss: Double, rounds: Int, seconds: Double, bytesUp: Int, bytesDown: Int, costGLM: Double,
         modelSHA256: String, bestRound: Int, bestAccuracy: Double?, bestLoss: Double, comparison: Comparison?,
         workers: [WorkerTotals], failures: Int, agreements: [AgreementExpense], confusion: [[Int]]?,
-        labelCounts: [[Int]]?, parameters: Int, fleet: String
+        labelCounts: [[Int]]?, parameters: Int, fleet: String, metrics: Metrics? = nil
     ) {
         self.accuracy = accuracy
         self.loss = loss
@@ -216,10 +222,12 @@ public struct Summary: Sendable, Equatable, Codable {
         self.labelCounts = labelCounts
         self.parameters = parameters
         self.fleet = fleet
+        self.metrics = metrics
     }
 
     enum CodingKeys: String, CodingKey {
         case accuracy, loss, rounds, seconds, comparison, workers, failures, agreements, confusion, parameters, fleet
+        case metrics
         case bytesUp = "bytes_up"
         case bytesDown = "bytes_down"
         case costGLM = "cost_glm"

@@ -13,8 +13,9 @@ final class SharedEvaluator: Sendable {
         self.plan = plan
     }
 
-    func evaluate(_ weights: Weights) async throws -> Evaluation {
-        try await onOwnThread(named: "evaluation") { [plan, box] in try box.evaluate(weights, plan) }
+    /// - Parameter metrics: whether all measures are taken.
+    func evaluate(_ weights: Weights, metrics: Bool = false) async throws -> Evaluation {
+        try await onOwnThread(named: "evaluation") { [plan, box] in try box.evaluate(weights, plan, metrics) }
     }
 }
 
@@ -24,13 +25,13 @@ private final class EvaluatorBox: @unchecked Sendable {
     private let lock = NSLock()
     private var evaluator: Evaluator?
 
-    func evaluate(_ weights: Weights, _ plan: RunPlan) throws -> Evaluation {
+    func evaluate(_ weights: Weights, _ plan: RunPlan, _ metrics: Bool) throws -> Evaluation {
         try lock.withLock {
             let evaluator =
                 try evaluator
                 ?? Evaluator(model: plan.model, threads: plan.threads, examples: plan.test.count)
             self.evaluator = evaluator
-            return try evaluator.evaluate(weights, plan.test)
+            return try evaluator.evaluate(weights, plan.test, metrics: metrics)
         }
     }
 }

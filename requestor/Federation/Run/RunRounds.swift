@@ -71,7 +71,7 @@ struct RunRounds: Sendable {
                     .mismatch, "the weights are of another model", place: folder.weights(round: checkpoint.round))
             }
             aggregator.optimizer.state = checkpoint.serverState
-            let evaluation = try await evaluator.evaluate(weights)
+            let evaluation = try await evaluator.evaluate(weights, metrics: true)
             var record = checkpoint.record
             // A run that is given more rounds, or another goal, may go on.
             record.isLast = isGoalReached(record.metrics)
@@ -81,13 +81,13 @@ struct RunRounds: Sendable {
         }
         let start = ContinuousClock.now
         let weights = plan.initialWeights
-        let evaluation = try await evaluator.evaluate(weights)
+        let evaluation = try await evaluator.evaluate(weights, metrics: true)
         let bytes = weights.safetensors(round: 0).encoded()
         let seconds = (ContinuousClock.now - start) / .seconds(1)
         let record = RoundRecord(
             initial: RoundMetrics(
                 round: 0, loss: evaluation.loss, accuracy: evaluation.accuracy, seconds: seconds,
-                evaluationSeconds: seconds, weightsSHA256: sha256Hex(bytes)),
+                evaluationSeconds: seconds, weightsSHA256: sha256Hex(bytes), metrics: evaluation.metrics?.overall),
             settingsSHA256: configuration.fixedSettingsSHA256)
         let checkpoint = Checkpoint(record: record, weights: bytes, serverState: [:])
         try store.save(checkpoint)
@@ -176,7 +176,7 @@ struct RunRounds: Sendable {
         }
         next.aggregator = aggregator
         let evaluationStart = ContinuousClock.now
-        next.evaluation = try await evaluator.evaluate(weights)
+        next.evaluation = try await evaluator.evaluate(weights, metrics: true)
         let end = ContinuousClock.now
         let costAfter = await session.expenses()?.costGLM
 
@@ -188,7 +188,7 @@ struct RunRounds: Sendable {
             costGLM: costAfter.map { $0 - (costBefore ?? 0) }, clients: clients.count,
             answers: collected.answers.count, failures: collected.failures.count,
             examples: collected.answers.reduce(0) { $0 + $1.examples }, updateNorm: norm,
-            weightsSHA256: sha256Hex(bytes))
+            weightsSHA256: sha256Hex(bytes), metrics: next.evaluation.metrics?.overall)
         metrics.takeTraining(collected.answers)
         next.record.add(metrics, collected)
         next.record.isLast = isGoalReached(metrics)
@@ -297,7 +297,8 @@ struct RunRounds: Sendable {
             comparison: comparison, workers: record.workers, failures: record.failures,
             agreements: expenses?.agreements ?? [],
             confusion: end.evaluation.confusion.isEmpty ? nil : end.evaluation.confusion,
-            labelCounts: plan.labels?.counts, parameters: plan.model.parameterCount, fleet: fleet.name)
+            labelCounts: plan.labels?.counts, parameters: plan.model.parameterCount, fleet: fleet.name,
+            metrics: end.evaluation.metrics)
     }
 }
 
