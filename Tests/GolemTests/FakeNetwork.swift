@@ -13,6 +13,14 @@ actor FakeNetwork {
         var leaving: Int?
         /// Providers that turn down proposals.
         var busy: Set<Int> = []
+        /// An activity runs at once, and the answer that it does comes so much later.
+        var slowCreation: Duration = .zero
+        /// An activity runs at its provider, but the daemon loses the answer and knows of no activity.
+        var losesCreation = false
+        /// The agreement reaches its provider so much later than it is sent.
+        var slowConfirmation: Duration = .zero
+        /// The allocation is made, the demand published, but the answer is lost; once each.
+        var losesAnswers: Set<String> = []
         /// Demands are forgotten after so many polls.
         var forgetsDemandAfter: Int?
     }
@@ -57,6 +65,16 @@ actor FakeNetwork {
         openActivities.insert(activity)
         providerOf[agreement] = 0
         startedAt[agreement] = .now()
+        startedAt[activity] = .now()
+        agreementOf[activity] = agreement
+    }
+
+    func leaveBehind(allocation: String, total: Amount, timeout: Timestamp) {
+        allocations.insert(allocation)
+        allocationBodies[allocation] = [
+            "allocationId": .string(allocation), "totalAmount": .string(total.description),
+            "timeout": .string(timeout.description),
+        ]
     }
 
     private func next(_ prefix: String) -> String {
@@ -99,7 +117,7 @@ actor FakeNetwork {
         case "me": return .json(["identity": "0xme", "name": "me", "role": "manager"])
         case "payment-api": return await payment(request, Array(path.dropFirst(2)))
         case "market-api": return await market(request, Array(path.dropFirst(2)))
-        case "activity-api": return activity(request, Array(path.dropFirst(3)))
+        case "activity-api": return await activity(request, Array(path.dropFirst(3)))
         default: return .json(["message": nil], status: 404)
         }
     }
@@ -111,7 +129,14 @@ actor FakeNetwork {
         case ("POST", "allocations", 1):
             let id = next("allocation")
             allocations.insert(id)
-            return .json(["allocationId": .string(id), "totalAmount": request.body["totalAmount"] ?? "0"], status: 201)
+            let made: JSON = [
+                "allocationId": .string(id), "totalAmount": request.body["totalAmount"] ?? "0",
+                "timeout": request.body["timeout"] ?? nil,
+            ]
+            allocationBodies[id] = made
+            return faults.losesAnswers.remove("allocations") == nil ? .json(made, status: 201) : .hangUp
+        case ("GET", "allocations", 1):
+            return .json(.array(allocationBodies.filter { allocations.contains($0.key) }.map(\.value)))
         case ("PUT", "allocations", 2): return .json(["allocationId": .string(path[1]), "totalAmount": "1"])
         case ("DELETE", "allocations", 2):
             return allocations.remove(path[1]) == nil ? .json(["message": nil], status: 410) : .json(nil)
@@ -169,7 +194,7 @@ actor FakeNetwork {
         // What an honest provider bills: from the start of each activity to its end.
         let activities = agreementOf.filter { $0.value == agreement }.keys
         let spans = activities.map { (startedAt[$0] ?? start, endedAt[$0] ?? .now()) }
-        let seconds = (spans.isEmpty ? [(start, Timestamp.now())] : spans).reduce(0) { $0 + ($1.1 - $1.0).inSeconds }
+        let seconds = spans.reduce(0) { $0 + ($1.1 - $1.0).inSeconds }
         var text = bill(agreement, seconds: seconds).description
         if !text.contains(".") { text += "." }
         // Padded, as the daemon does at times.
@@ -192,7 +217,10 @@ actor FakeNetwork {
         case ("POST", "demands", "demands"):
             let id = next("demand")
             demands.insert(id)
-            return .json(.string(id), status: 201)
+            demandBodies[id] = ["demandId": .string(id), "properties": request.body["properties"] ?? nil]
+            return faults.losesAnswers.remove("demands") == nil ? .json(.string(id), status: 201) : .hangUp
+        case ("GET", "demands", "demands"):
+            return .json(.array(demandBodies.filter { demands.contains($0.key) }.map(\.value)))
         case ("DELETE", "demands", _):
             return demands.remove(path[1]) == nil ? .json(["message": "no"], status: 404) : .answer(204, "")
         case ("GET", "demands", "events"): return await demandEvents(request, path[1])
@@ -214,6 +242,7 @@ actor FakeNetwork {
             providerOf[id] = providerOf[request.body["proposalId"]?.string ?? ""]
             return .json(.string(id))
         case ("POST", "agreements", "confirm"):
+            try? await Task.sleep(for: faults.slowConfirmation)
             openAgreements.insert(path[1])
             startedAt[path[1]] = .now()
             return .answer(204, "")
@@ -223,6 +252,9 @@ actor FakeNetwork {
                 return .json(["message": "Timeout"], status: 408)
             }
             return .answer(204, "")
+        case ("POST", "agreements", "cancel"):
+            // One that is not at its provider cannot be taken back, one that was approved neither.
+            return .json(["message": "it cannot be cancelled"], status: 409)
         case ("POST", "agreements", "terminate"):
             guard openAgreements.remove(path[1]) != nil else { return .json(["message": "Terminated"], status: 410) }
             sendInvoice(path[1])
@@ -271,7 +303,7 @@ actor FakeNetwork {
 
     // MARK: Activity
 
-    private func activity(_ request: ScriptedRequest, _ path: [String]) -> ScriptedReply {
+    private func activity(_ request: ScriptedRequest, _ path: [String]) async -> ScriptedReply {
         switch (request.method, path.count, path.last) {
         case ("POST", 0, _):
             let id = next("activity")
@@ -279,7 +311,13 @@ actor FakeNetwork {
             openActivities.insert(id)
             startedAt[id] = .now()
             agreementOf[id] = agreement
-            return .json(["activityId": .string(id)])
+            try? await Task.sleep(for: faults.slowCreation)
+            guard faults.losesCreation else { return .json(["activityId": .string(id)]) }
+            // It ends with its agreement, and bills what it was there.
+            openActivities.remove(id)
+            endedAt[id] = .now()
+            sendNote(id, agreement)
+            return .hangUp
         case ("GET", 0, _): return .json([])
         case ("POST", 2, "exec"):
             let agreement = agreementOf[path[0]] ?? ""
@@ -328,6 +366,13 @@ actor FakeNetwork {
     }
 
     private var agreementOf: [String: String] = [:]
+    private var allocationBodies: [String: JSON] = [:]
+    private var demandBodies: [String: JSON] = [:]
+
+    /// Waits until a call has come in whose path ends so.
+    func received(_ end: String) async throws {
+        while !calls.contains(where: { $0.hasSuffix(end) }) { try await Task.sleep(for: .milliseconds(1)) }
+    }
     private var batchSizes: [String: Int] = [:]
 
     /// What must be gone at the end.

@@ -113,6 +113,46 @@ struct PaymentTests {
             try other.invoiceReceived(Bills.invoice("i", "g", .zero), at: time(1)).contains(.acceptInvoice("i", .zero)))
     }
 
+    @Test("an activity whose answer was lost is paid by price and time since it was asked for, and no other")
+    func unnamed() throws {
+        var machine = PaymentStateMachine(budget: 1)
+        _ = machine.agreementMade("g", Self.contract(), at: time(0))
+        #expect(machine.activityAsked(under: "g", at: time(10)) == [.record(.activityAsked("g", at: time(10)))])
+        let due = Amount("0.005")!
+        var ended = machine
+        _ = ended.agreementEnded("g", at: time(15))
+        // Before the agreement's end and behind it, by a note or by the invoice alone.
+        for machine in [machine, ended] {
+            var noted = machine
+            #expect(
+                try noted.debitNoteReceived(Bills.note("n", "lost", "g", due), at: time(15)) == [
+                    .record(.activity("lost", "g", at: time(10))),
+                    .record(.acceptingNote("n", "lost", "g", due)), .acceptDebitNote("n", due),
+                ])
+            #expect(noted.activityStarted("lost", under: "g", at: time(10)).isEmpty, "its answer came late")
+            let second = try noted.debitNoteReceived(Bills.note("m", "other", "g", due), at: time(15))
+            #expect(
+                second.contains { if case .endAgreement = $0 { true } else { false } }, "one was asked for, not two")
+            var billed = machine
+            #expect(
+                try billed.invoiceReceived(Bills.invoice("i", "g", due), at: time(15)).contains(
+                    .acceptInvoice("i", due)))
+            var dear = machine
+            let answer = try dear.invoiceReceived(Bills.invoice("i", "g", Amount("0.02")!), at: time(15))
+            #expect(answer.contains { if case .rejectInvoice = $0 { true } else { false } })
+        }
+        // The clock of what was asked for stops with the agreement.
+        #expect(
+            try !ended.invoiceReceived(Bills.invoice("i", "g", Amount("0.02")!), at: time(100)).contains(
+                .acceptInvoice("i", Amount("0.02")!)))
+        // What is known not to have started may not be billed.
+        #expect(machine.activityNotStarted(under: "g", askedAt: time(10)).count == 1)
+        #expect(
+            try machine.debitNoteReceived(Bills.note("n", "lost", "g", due), at: time(15)).contains {
+                if case .endAgreement = $0 { true } else { false }
+            })
+    }
+
     @Test("bills of agreements that are not ours are left alone")
     func foreign() throws {
         var machine = machine()
@@ -196,9 +236,17 @@ struct PaymentTests {
             case 1 where agreement != "none" && !world.ended.contains(agreement):
                 world.started["a\(step)"] = now
                 world.owner["a\(step)"] = agreement
-                try perform(machine.activityStarted("a\(step)", under: agreement, at: time(now)))
+                try perform(machine.activityAsked(under: agreement, at: time(now)))
+                // The answer comes, or is lost; bills may come in both cases. Which of two that were lost a bill is for
+                // cannot be said, so one is lost for each agreement.
+                if Int.random(in: 0...3, using: &random) > 0 || !world.lost.insert(agreement).inserted {
+                    try perform(machine.activityStarted("a\(step)", under: agreement, at: time(now)))
+                } else {
+                    world.unanswered.insert("a\(step)")
+                }
             case 2:
-                guard let activity else { continue }
+                // Of one whose name did not arrive, nobody can say that it ended.
+                guard let activity, !world.unanswered.contains(activity) else { continue }
                 world.stopped[activity] = world.stopped[activity] ?? now
                 try perform(machine.activityEnded(activity, under: agreement, at: time(now)))
             case 3...5:
@@ -247,6 +295,8 @@ struct PaymentTests {
         var started: [ActivityID: Double] = [:]
         var stopped: [ActivityID: Double] = [:]
         var ended: Set<AgreementID> = []
+        var lost: Set<AgreementID> = []
+        var unanswered: Set<ActivityID> = []
         var unusable: Set<AgreementID> = []
         var notes: [BillID: (activity: ActivityID, agreement: AgreementID)] = [:]
         var invoices: [BillID: AgreementID] = [:]
@@ -290,7 +340,9 @@ struct LedgerTests {
             Contract(
                 providerID: "0x1", providerName: "ü", price: LinearPrice(perSecond: 0.1, perCPUSecond: 1e-7, start: 2),
                 threads: 3), at: time(1.5)),
-        .activity("a", "g", at: time(2)), .acceptingNote("n", "a", "g", Amount("0.1")!), .accepted("n"),
+        .activityAsked("g", at: time(1.7)), .activityNotStarted("g", at: time(1.7)),
+        .allocationAsked(Amount("0.3")!, timeout: time(99)), .activity("a", "g", at: time(2)),
+        .acceptingNote("n", "a", "g", Amount("0.1")!), .accepted("n"),
         .acceptanceRefused("m"), .activityEnded("a", "g", at: time(3)), .agreementEnded("g", at: time(3)),
         .unusable("h", reason: "bad"), .acceptingInvoice("i", "g", Amount("0.2")!),
         .rejectedInvoice("j", "h", 3, reason: "too much"), .settled("i"), .allocationReleased("al"),

@@ -72,7 +72,7 @@ struct RentalTests {
 
     @Test("without an answer the agreement is cancelled; if that comes too late, it is terminated")
     func silence() {
-        let beginning = Array(toReady.prefix(4)) + [.stepExpired(.draft), .stepExpired(.approval)]
+        let beginning = Array(toReady.prefix(4)) + [.confirmed, .stepExpired(.draft), .stepExpired(.approval)]
         #expect(run(beginning).1.last == .cancelAgreement("g"))
         let (_, late) = run(beginning + [.answered(.approved), .agreementNotTerminated])
         #expect(
@@ -80,10 +80,46 @@ struct RentalTests {
                 == .terminateAgreement("g", code: "Cancelled", reason: "the provider did not answer the agreement"))
     }
 
+    @Test("closing while something is being made waits for it, for a while, and gives it back")
+    func closeWhileAsking() {
+        let close = RentalStateMachine.Event.close(code: "Cancelled", reason: "stop", blame: false)
+        let sending = Array(toReady.prefix(4)) + [close]
+        #expect(run(sending).1.last == .startTimer(.lastCall))
+        #expect(run(sending + [.confirmed]).1.last == .cancelAgreement("g"))
+        #expect(run(sending + [.confirmFailed("no")]).1.last == .cancelAgreement("g"))
+        let terminate = RentalStateMachine.Action.terminateAgreement("g", code: "Cancelled", reason: "stop")
+        #expect(run(sending + [.answered(.approved)]).1.last == terminate)
+        #expect(run(sending + [.stepExpired(.lastCall)]).1.last == .cancelAgreement("g"))
+        let starting = Array(toReady.prefix(6)) + [close]
+        #expect(run(starting).1.last == .startTimer(.lastCall))
+        #expect(run(starting + [.activityCreated("a")]).1.last == .destroyActivity("a"))
+        #expect(run(starting + [.activityCreated("a"), .activityDestroyed]).1.last == terminate)
+        for event in [
+            RentalStateMachine.Event.activityNotCreated("no"), .activityUnknown("away"), .stepExpired(.lastCall),
+        ] {
+            #expect(run(starting + [event]).1.last == terminate, "\(event)")
+        }
+        guard case .finish(let outcome)? = run(starting + [.agreementEnded("gone", blame: true)]).1.last else {
+            Issue.record("the agreement's end ends it")
+            return
+        }
+        #expect(!outcome.blame && outcome.agreementLeft == nil)
+    }
+
+    @Test("an activity of which our own daemon knows nothing is nobody's fault")
+    func unknownActivity() {
+        let (_, actions) = run(Array(toReady.prefix(6)) + [.activityUnknown("away"), .agreementTerminated])
+        guard case .finish(let outcome)? = actions.last else {
+            Issue.record("it did not finish")
+            return
+        }
+        #expect(!outcome.blame && !outcome.wasTurnedDown)
+    }
+
     @Test("closing while the agreement is being created waits for it, and cancels it")
     func closeWhileCreating() {
         let beginning = Array(toReady.prefix(3)) + [.close(code: "Cancelled", reason: "stop", blame: false)]
-        #expect(run(beginning).1.last == .createAgreement("draft"))
+        #expect(run(beginning).1.last == .startTimer(.lastCall))
         #expect(run(beginning + [.agreementCreated("g")]).1.last == .cancelAgreement("g"))
         #expect(run(beginning + [.agreementNotCreated("no")]).0.state == .closed)
         #expect(run(Array(toReady.prefix(3)) + [.agreementNotCreated("no")]).0.state == .closed)
@@ -115,7 +151,8 @@ struct RentalTests {
                     [
                         .lost("x", blame: true), .agreementEnded("y", blame: true),
                         .close(code: "c", reason: "z", blame: true),
-                        .stepExpired(.draft), .stepExpired(.approval), .proposalRejected("busy", isFinal: false),
+                        .stepExpired(.draft), .stepExpired(.approval), .stepExpired(.lastCall), .confirmed,
+                        .proposalRejected("busy", isFinal: false),
                         .answered(.pending), .prepared, .agreementTerminated, .activityDestroyed, .draft("other"),
                     ].randomElement(using: &random)!)
             }
@@ -152,7 +189,7 @@ struct RentalTests {
                         activities.insert("a")
                         inbox.append(.activityCreated("a"))
                     } else {
-                        inbox.append(.activityNotCreated("no"))
+                        inbox.append(flip(.activityNotCreated("no"), .activityUnknown("away")))
                     }
                 case .prepare: inbox.append(flip(.prepared, .notPrepared("no")))
                 case .announceReady: readies += 1

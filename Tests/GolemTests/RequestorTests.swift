@@ -17,6 +17,15 @@ struct RequestorTests {
     ) async throws -> (Swift.Result<Result, any Error>, [Expense], FakeNetwork) {
         let network = FakeNetwork(providers: providers, faults: faults)
         try await prepare(network)
+        return try await run(
+            network, machines: machines, budget: budget, folder: folder, change: change, body)
+    }
+
+    private func run<Result: Sendable>(
+        _ network: FakeNetwork, machines: Int = 1, budget: Amount = 1, folder: String? = nil,
+        change: (inout RentalPlan) -> Void = { _ in },
+        _ body: @Sendable @escaping (MachinePool) async throws -> Result
+    ) async throws -> (Swift.Result<Result, any Error>, [Expense], FakeNetwork) {
         let own = NSTemporaryDirectory() + "golem-requestor-\(UInt64.random(in: 0 ... .max))"
         defer { try? FileManager.default.removeItem(atPath: own) }
         var plan = RentalPlan(
@@ -91,7 +100,8 @@ struct RequestorTests {
         }
         let expense = try #require(expenses.first)
         #expect(expense.state == .rejected && expense.reason?.contains("asks for") == true)
-        #expect(await network.rejected.count == 1)
+        let rejected = await network.rejected
+        #expect(rejected.count == 1, "\(rejected), \(expenses)")
         // Not beyond price times clock, with the tolerance.
         #expect(expense.accepted.glm <= (expense.seconds + 0.05) * 0.01 * 1.02 + 1e-9)
     }
@@ -144,6 +154,78 @@ struct RequestorTests {
             throw CancellationError()
         }
         #expect(throws: CancellationError.self) { try cancelled.get() }
+    }
+
+    /// Cancels a run as soon as a call has come in, whose answer is still to come.
+    private func cancelled(at call: String, _ faults: FakeNetwork.Faults) async throws -> ([Expense], FakeNetwork) {
+        let network = FakeNetwork(providers: 1, faults: faults)
+        let (outcome, expenses, _) = try await run(network) { pool in
+            try await network.received(call)
+            throw CancellationError()
+        }
+        #expect(throws: CancellationError.self) { try outcome.get() }
+        return (expenses, network)
+    }
+
+    @Test("an activity that is just being created when all ends is destroyed and paid")
+    func cancelledInCreation() async throws {
+        var faults = FakeNetwork.Faults()
+        faults.slowCreation = .milliseconds(300)
+        let (expenses, network) = try await cancelled(at: "POST /activity-api/v1/activity", faults)
+        #expect(expenses.map(\.state) == [.accepted] && expenses.allSatisfy { $0.accepted > .zero })
+        #expect(await network.calls.contains { $0.hasPrefix("DELETE /activity-api/v1/activity/") })
+        #expect(await network.rejected.isEmpty)
+    }
+
+    @Test("an agreement that is just being sent when all ends is ended")
+    func cancelledInConfirmation() async throws {
+        var faults = FakeNetwork.Faults()
+        faults.slowConfirmation = .milliseconds(300)
+        let (expenses, network) = try await cancelled(at: "/confirm", faults)
+        #expect(expenses.map(\.state) == [.accepted])
+        #expect(await network.rejected.isEmpty)
+    }
+
+    @Test("an activity whose creation was answered to nobody is paid by price and time")
+    func lostCreation() async throws {
+        var faults = FakeNetwork.Faults()
+        faults.losesCreation = true
+        faults.slowCreation = .milliseconds(200)
+        let (_, expenses, network) = try await run(
+            providers: 1, faults: faults,
+            change: { plan in plan.patience = .seconds(3) }, Self.work)
+        #expect(
+            !expenses.isEmpty && expenses.allSatisfy { $0.state == .accepted && $0.accepted > .zero }, "\(expenses)")
+        #expect(await network.rejected.isEmpty)
+    }
+
+    @Test(
+        "what was made though its answer was lost is found, used and given back", arguments: ["allocations", "demands"])
+    func lostAnswers(to what: String) async throws {
+        var faults = FakeNetwork.Faults()
+        faults.losesAnswers = [what]
+        let (outcome, _, network) = try await run(providers: 1, faults: faults, Self.work)
+        #expect(try outcome.get() == "fine fine")
+        #expect(await network.calls.count { $0.hasPrefix("POST") && $0.hasSuffix("/" + what) } == 1)
+    }
+
+    @Test("an allocation that was asked for in a run that crashed then is given back")
+    func allocationOfCrash() async throws {
+        let folder = NSTemporaryDirectory() + "golem-crashed-\(UInt64.random(in: 0 ... .max))"
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        let timeout = Timestamp.now() + .seconds(3600)
+        do {
+            let ledger = try Ledger(path: Ledger.path(folder: folder, run: "run"))
+            try ledger.append(.opened(run: "run", budget: 1, platform: "erc20-hoodi-tglm", at: .now()))
+            try ledger.append(.allocationAsked(1, timeout: timeout))
+        }
+        // That nothing is left is looked at where the run ends.
+        let (outcome, _, _) = try await run(
+            providers: 1, folder: folder,
+            prepare: { await $0.leaveBehind(allocation: "old", total: 1, timeout: timeout) },
+            Self.work)
+        #expect(try outcome.get() == "fine fine")
     }
 
     @Test("a machine whose work was not usable is not paid")

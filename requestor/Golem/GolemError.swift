@@ -110,6 +110,9 @@ extension GolemError {
     /// its agreement came to its end, and when it is our own daemon that does not answer.
     public var isProvidersFault: Bool { code == .machineLost || code == .timedOut }
 
+    /// Our own daemon cannot be reached: nobody else is to blame, and whether a call was carried out is not known.
+    public var isOurDaemons: Bool { code == .unreachable }
+
     /// True for failures of the other node or of the way to it, which a later attempt may not meet.
     public var mayPass: Bool {
         [.unreachable, .timedOut, .peer].contains(code)

@@ -109,7 +109,7 @@ public struct GolemClient: Sendable {
             throw CancellationError()
         } catch is DeadlineExceeded {
             throw GolemError(
-                .timedOut, "the daemon did not answer within \(limit)", request: asked, place: url,
+                .unreachable, "the daemon did not answer within \(limit)", request: asked, place: url,
                 hint: "see whether it is alive: yagna version show")
         } catch {
             if Task.isCancelled { throw CancellationError() }

@@ -17,6 +17,14 @@ public struct MarketAPI: Sendable {
             .id(orUnder: "subscriptionId")
     }
 
+    /// Demands of ours that are published, with their properties.
+    public func demands() async throws -> [(id: DemandID, properties: [String: JSON])] {
+        try await client.call(.GET, prefix + "/demands").list("demands").map { json in
+            let fields = try Fields(json, "demand")
+            return (try fields.id("demandId"), fields["properties"]?.object ?? [:])
+        }
+    }
+
     /// Withdraws a demand; one that is gone already is not an error.
     public func unsubscribe(_ id: DemandID) async throws {
         do {

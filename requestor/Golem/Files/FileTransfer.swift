@@ -45,7 +45,8 @@ extension GolemClient {
 
     /// Does `body`, which must not have begun anything where it fails, again while our own daemon cannot be reached.
     func waitingForDaemon<Result>(
-        patience: Duration = .seconds(60), _ body: () async throws -> Result
+        patience: Duration = .seconds(60), isolation: isolated (any Actor)? = #isolation,
+        _ body: () async throws -> Result
     ) async throws -> Result {
         let start = ContinuousClock.now
         while true {

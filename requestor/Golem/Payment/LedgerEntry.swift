@@ -1,11 +1,17 @@
 /// One line of a ledger: something that matters for money, written before it is acted upon.
 public enum LedgerEntry: Sendable, Equatable {
     case opened(run: String, budget: Amount, platform: String, at: Timestamp)
+    /// Written before an allocation is asked for: one whose answer is lost is found by amount and time-out.
+    case allocationAsked(Amount, timeout: Timestamp)
     case allocation(AllocationID, Amount)
     case allocationReleased(AllocationID)
     /// Written before the agreement is sent to the provider.
     case agreement(AgreementID, Contract, at: Timestamp)
     case agreementEnded(AgreementID, at: Timestamp)
+    /// Written before an activity is asked for: the provider may start it, and bill it, though its answer is lost.
+    case activityAsked(AgreementID, at: Timestamp)
+    /// The activity that was asked for `at` that time did not start.
+    case activityNotStarted(AgreementID, at: Timestamp)
     /// `at` is when it was asked for: our clock starts before the provider's.
     case activity(ActivityID, AgreementID, at: Timestamp)
     case activityEnded(ActivityID, AgreementID, at: Timestamp)
@@ -31,6 +37,8 @@ public enum LedgerEntry: Sendable, Equatable {
             return object(
                 "opened",
                 ["run": JSON(run), "budget": JSON(budget), "platform": JSON(platform), "at": JSON(at), "version": 2])
+        case .allocationAsked(let amount, let timeout):
+            return object("allocationAsked", ["amount": JSON(amount), "timeout": JSON(timeout)])
         case .allocation(let id, let amount):
             return object("allocation", ["allocation": JSON(id), "amount": JSON(amount)])
         case .allocationReleased(let id): return object("allocationReleased", ["allocation": JSON(id)])
@@ -38,6 +46,10 @@ public enum LedgerEntry: Sendable, Equatable {
             return object("agreement", ["agreement": JSON(id), "contract": contract.json, "at": JSON(at)])
         case .agreementEnded(let id, let at):
             return object("agreementEnded", ["agreement": JSON(id), "at": JSON(at)])
+        case .activityAsked(let agreement, let at):
+            return object("activityAsked", ["agreement": JSON(agreement), "at": JSON(at)])
+        case .activityNotStarted(let agreement, let at):
+            return object("activityNotStarted", ["agreement": JSON(agreement), "at": JSON(at)])
         case .activity(let id, let agreement, let at):
             return object("activity", ["activity": JSON(id), "agreement": JSON(agreement), "at": JSON(at)])
         case .activityEnded(let id, let agreement, let at):
@@ -76,6 +88,9 @@ public enum LedgerEntry: Sendable, Equatable {
             guard let run = text("run"), let budget = amount("budget"), let platform = text("platform"), let at
             else { return nil }
             self = .opened(run: run, budget: budget, platform: platform, at: at)
+        case "allocationAsked":
+            guard let amount = amount("amount"), let timeout = json["timeout"]?.timestamp else { return nil }
+            self = .allocationAsked(amount, timeout: timeout)
         case "allocation":
             guard let id: AllocationID = read("allocation"), let amount = amount("amount") else { return nil }
             self = .allocation(id, amount)
@@ -90,6 +105,11 @@ public enum LedgerEntry: Sendable, Equatable {
         case "agreementEnded":
             guard let id: AgreementID = read("agreement"), let at else { return nil }
             self = .agreementEnded(id, at: at)
+        case "activityAsked", "activityNotStarted":
+            guard let agreement: AgreementID = read("agreement"), let at else { return nil }
+            self =
+                text("entry") == "activityAsked"
+                ? .activityAsked(agreement, at: at) : .activityNotStarted(agreement, at: at)
         case "activity":
             guard let id: ActivityID = read("activity"), let agreement: AgreementID = read("agreement"), let at else {
                 return nil

@@ -10,6 +10,8 @@ extension PaymentStateMachine {
         case .opened(_, _, _, let at):
             note(at)
             reopen()
+        case .allocationAsked(let amount, let timeout):
+            allocationAsked(amount, timeout: timeout)
         case .allocation(let id, _):
             openAllocation(id)
         case .allocationReleased(let id):
@@ -20,6 +22,11 @@ extension PaymentStateMachine {
         case .agreementEnded(let id, let at):
             note(at)
             _ = agreementEnded(id, at: at)
+        case .activityAsked(let agreement, let at):
+            note(at)
+            _ = activityAsked(under: agreement, at: at)
+        case .activityNotStarted(let agreement, let at):
+            _ = activityNotStarted(under: agreement, askedAt: at)
         case .activity(let id, let agreement, let at):
             note(at)
             _ = activityStarted(id, under: agreement, at: at)

@@ -8,7 +8,9 @@
 ///    provider itself reports;
 /// 4. an amount above that ends the agreement, and its invoice is rejected with the reason;
 /// 5. an agreement whose work was not usable is not paid;
-/// 6. bills of agreements that are not ours are not touched.
+/// 6. bills of agreements that are not ours are not touched;
+/// 7. an activity that was asked for counts as possibly started until it is known that it did not: where the answer was
+///    lost, a bill for it is honest up to price × the time since it was asked for.
 public struct PaymentStateMachine: Sendable {
     public enum Action: Sendable, Equatable {
         case record(LedgerEntry)
@@ -50,6 +52,8 @@ public struct PaymentStateMachine: Sendable {
     struct Account: Sendable, Equatable {
         var contract: Contract
         var activities: [ActivityID: ActivityAccount] = [:]
+        /// Activities that were asked for and whose names are not known; the oldest first.
+        var unnamed: [ActivityAccount] = []
         var isEnded = false
         var unusable: String?
         /// Why no more of its notes are accepted.
@@ -81,6 +85,11 @@ public struct PaymentStateMachine: Sendable {
         var before: Amount?
     }
 
+    package struct UnnamedAllocation: Sendable, Equatable {
+        package var total: Amount
+        package var timeout: Timestamp
+    }
+
     public let budget: Amount
     public let tolerance: BillTolerance
     private(set) var accounts: [AgreementID: Account] = [:]
@@ -88,6 +97,8 @@ public struct PaymentStateMachine: Sendable {
     private var pendingNotes: [BillID: PendingNote] = [:]
     private var isExhausted = false
     package private(set) var openAllocations: [AllocationID] = []
+    /// Allocations that were asked for and whose names are not known, by amount and time-out.
+    package private(set) var unnamedAllocations: [UnnamedAllocation] = []
     package private(set) var closedAt: Timestamp?
     private(set) var lastTime = Timestamp(nanoseconds: 0)
 
@@ -102,7 +113,15 @@ public struct PaymentStateMachine: Sendable {
     // MARK: Replaying a ledger
 
     mutating func note(_ time: Timestamp) { lastTime = max(lastTime, time) }
-    mutating func openAllocation(_ id: AllocationID) { openAllocations.append(id) }
+    mutating func allocationAsked(_ total: Amount, timeout: Timestamp) {
+        unnamedAllocations.append(UnnamedAllocation(total: total, timeout: timeout))
+    }
+    /// One allocation is asked for at a time.
+    mutating func openAllocation(_ id: AllocationID) {
+        unnamedAllocations = []
+        openAllocations.append(id)
+    }
+    mutating func forgetUnnamedAllocations() { unnamedAllocations = [] }
     mutating func closeAllocation(_ id: AllocationID) { openAllocations.removeAll { $0 == id } }
     mutating func close(_ time: Timestamp) { closedAt = time }
     mutating func reopen() { closedAt = nil }
@@ -128,9 +147,29 @@ public struct PaymentStateMachine: Sendable {
         return [.record(.agreement(id, contract, at: at))]
     }
 
+    /// An activity is about to be asked for.
+    public mutating func activityAsked(under agreement: AgreementID, at: Timestamp) -> [Action] {
+        guard let account = accounts[agreement], !account.isEnded else { return [] }
+        accounts[agreement]?.unnamed.append(ActivityAccount(startedAt: at))
+        return [.record(.activityAsked(agreement, at: at))]
+    }
+
+    /// It is certain that what was asked for then did not start.
+    public mutating func activityNotStarted(under agreement: AgreementID, askedAt: Timestamp) -> [Action] {
+        guard let index = accounts[agreement]?.unnamed.firstIndex(where: { $0.startedAt == askedAt }) else { return [] }
+        accounts[agreement]?.unnamed.remove(at: index)
+        return [.record(.activityNotStarted(agreement, at: askedAt))]
+    }
+
     public mutating func activityStarted(_ id: ActivityID, under agreement: AgreementID, at: Timestamp) -> [Action] {
-        guard accounts[agreement] != nil else { return [] }
-        accounts[agreement]?.activities[id] = ActivityAccount(startedAt: at)
+        // A bill may have named it before.
+        guard let account = accounts[agreement], account.activities[id] == nil else { return [] }
+        var started = ActivityAccount(startedAt: at)
+        if let index = account.unnamed.firstIndex(where: { $0.startedAt == at }) {
+            started = account.unnamed[index]
+            accounts[agreement]?.unnamed.remove(at: index)
+        }
+        accounts[agreement]?.activities[id] = started
         return [.record(.activity(id, agreement, at: at))]
     }
 
@@ -147,6 +186,7 @@ public struct PaymentStateMachine: Sendable {
         for (activity, one) in account.activities.sorted(by: { $0.key < $1.key }) where one.endedAt == nil {
             actions += activityEnded(activity, under: id, at: at)
         }
+        for index in account.unnamed.indices { accounts[id]?.unnamed[index].endedAt = at }
         return actions + [.record(.agreementEnded(id, at: at))]
     }
 
@@ -177,7 +217,11 @@ public struct PaymentStateMachine: Sendable {
         else { return [] }
         let due = note.totalAmountDue
         guard let activity = account.activities[note.activityID] else {
-            return refuse(note.agreementID, due, "a debit note came for an activity that we did not start")
+            guard let asked = account.unnamed.first?.startedAt else {
+                return refuse(note.agreementID, due, "a debit note came for an activity that we did not start")
+            }
+            return activityStarted(note.activityID, under: note.agreementID, at: asked)
+                + debitNoteReceived(note, at: now)
         }
         accounts[note.agreementID]?.activities[note.activityID]?.billed = max(activity.billed, due)
         if account.refusal != nil || due < (activity.promised ?? .zero) { return [] }
@@ -224,9 +268,7 @@ public struct PaymentStateMachine: Sendable {
         if let reason = ended.unusable {
             return actions + reject(invoice, .badService, "the work was not usable: " + reason)
         }
-        let allowed = ended.activities.values.reduce(Amount.zero) {
-            $0 + allowance(ended.contract, $1, usage: nil, at: now)
-        }
+        let allowed = allowance(of: ended, at: now)
         if invoice.amount > allowed {
             actions += reject(
                 invoice, .incorrectAmount,
@@ -334,10 +376,7 @@ public struct PaymentStateMachine: Sendable {
     public func exposure(at time: Timestamp) -> Amount {
         accounts.values.reduce(.zero) { sum, account in
             guard account.isOpen, account.unusable == nil, account.refusal == nil else { return sum + account.promised }
-            let bills = account.activities.values.reduce(Amount.zero) {
-                $0 + allowance(account.contract, $1, usage: nil, at: time)
-            }
-            return sum + max(account.promised, bills)
+            return sum + max(account.promised, allowance(of: account, at: time))
         }
     }
 
@@ -347,6 +386,13 @@ public struct PaymentStateMachine: Sendable {
         let seconds = time.inSeconds
         let cost = contract.price.cost(seconds: seconds, cpuSeconds: seconds * Double(contract.threads))
         return exposure(at: now + time) + (Amount(glm: cost) ?? budget) <= budget
+    }
+
+    /// The most that all activities of an agreement may cost together.
+    private func allowance(of account: Account, at now: Timestamp) -> Amount {
+        (Array(account.activities.values) + account.unnamed).reduce(.zero) {
+            $0 + allowance(account.contract, $1, usage: nil, at: now)
+        }
     }
 
     private func allowance(

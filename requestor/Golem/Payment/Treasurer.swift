@@ -1,11 +1,12 @@
 /// Performs what ``PaymentStateMachine`` decides: keeps the ledger, accepts and rejects bills, watches the budget.
 actor Treasurer {
-    private let client: GolemClient
+    let client: GolemClient
     private let ledger: Ledger
-    private var machine: PaymentStateMachine
+    var machine: PaymentStateMachine
     private let runName: String
-    private let emit: @Sendable (RentalEvent) -> Void
-    private var allocation: AllocationID?
+    let daemonPatience: Duration
+    let emit: @Sendable (RentalEvent) -> Void
+    var allocation: AllocationID?
     /// Set when the ledger cannot be written any more: nothing is accepted from then on.
     private var isLedgerBroken = false
     /// Agreements whose provider cannot be reached: their invoices are not waited for.
@@ -16,14 +17,14 @@ actor Treasurer {
     private var budgetExhausted: @Sendable (String) async -> Void = { _ in }
 
     init(
-        client: GolemClient, ledger: Ledger, budget: Amount, tolerance: BillTolerance, runName: String,
-        emit: @escaping @Sendable (RentalEvent) -> Void
+        client: GolemClient, ledger: Ledger, budget: Amount, runName: String, plan: RentalPlan
     ) {
         self.client = client
         self.ledger = ledger
         self.runName = runName
-        self.emit = emit
-        machine = PaymentStateMachine(budget: budget, tolerance: tolerance, replaying: ledger.entries)
+        daemonPatience = plan.daemonPatience
+        emit = plan.onEvent
+        machine = PaymentStateMachine(budget: budget, tolerance: plan.tolerance, replaying: ledger.entries)
     }
 
     func connect(
@@ -55,44 +56,6 @@ actor Treasurer {
         }
     }
 
-    func opened(_ allocation: Allocation) throws {
-        self.allocation = allocation.id
-        try record(.allocation(allocation.id, allocation.total))
-        emit(RentalEvent(.allocated, "set \(allocation.total) GLM aside", amount: allocation.total))
-    }
-
-    /// Prolongs the allocation until cancelled.
-    func keepAllocation(_ timeout: Duration) async {
-        while !Task.isCancelled, let allocation {
-            try? await Task.sleep(for: timeout / 3)
-            if Task.isCancelled { return }
-            do {
-                _ = try await client.payment.amend(allocation, timeout: .now() + timeout)
-            } catch {
-                emit(RentalEvent(.warning, "the allocation could not be prolonged: \(error)"))
-            }
-        }
-    }
-
-    func releaseAllocation() async {
-        guard let id = allocation else { return }
-        for attempt in 1...5 {
-            do {
-                try await client.payment.release(id)
-                try? record(.allocationReleased(id))
-                allocation = nil
-                emit(RentalEvent(.released, "released the allocation"))
-                return
-            } catch {
-                if attempt == 5 {
-                    emit(RentalEvent(.warning, "the allocation \(id) could not be released: \(error)"))
-                } else {
-                    try? await Task.sleep(for: .milliseconds(300 * attempt))
-                }
-            }
-        }
-    }
-
     /// The run left nothing behind.
     func closeLedger() {
         guard machine.openAgreements.isEmpty, machine.openAllocations.isEmpty, allocation == nil else { return }
@@ -106,6 +69,17 @@ actor Treasurer {
         for action in machine.agreementMade(id, contract, at: .now()) {
             if case .record(let entry) = action { try record(entry) }
         }
+    }
+
+    /// Written to disk before the activity is asked for: the provider may start it though its answer is lost.
+    func activityAsked(under agreement: AgreementID, at: Timestamp) throws {
+        for action in machine.activityAsked(under: agreement, at: at) {
+            if case .record(let entry) = action { try record(entry) }
+        }
+    }
+
+    func activityNotStarted(under agreement: AgreementID, askedAt: Timestamp) async {
+        await perform(machine.activityNotStarted(under: agreement, askedAt: askedAt))
     }
 
     func activityStarted(_ id: ActivityID, under agreement: AgreementID, at: Timestamp) async {
@@ -209,7 +183,7 @@ actor Treasurer {
 
     // MARK: Actions
 
-    private func perform(_ actions: [PaymentStateMachine.Action]) async {
+    func perform(_ actions: [PaymentStateMachine.Action]) async {
         for action in actions { await perform(action) }
     }
 
@@ -301,16 +275,7 @@ extension Treasurer {
         }
         for id in agreements { await agreementEnded(id, providerAnswers: answering[id] ?? false) }
         await collectInvoices(within: invoiceLimit)
-        for id in machine.openAllocations {
-            do {
-                try await client.payment.release(id)
-                try record(.allocationReleased(id))
-                machine.closeAllocation(id)
-                emit(RentalEvent(.leftover, "released the allocation of an earlier run that did not end well"))
-            } catch {
-                emit(RentalEvent(.warning, "an allocation of an earlier run could not be released: \(error)"))
-            }
-        }
+        await releaseOldAllocations()
     }
 
     /// Ends one agreement of a crashed run; returns whether its provider answers.

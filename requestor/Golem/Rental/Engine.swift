@@ -70,7 +70,7 @@ actor Engine {
     func followDemand() async {
         while !Task.isCancelled {
             do {
-                let id = try await client.market.subscribe(try demandBody(for: nil))
+                let id = try await publish(try demandBody(for: nil))
                 demand = id
                 emit(RentalEvent(.demand, "published the demand"))
                 while !Task.isCancelled {
@@ -89,6 +89,21 @@ actor Engine {
             }
         }
         if let demand { await shielded { [client] in try? await client.market.unsubscribe(demand) } }
+    }
+
+    /// Publishes a demand; one that was sent is not forgotten, though we are being stopped or its answer is lost.
+    private func publish(_ body: Demand) async throws -> DemandID {
+        do {
+            return try await shielded { [client] in try await client.market.subscribe(body) }
+        } catch let error as GolemError where error.isOurDaemons {
+            let known = try await client.waitingForDaemon(patience: plan.daemonPatience) { [client] in
+                try await client.market.demands()
+            }
+            // The time at which it ends, in milliseconds, is as good as a name.
+            let key = PropertyName.expiration
+            guard let lost = known.first(where: { $0.properties[key] == body.properties[key] }) else { throw error }
+            return lost.id
+        }
     }
 
     func followAgreements(since: Timestamp) async {

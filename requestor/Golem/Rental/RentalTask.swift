@@ -73,7 +73,7 @@ extension Engine {
         case .createActivity(let agreement): await createActivity(agreement, context)
         case .prepare(let activity): await prepare(activity, context)
         case .startTimer(let step):
-            try? await Task.sleep(for: plan.answerLimit)
+            try? await Task.sleep(for: step == .lastCall ? .seconds(5) : plan.answerLimit)
             if !Task.isCancelled { mailbox.yield(.stepExpired(step)) }
         case .announceReady(let agreement, let activity): announceReady(agreement, activity, context)
         case .announceLost(let reason):
@@ -148,6 +148,7 @@ extension Engine {
             }
             try await treasurer.agreementMade(id, contract)
             try await client.market.confirm(id, session: session)
+            context.mailbox.yield(.confirmed)
             context.mailbox.yield(await wait(id))
         } catch {
             context.mailbox.yield(.confirmFailed(reason(error)))
@@ -170,14 +171,30 @@ extension Engine {
         emit(context.event(.agreement, "agreement approved"))
         let asked = Timestamp.now()
         do {
-            let id = try await client.activity.create(agreement: agreement, timeout: plan.activityLimit)
+            try await treasurer.activityAsked(under: agreement, at: asked)
+            let id = try await create(under: agreement)
             await treasurer.activityStarted(id, under: agreement, at: asked)
             emit(context.event(.activity, "activity started", activity: id))
             context.mailbox.yield(.activityCreated(id))
-        } catch let error as GolemError where error.code == .unreachable {
-            context.mailbox.yield(.lost("our own daemon does not answer: \(error.message)", blame: false))
+        } catch let error as GolemError where error.isOurDaemons {
+            context.mailbox.yield(.activityUnknown(error.message))
         } catch {
+            await treasurer.activityNotStarted(under: agreement, askedAt: asked)
             context.mailbox.yield(.activityNotCreated(reason(error)))
+        }
+    }
+
+    /// Asks for an activity. Where the answer is lost, our daemon is asked for what it knows, as soon as it answers.
+    private func create(under agreement: AgreementID) async throws -> ActivityID {
+        do {
+            return try await client.activity.create(agreement: agreement, timeout: plan.activityLimit)
+        } catch let error as GolemError where error.isOurDaemons {
+            let known = try await client.waitingForDaemon(patience: plan.daemonPatience) {
+                try await client.activity.list(agreement: agreement)
+            }
+            // Not asked for again: the provider may have started the first one, and would be paid for two.
+            guard let id = known.first else { throw error }
+            return id
         }
     }
 

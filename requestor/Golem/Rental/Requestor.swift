@@ -49,15 +49,13 @@ public actor Requestor {
         let ledger = try await LedgerRecovery(client: client, emit: plan.onEvent).open(
             Ledger.path(folder: plan.ledgerFolder, run: plan.runName), run: plan.runName)
         let treasurer = Treasurer(
-            client: client, ledger: ledger, budget: plan.budget, tolerance: plan.tolerance, runName: plan.runName,
-            emit: plan.onEvent)
+            client: client, ledger: ledger, budget: plan.budget, runName: plan.runName, plan: plan)
         await LeftoverSearch(client: client, plan: plan).releaseOthers()
         await treasurer.releaseLeftovers(invoiceLimit: .seconds(10))
         let started = Timestamp.now()
         try await treasurer.record(
             .opened(run: plan.runName, budget: plan.budget, platform: plan.paymentPlatform, at: started))
-        let remaining = await treasurer.remainingBudget
-        guard remaining > .zero else {
+        guard await treasurer.remainingBudget > .zero else {
             await treasurer.closeLedger()
             finalExpenses = await treasurer.expenses()
             throw GolemError(
@@ -66,9 +64,8 @@ public actor Requestor {
         }
         let outcome: Swift.Result<Result, any Error>
         do {
-            let allocation = try await client.payment.allocate(
-                remaining, platform: plan.paymentPlatform, timeout: started + plan.allocationTimeout)
-            try await treasurer.opened(allocation)
+            let allocation = try await treasurer.allocate(
+                platform: plan.paymentPlatform, lifetime: plan.allocationTimeout)
             let decorations = try await client.payment.decorations(for: [allocation.id])
             let session = "\(plan.runName)-\(UInt32.random(in: 0...UInt32.max))"
             let engine = Engine(
@@ -156,9 +153,7 @@ struct LeftoverSearch {
             guard case .opened(let run, let budget, _, _)? = ledger.entries.first else { continue }
             let state = PaymentStateMachine(budget: budget, replaying: ledger.entries)
             guard state.closedAt == nil else { continue }
-            let treasurer = Treasurer(
-                client: client, ledger: ledger, budget: budget, tolerance: plan.tolerance, runName: run,
-                emit: plan.onEvent)
+            let treasurer = Treasurer(client: client, ledger: ledger, budget: budget, runName: run, plan: plan)
             await treasurer.releaseLeftovers(invoiceLimit: .seconds(10))
             await treasurer.closeLedger()
         }

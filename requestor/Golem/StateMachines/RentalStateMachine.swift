@@ -9,6 +9,9 @@ public typealias RentalID = Int
 /// ```
 /// Whatever was taken is given back on every way out: a pending agreement is cancelled, an approved one terminated, an
 /// activity destroyed first. A step that cannot be done (the provider is gone) is tried once and noted.
+///
+/// What was asked for counts as taken: while a call is under way that makes something, its answer is awaited, at most for
+/// the time of ``Step/lastCall``, because the provider may have done what it asks, and bills it.
 public struct RentalStateMachine: Sendable, Equatable {
     public enum State: Sendable, Equatable {
         case countering
@@ -30,11 +33,15 @@ public struct RentalStateMachine: Sendable, Equatable {
         case proposalRejected(String, isFinal: Bool)
         case agreementCreated(AgreementID)
         case agreementNotCreated(String)
+        /// The agreement is at the provider.
+        case confirmed
         /// What waiting for approval, or a look at the agreement, came to.
         case answered(AgreementAnswer)
         case confirmFailed(String)
         case activityCreated(ActivityID)
         case activityNotCreated(String)
+        /// Our own daemon lost the answer, and knows of no activity: whether it runs, only the provider knows.
+        case activityUnknown(String)
         case prepared
         case notPrepared(String)
         /// The time for the present step is over.
@@ -52,7 +59,11 @@ public struct RentalStateMachine: Sendable, Equatable {
     }
 
     /// Steps with a limit of their own.
-    public enum Step: Sendable, Hashable { case draft, approval }
+    public enum Step: Sendable, Hashable {
+        case draft, approval
+        /// The call that is under way when the rental is ended.
+        case lastCall
+    }
 
     public enum Action: Sendable, Equatable {
         case counter
@@ -100,7 +111,8 @@ public struct RentalStateMachine: Sendable, Equatable {
     public private(set) var state = State.countering
     /// What is to be given back.
     private var agreement: AgreementID?
-    private var isCreating = false
+    /// A call that makes something, whose answer is not here yet.
+    private var callUnderWay: Call?
     private var isApproved = false
     private var agreementIsOver = false
     private var activity: ActivityID?
@@ -110,7 +122,8 @@ public struct RentalStateMachine: Sendable, Equatable {
     private var agreementLeft: AgreementID?
     private var step = ClosingStep.none
 
-    private enum ClosingStep: Sendable, Equatable { case none, awaitingCreation, activity, agreement, termination }
+    private enum ClosingStep: Sendable, Equatable { case none, awaitingCall, activity, agreement, termination }
+    private enum Call: Sendable, Equatable { case agreement, confirmation, activity }
 
     public init() {}
 
@@ -140,7 +153,7 @@ public struct RentalStateMachine: Sendable, Equatable {
         // The draft may overtake the answer to our own call.
         case (.countering, .draft(let draft)), (.awaitingDraft, .draft(let draft)):
             state = .creatingAgreement
-            isCreating = true
+            callUnderWay = .agreement
             return [.createAgreement(draft)]
 
         case (.countering, .proposalRejected(let reason, _)), (.awaitingDraft, .proposalRejected(let reason, _)):
@@ -153,40 +166,54 @@ public struct RentalStateMachine: Sendable, Equatable {
 
         case (.creatingAgreement, .agreementCreated(let id)):
             agreement = id
-            isCreating = false
+            callUnderWay = .confirmation
             state = .awaitingApproval(id)
             return [.startTimer(.approval), .confirmAgreement(id)]
 
         case (.creatingAgreement, .agreementNotCreated(let reason)):
-            isCreating = false
+            callUnderWay = nil
             return close("Cancelled", "no agreement could be made: \(reason)", blame: false)
+
+        case (.awaitingApproval, .confirmed):
+            callUnderWay = nil
+            return []
 
         case (.awaitingApproval(let id), .answered(.approved)):
             isApproved = true
+            callUnderWay = .activity
             state = .creatingActivity(id)
             return [.createActivity(id)]
 
         case (.awaitingApproval(let id), .answered(.pending)):
+            callUnderWay = nil
             return [.wait(id)]
 
         case (.awaitingApproval, .answered(.refused(let reason))):
+            callUnderWay = nil
             agreementIsOver = true
             wasTurnedDown = true
             return close("Cancelled", "the provider did not approve the agreement: \(reason)", blame: true)
 
         case (.awaitingApproval, .confirmFailed(let reason)):
+            callUnderWay = nil
             return close("Cancelled", "the agreement could not be sent: \(reason)", blame: false)
 
         case (.awaitingApproval, .stepExpired(.approval)):
             return close("Cancelled", "the provider did not answer the agreement", blame: true)
 
         case (.creatingActivity(let id), .activityCreated(let new)):
+            callUnderWay = nil
             activity = new
             state = .preparing(id, new)
             return [.prepare(new)]
 
         case (.creatingActivity, .activityNotCreated(let reason)):
+            callUnderWay = nil
             return close("Cancelled", "the activity did not start: \(reason)", blame: true)
+
+        case (.creatingActivity, .activityUnknown(let reason)):
+            callUnderWay = nil
+            return close("Cancelled", "it is not known whether the activity started: \(reason)", blame: false)
 
         case (.preparing(let agreement, let activity), .prepared):
             state = .ready(agreement, activity)
@@ -226,10 +253,9 @@ public struct RentalStateMachine: Sendable, Equatable {
     private mutating func close(_ code: String, _ reason: String, blame: Bool) -> [Action] {
         ending = (code, reason, blame)
         state = .closing
-        if isCreating {
-            // The call that creates it is under way: it returns in a moment, and what it made must be cancelled.
-            step = .awaitingCreation
-            return []
+        if callUnderWay != nil, !agreementIsOver {
+            step = .awaitingCall
+            return [.startTimer(.lastCall)]
         }
         if let activity {
             step = .activity
@@ -261,11 +287,25 @@ public struct RentalStateMachine: Sendable, Equatable {
 
     private mutating func handleClosing(_ event: Event) -> [Action] {
         switch (step, event) {
-        case (.awaitingCreation, .agreementCreated(let id)):
+        case (.awaitingCall, .agreementCreated(let id)):
             // Never confirmed: the provider does not know of it.
             agreement = id
             return endAgreement()
-        case (.awaitingCreation, .agreementNotCreated):
+        case (.awaitingCall, .agreementNotCreated):
+            return finish()
+        case (.awaitingCall, .answered(let answer)):
+            isApproved = answer == .approved
+            if case .refused = answer { agreementIsOver = true }
+            return endAgreement()
+        case (.awaitingCall, .activityCreated(let id)):
+            activity = id
+            step = .activity
+            return [.destroyActivity(id)]
+        case (.awaitingCall, .confirmed), (.awaitingCall, .confirmFailed), (.awaitingCall, .activityNotCreated),
+            (.awaitingCall, .activityUnknown), (.awaitingCall, .stepExpired(.lastCall)):
+            return endAgreement()
+        case (.awaitingCall, .agreementEnded):
+            agreementIsOver = true
             return finish()
         case (_, .agreementEnded):
             agreementIsOver = true
