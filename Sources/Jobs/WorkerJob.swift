@@ -69,6 +69,29 @@ public struct WorkerJob: Sendable, Equatable {
         }
     }
 
+    /// Where a training says how far it is, and goes on from. No result depends on it.
+    public struct State: Sendable, Equatable {
+        /// A state to go on from, of a training of these inputs with these options: another is refused. Nil: from the
+        /// weights.
+        public var input: Input?
+        /// A file that the training keeps up to date, and that it goes on from before all else where it finds one of its
+        /// own, so that a job that was killed is done by doing it again. What is in the file otherwise, damaged or of
+        /// another training, is replaced. Removed when the job is done. Nil: it is not written.
+        public var output: String?
+        /// Seconds from one writing to the next.
+        public var interval: Double
+
+        public init(input: Input? = nil, output: String?, interval: Double = standardInterval) {
+            self.input = input
+            self.output = output
+            self.interval = interval
+        }
+
+        public static let standardInterval = 60.0
+        /// Seconds that make sense.
+        public static let intervals = 0.0...1e9
+    }
+
     public var kind: Kind
     public var inputs: [Role: Input]
     /// Where the delta or the predictions go, compressed when the name ends in `.gz`; nil for a kind without output.
@@ -76,15 +99,19 @@ public struct WorkerJob: Sendable, Equatable {
     /// Where the receipt goes.
     public var report: String
     public var limits: Limits
+    /// Nil where a training is not to survive the end of its process.
+    public var state: State?
 
     public init(
-        _ kind: Kind, inputs: [Role: Input], output: String? = nil, report: String, limits: Limits = Limits()
+        _ kind: Kind, inputs: [Role: Input], output: String? = nil, report: String, limits: Limits = Limits(),
+        state: State? = nil
     ) {
         self.kind = kind
         self.inputs = inputs
         self.output = output
         self.report = report
         self.limits = limits
+        self.state = state
     }
 
     /// Options of a training; nil for another kind.
@@ -112,15 +139,7 @@ public struct WorkerJob: Sendable, Equatable {
     public func validate() throws(DeMLError) {
         if case .train(let options) = kind { try options.validate() }
         for role in Role.allCases {
-            let input = try input(role)
-            guard !input.path.isEmpty else {
-                throw DeMLError(.usage, "the input '\(role.rawValue)' has no file", place: "job")
-            }
-            if let sha256 = input.sha256, !sha256.isSHA256 {
-                throw DeMLError(
-                    .malformed, "the input '\(role.rawValue)' has \(sha256.quotedForMessage) for a SHA-256",
-                    place: "job")
-            }
+            try input(role).validate("the input '\(role.rawValue)'")
         }
         if kind.output != nil { _ = try outputPath() }
         if let threads = limits.threads, !Self.threads.contains(threads) {
@@ -134,10 +153,36 @@ public struct WorkerJob: Sendable, Equatable {
                 .outOfRange, "max_seconds \(seconds) is not above 0 and at most \(Receipt.maximumSeconds)", place: "job"
             )
         }
+        if let state { try validate(state) }
+    }
+
+    private func validate(_ state: State) throws(DeMLError) {
+        guard training != nil else {
+            throw DeMLError(.usage, "a job of the kind \(kind.name) has no state", place: "job")
+        }
+        guard state.input != nil || state.output != nil else {
+            throw DeMLError(.usage, "the job's state has neither input nor output", place: "job")
+        }
+        try state.input?.validate("the state's input")
+        guard state.output?.isEmpty != true else {
+            throw DeMLError(.usage, "the state's output has no file", place: "job")
+        }
+        guard State.intervals.contains(state.interval) else {
+            throw DeMLError(.outOfRange, "every_seconds \(state.interval) is not between 0 and 1e9", place: "job")
+        }
     }
 
     /// Threads that a worker may be asked to use.
     public static let threads = 1...1024
+}
+
+extension WorkerJob.Input {
+    fileprivate func validate(_ name: String) throws(DeMLError) {
+        guard !path.isEmpty else { throw DeMLError(.usage, "\(name) has no file", place: "job") }
+        if let sha256, !sha256.isSHA256 {
+            throw DeMLError(.malformed, "\(name) has \(sha256.quotedForMessage) for a SHA-256", place: "job")
+        }
+    }
 }
 
 extension TrainingOptions {

@@ -13,12 +13,14 @@ import Tensors
 ///  "output": "delta.safetensors.gz", "report": "report.json"}
 /// ```
 ///
-/// `options` are those of ``NeuralNetwork/TrainingOptions`` and belong to `train`. An unknown key is refused by name.
+/// `options` are those of ``NeuralNetwork/TrainingOptions`` and belong to `train`, as does
+/// `"state": {"every_seconds": 60, "input": {"file": "…", "sha256": "…"}, "output": "state.safetensors"}`. What is not said
+/// is not written, either. An unknown key is refused by name.
 extension WorkerJob: Codable {
     public init(from decoder: any Decoder) throws {
         let subject = "the job"
         let keys = try StrictContainer(
-            decoder, subject, keys: ["kind", "options", "inputs", "output", "report", "limits"])
+            decoder, subject, keys: ["kind", "options", "inputs", "output", "report", "limits", "state"])
         let name = try keys.required("kind", String.self)
         let options = try keys.optional("options", TrainingOptions.self)
         switch name {
@@ -37,6 +39,7 @@ extension WorkerJob: Codable {
         output = try keys.optional("output", String.self)
         report = try keys.required("report", String.self)
         limits = try keys.optional("limits", Limits.self) ?? Limits()
+        state = try keys.optional("state", State.self)
         try validate()
     }
 
@@ -48,6 +51,7 @@ extension WorkerJob: Codable {
         try container.encodeIfPresent(output, forKey: TextKey("output"))
         try container.encode(report, forKey: TextKey("report"))
         if limits != Limits() { try container.encode(limits, forKey: TextKey("limits")) }
+        try container.encodeIfPresent(state, forKey: TextKey("state"))
     }
 
     /// The one JSON text of this job: sorted keys, no white space.
@@ -134,5 +138,21 @@ extension WorkerJob.Limits: Codable {
         try container.encodeIfPresent(threads, forKey: TextKey("threads"))
         try container.encodeIfPresent(maxSeconds, forKey: TextKey("max_seconds"))
         if allowsPartialWork { try container.encode(true, forKey: TextKey("partial")) }
+    }
+}
+
+extension WorkerJob.State: Codable {
+    public init(from decoder: any Decoder) throws {
+        let keys = try StrictContainer(decoder, "the job's state", keys: ["input", "output", "every_seconds"])
+        input = try keys.optional("input", WorkerJob.Input.self)
+        output = try keys.optional("output", String.self)
+        interval = try keys.optional("every_seconds", Double.self) ?? Self.standardInterval
+    }
+
+    public func encode(to encoder: any Encoder) throws {
+        var container = encoder.container(keyedBy: TextKey.self)
+        try container.encodeIfPresent(input, forKey: TextKey("input"))
+        try container.encodeIfPresent(output, forKey: TextKey("output"))
+        if interval != Self.standardInterval { try container.encode(interval, forKey: TextKey("every_seconds")) }
     }
 }

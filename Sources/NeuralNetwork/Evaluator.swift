@@ -23,6 +23,7 @@ public final class Evaluator {
     private let model: ModelDescription
     private let network: Network
     private let objective: Objective
+    private let batch: ExampleBatch
 
     /// - Parameters:
     ///   - batchSize: examples that run together; it changes memory and speed, not the result.
@@ -37,32 +38,20 @@ public final class Evaluator {
         let kernels = try KernelPool(threads: threads, instructionSet: instructionSet)
         network = try Network(model: model, purpose: .inference, batchCapacity: batchSize, kernels: kernels)
         objective = Objective(network, labelSmoothing: 0)
+        batch = ExampleBatch(network, objective)
     }
 
     /// Examples that run together at most.
     package var batchCapacity: Int { network.batchCapacity }
 
-    /// Loss (without label smoothing), accuracy and confusion. Throws `notFinite` where the loss is no finite number.
+    /// Loss (without label smoothing), accuracy and confusion. Throws `notFinite` where the loss or a weight is no finite
+    /// number, and what reading the examples throws.
     /// - Parameter metrics: whether all measures are taken.
     public func evaluate(
-        _ weights: Weights, _ examples: Examples, metrics: Bool = false
+        _ weights: some ModelWeights, _ examples: some ExampleSource, metrics wantsMetrics: Bool = false
     ) throws(DeMLError) -> Evaluation {
-        precondition(weights.model == model, "the weights of another model")
-        network.load(weights.parameters)
-        return try evaluate(examples, metrics)
-    }
-
-    /// The same with weights that are still in their file.
-    public func evaluate(
-        _ file: WeightsFile, _ examples: Examples, metrics: Bool = false
-    ) throws(DeMLError) -> Evaluation {
-        precondition(file.model == model, "the weights of another model")
-        try network.load(file)
-        return try evaluate(examples, metrics)
-    }
-
-    private func evaluate(_ examples: Examples, _ wantsMetrics: Bool) throws(DeMLError) -> Evaluation {
         guard examples.count > 0 else { throw DeMLError(.missing, "there are no examples to evaluate") }
+        try network.load(weights)
         let isClassifier = model.loss == .crossEntropy
         let outputs = network.output.size
         let classes = isClassifier && outputs <= Self.mostConfusedClasses ? outputs : 0
@@ -73,34 +62,28 @@ public final class Evaluator {
             wantsMetrics && !isClassifier ? RegressionCounter(outputs: outputs, examples: examples.count) : nil
         var guesses = [Int](repeating: 0, count: isClassifier ? network.batchCapacity : 0)
         var sum = BatchResult()
-        try run(examples.x, rows: examples.indices) { (rows, first, count) in
-            objective.setTargets(examples.y, rows: rows, first: first, count: count)
-            let batch = objective.compare()
-            sum.loss += batch.loss
-            sum.correct += batch.correct
-            let row = { (index: Int) in rows.map { Int($0[index]) } ?? first + index }
+        try run(examples, needsTargets: true) { count in
+            let result = objective.compare()
+            sum.loss += result.loss
+            sum.correct += result.correct
             let values = network.output.values
-            switch examples.y {
-            case .labels(let labels):
+            guard isClassifier else {
+                guard measured != nil, let targets = objective.values.baseAddress else { return }
                 for index in 0..<count {
-                    guesses[index] = largest(values + index * outputs, outputs)
-                    if classes > 0 { confusion[Int(labels[row(index)]) * classes + guesses[index]] += 1 }
+                    measured?.add(targets: targets + index * outputs, predicted: values + index * outputs)
                 }
-                guard ranked != nil else { return }
-                deml_softmax_forward(network.pass.pool, count, outputs, values, values)
-                for index in 0..<count {
-                    ranked?.add(
-                        label: Int(labels[row(index)]), predicted: guesses[index],
-                        probabilities: values + index * outputs)
-                }
-            case .values(let targets):
-                guard measured != nil else { return }
-                targets.withUnsafeBufferPointer { targets in
-                    guard let base = targets.baseAddress else { return }
-                    for index in 0..<count {
-                        measured?.add(targets: base + row(index) * outputs, predicted: values + index * outputs)
-                    }
-                }
+                return
+            }
+            for index in 0..<count {
+                guesses[index] = largest(values + index * outputs, outputs)
+                if classes > 0 { confusion[Int(objective.labels[index]) * classes + guesses[index]] += 1 }
+            }
+            guard ranked != nil else { return }
+            deml_softmax_forward(network.pass.pool, count, outputs, values, values)
+            for index in 0..<count {
+                ranked?.add(
+                    label: Int(objective.labels[index]), predicted: guesses[index],
+                    probabilities: values + index * outputs)
             }
         }
         guard sum.loss.isFinite else {
@@ -115,25 +98,14 @@ public final class Evaluator {
     }
 
     /// The model's answer to each input: `[N, classes]` probabilities for cross_entropy, `[N, …output shape]` for mse.
-    public func predict(_ weights: Weights, _ x: Tensor) throws(DeMLError) -> Tensor {
-        precondition(weights.model == model, "the weights of another model")
-        network.load(weights.parameters)
-        return try predict(x)
-    }
-
-    /// The same with weights that are still in their file.
-    public func predict(_ file: WeightsFile, _ x: Tensor) throws(DeMLError) -> Tensor {
-        precondition(file.model == model, "the weights of another model")
-        try network.load(file)
-        return try predict(x)
-    }
-
-    private func predict(_ x: Tensor) throws(DeMLError) -> Tensor {
-        let inputs = try Examples.inputs(x, for: model)
+    /// Targets are not needed. Throws `notFinite` where an answer or a weight is no finite number, and what reading the
+    /// inputs throws.
+    public func predict(_ weights: some ModelWeights, _ inputs: some ExampleSource) throws(DeMLError) -> Tensor {
+        try network.load(weights)
         let output = network.output
         var predictions: [Float] = []
-        predictions.reserveCapacity(inputs.shape[0] * output.size)
-        try run(inputs, rows: nil) { (_, _, count) in
+        predictions.reserveCapacity(inputs.count * output.size)
+        try run(inputs, needsTargets: false) { count in
             if model.loss == .crossEntropy {
                 deml_softmax_forward(network.pass.pool, count, output.size, output.values, output.values)
             }
@@ -142,31 +114,18 @@ public final class Evaluator {
         if let index = predictions.firstIndex(where: { !$0.isFinite }) {
             throw DeMLError(.notFinite, "the prediction of example \(index / output.size) is \(predictions[index])")
         }
-        return Tensor(shape: [inputs.shape[0]] + model.outputShape, floats: predictions)
+        return Tensor(shape: [inputs.count] + model.outputShape, floats: predictions)
     }
 
-    /// Runs all batches forward. `body` gets the row numbers of a batch, or nil and the number of its first row.
+    /// Runs all batches forward. `body` gets the number of examples of a batch.
     private func run(
-        _ x: Tensor, rows: [Int64]?, _ body: (UnsafePointer<Int64>?, Int, Int) -> Void
+        _ source: some ExampleSource, needsTargets: Bool, _ body: (Int) -> Void
     ) throws(DeMLError) {
-        func batches(_ base: UnsafeRawPointer, _ all: UnsafePointer<Int64>?, _ total: Int) {
-            let stride = x.rowCount * x.dtype.byteCount
-            for first in Swift.stride(from: 0, to: total, by: network.batchCapacity) {
-                let count = min(network.batchCapacity, total - first)
-                let chosen = all.map { $0 + first }
-                network.setInput(
-                    all == nil ? base + first * stride : base, isBytes: x.dtype == .u8, rows: chosen, count: count)
-                network.forward()
-                body(chosen, first, count)
-            }
-        }
-        try x.withUnsafeBytes { (bytes) throws(DeMLError) in
-            guard let base = bytes.baseAddress else { throw DeMLError(.missing, "there are no examples") }
-            if let rows {
-                try rows.withPointer { (all) throws(DeMLError) in batches(base, all, rows.count) }
-            } else {
-                batches(base, nil, x.shape[0])
-            }
+        for first in stride(from: 0, to: source.count, by: network.batchCapacity) {
+            let count = min(network.batchCapacity, source.count - first)
+            try batch.load(count, of: source, needsTargets: needsTargets) { first + $0 }
+            network.forward()
+            body(count)
         }
     }
 
@@ -180,32 +139,18 @@ public final class Evaluator {
 
 /// Evaluates once; see ``Evaluator`` for many times.
 public func evaluate(
-    weights: Weights, examples: Examples, threads: Int = 1, batchSize: Int = 256, metrics: Bool = false
+    weights: some ModelWeights, examples: some ExampleSource, threads: Int = 1, batchSize: Int = 256,
+    metrics: Bool = false
 ) throws(DeMLError) -> Evaluation {
-    try Evaluator(model: weights.model, threads: threads, batchSize: min(batchSize, max(examples.count, 1)))
+    try Evaluator(model: weights.model, threads: threads, batchSize: batchSize, examples: examples.count)
         .evaluate(weights, examples, metrics: metrics)
 }
 
 /// Predicts once; see ``Evaluator`` for many times.
 public func predict(
-    weights: Weights, x: Tensor, threads: Int = 1, batchSize: Int = 256
+    weights: some ModelWeights, x: Tensor, threads: Int = 1, batchSize: Int = 256
 ) throws(DeMLError) -> Tensor {
-    try Evaluator(model: weights.model, threads: threads, batchSize: min(batchSize, max(x.shape.first ?? 1, 1)))
-        .predict(weights, x)
-}
-
-/// Evaluates once, with weights that are still in their file.
-public func evaluate(
-    weights: WeightsFile, examples: Examples, threads: Int = 1, batchSize: Int = 256, metrics: Bool = false
-) throws(DeMLError) -> Evaluation {
-    try Evaluator(model: weights.model, threads: threads, batchSize: min(batchSize, max(examples.count, 1)))
-        .evaluate(weights, examples, metrics: metrics)
-}
-
-/// Predicts once, with weights that are still in their file.
-public func predict(
-    weights: WeightsFile, x: Tensor, threads: Int = 1, batchSize: Int = 256
-) throws(DeMLError) -> Tensor {
-    try Evaluator(model: weights.model, threads: threads, batchSize: min(batchSize, max(x.shape.first ?? 1, 1)))
-        .predict(weights, x)
+    let inputs = try Examples(x: x, targets: nil, for: weights.model)
+    return try Evaluator(model: weights.model, threads: threads, batchSize: batchSize, examples: inputs.count)
+        .predict(weights, inputs)
 }

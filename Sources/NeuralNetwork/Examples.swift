@@ -1,19 +1,21 @@
 import Tensors
 
-/// Labelled examples for a model, checked once. A subset is a list of indices: the data is shared, never copied.
-public struct Examples: Sendable {
-    package enum Targets: Sendable {
+/// Labelled examples for a model, in memory or in a mapped file, checked once. A subset is a list of indices: the data is
+/// shared, never copied.
+public struct Examples: ExampleSource {
+    enum Targets: Sendable {
         /// Class ids in 0 ..< classes.
         case labels([Int32])
         /// [count, outputs].
         case values([Float])
+        case none
     }
 
     /// U8 or F32 `[N, …input shape]`, aligned.
     package let x: Tensor
-    package let y: Targets
+    private let y: Targets
     /// Rows of `x` and `y` that belong to this set; nil for all.
-    let indices: [Int64]?
+    private let indices: [Int64]?
 
     /// Number of examples.
     public var count: Int { indices?.count ?? x.shape[0] }
@@ -26,13 +28,19 @@ public struct Examples: Sendable {
     ///
     /// Throws `dtype`, `shape`, `missing` (no examples), `notFinite` or `outOfRange`, with the tensor as place.
     public init(x: Tensor, y: Tensor, for model: ModelDescription) throws(DeMLError) {
-        self.x = try Self.inputs(x, for: model)
-        guard y.shape.first == x.shape[0] else {
-            throw DeMLError(
-                .shape, "x has \(x.shape[0]) rows, but the shape of y is \(y.shape)", place: "tensor 'y'")
+        try self.init(x: x, targets: y, for: model)
+    }
+
+    /// The same where the targets may be missing: then there is something to predict, and nothing else.
+    package init(x: Tensor, targets y: Tensor?, for model: ModelDescription) throws(DeMLError) {
+        let form = ExampleForm(model)
+        do throws(DeMLError) {
+            self.x = try Self.inputs(x, form)
+        } catch {
+            throw error.at("tensor 'x'")
         }
         do throws(DeMLError) {
-            self.y = try Self.targets(y, for: model)
+            self.y = try Self.targets(y, examples: x.shape[0], form)
         } catch {
             throw error.at("tensor 'y'")
         }
@@ -56,76 +64,42 @@ public struct Examples: Sendable {
             })
     }
 
-    /// The class id of each example, in the order of this set; nil for a regression.
+    /// The class id of each example, in the order of this set; nil where there are none.
     public var labels: [Int]? {
         guard case .labels(let labels) = y else { return nil }
         guard let indices else { return labels.map(Int.init) }
         return indices.map { Int(labels[Int($0)]) }
     }
 
-    /// Checks and aligns the inputs of a model.
-    static func inputs(_ x: Tensor, for model: ModelDescription) throws(DeMLError) -> Tensor {
-        do throws(DeMLError) {
-            guard x.dtype == .u8 || x.dtype.isFloatingPoint else {
-                throw DeMLError(.dtype, "inputs are U8 or F32, but it is \(x.dtype.rawValue)")
-            }
-            guard !x.shape.isEmpty, Array(x.shape.dropFirst()) == model.inputShape else {
-                throw DeMLError(
-                    .shape,
-                    "the model needs inputs of shape [N, \(model.inputShape.map(String.init).joined(separator: ", "))], but it is \(x.shape)"
-                )
-            }
-            guard x.shape[0] > 0 else { throw DeMLError(.missing, "there are no examples") }
-            let isInPlace =
-                x.dtype == .u8
-                || x.dtype == .f32 && x.withUnsafeBytes { Int(bitPattern: $0.baseAddress) % 4 == 0 }
-            guard isInPlace || x.count < availableMemory() / 4 else {
-                throw DeMLError(
-                    .tooLarge, "\(x.count) numbers must be converted, which needs more memory than there is",
-                    hint: "F32 or U8 are used where they lie")
-            }
-            let aligned = isInPlace ? x : Tensor(shape: x.shape, floats: try x.floats())
-            if let index = aligned.firstNonFinite() {
-                throw DeMLError(.notFinite, "example \(index / aligned.rowCount) has a NaN or an infinity")
-            }
-            aligned.relinquish()
-            return aligned
-        } catch {
-            throw error.at("tensor 'x'")
+    public func gather(_ rows: UnsafeBufferPointer<Int64>, into batch: ExampleBatch) {
+        let rows = indices.map { batch.rows(rows, through: $0) } ?? rows
+        x.withUnsafeBytes { bytes in
+            guard let base = bytes.baseAddress else { return }
+            batch.setInputs(base, isBytes: x.dtype == .u8, rows: rows.baseAddress)
         }
+        batch.setTargets(y, rows: rows)
     }
 
-    private static func targets(_ y: Tensor, for model: ModelDescription) throws(DeMLError) -> Targets {
-        switch model.loss {
-        case .crossEntropy:
-            guard y.dtype.isInteger else {
-                throw DeMLError(.dtype, "labels are U8, I32 or I64, but it is \(y.dtype.rawValue)")
-            }
-            guard y.count == y.shape[0] else {
-                throw DeMLError(.shape, "labels have the shape [N], but it is \(y.shape)")
-            }
-            let classes = model.outputShape[0]
-            let labels = try y.integers()
-            if let row = labels.firstIndex(where: { $0 < 0 || $0 >= classes }) {
-                throw DeMLError(
-                    .outOfRange, "the label \(labels[row]) of example \(row) is not in 0 ..< \(classes)",
-                    hint: "the model has \(classes) outputs")
-            }
-            return .labels(labels.map { Int32($0) })
-        case .meanSquaredError:
-            guard y.dtype.isFloatingPoint else {
-                throw DeMLError(.dtype, "targets of mse are F32, but it is \(y.dtype.rawValue)")
-            }
-            let rest = Array(y.shape.dropFirst())
-            guard rest == model.outputShape || rest.isEmpty && model.outputShape.reduce(1, *) == 1 else {
-                throw DeMLError(
-                    .shape, "the model's outputs have the shape \(model.outputShape), but the targets' is \(rest)")
-            }
-            let values = try y.floats()
-            if let index = values.firstIndex(where: { !$0.isFinite }) {
-                throw DeMLError(.notFinite, "element \(index) is \(values[index])")
-            }
-            return .values(values)
+    /// Checks and aligns the inputs of a model.
+    private static func inputs(_ x: Tensor, _ form: ExampleForm) throws(DeMLError) -> Tensor {
+        try form.checkInputs(x.dtype, x.shape)
+        guard x.isInPlace || x.count < availableMemory() / 4 else {
+            throw DeMLError(
+                .tooLarge, "\(x.count) numbers must be converted, which needs more memory than there is",
+                hint: "F32 or U8 are used where they lie")
+        }
+        let aligned = x.isInPlace ? x : Tensor(shape: x.shape, floats: try x.floats())
+        try form.checkInputs(finite: aligned)
+        aligned.relinquish()
+        return aligned
+    }
+
+    private static func targets(_ y: Tensor?, examples: Int, _ form: ExampleForm) throws(DeMLError) -> Targets {
+        guard let y else { return .none }
+        try form.checkTargets(y.dtype, y.shape, examples: examples)
+        return switch form.model.loss {
+        case .crossEntropy: .labels(try form.labels(y, firstExample: 0))
+        case .meanSquaredError: .values(try form.values(y, firstExample: 0))
         }
     }
 }

@@ -15,7 +15,7 @@ package struct BatchResult {
 package final class Objective {
     private let network: Network
     private let labelSmoothing: Float
-    private let outputs: Int
+    let outputs: Int
     private let arrays: Arrays
 
     /// What is allocated for it, with the network.
@@ -45,22 +45,16 @@ package final class Objective {
         arrays = network.targets
     }
 
-    /// Takes the targets of the batch: rows `rows` of `targets` (nil: `first ..< first + count`).
-    package func setTargets(_ targets: borrowing Examples.Targets, rows: UnsafePointer<Int64>?, first: Int, count: Int)
-    {
-        switch targets {
-        case .labels(let all):
-            all.withUnsafeBufferPointer { all in
-                for index in 0..<count { arrays.labels[index] = all[rows.map { Int($0[index]) } ?? first + index] }
-            }
-        case .values(let all):
-            all.withUnsafeBufferPointer { all in
-                for index in 0..<count {
-                    let row = rows.map { Int($0[index]) } ?? first + index
-                    for output in 0..<outputs { arrays.values[index * outputs + output] = all[row * outputs + output] }
-                }
-            }
-        }
+    /// Room for the targets of a batch: [batch capacity], of a classifier.
+    var labels: UnsafeMutableBufferPointer<Int32> {
+        UnsafeMutableBufferPointer(
+            start: arrays.labels, count: network.model.loss == .crossEntropy ? network.batchCapacity : 0)
+    }
+
+    /// The same of a regression: [batch capacity][outputs].
+    var values: UnsafeMutableBufferPointer<Float> {
+        UnsafeMutableBufferPointer(
+            start: arrays.values, count: network.model.loss == .crossEntropy ? 0 : network.batchCapacity * outputs)
     }
 
     /// Compares after the forward pass; writes the output's gradient where the network has one.

@@ -64,6 +64,7 @@ public final class Trainer {
         let network: Network
         let objective: Objective
         let updater: Updater
+        let batch: ExampleBatch
     }
 
     /// - Parameters:
@@ -127,9 +128,10 @@ public final class Trainer {
     ///   - shouldStop: asked after each step; training ends where it says true.
     ///   - onEpoch: told of each epoch when it is complete.
     /// Throws `notFinite` as soon as the loss or, at the end, a weight is no finite number; `mismatch` where the set has
-    /// another size than the one that training was stopped with.
+    /// another size than the one that training was stopped with; what reading the examples throws.
     public func train(
-        on examples: Examples, shouldStop: () -> Bool = { false }, onBatch: (BatchProgress) -> Void = { _ in },
+        on examples: some ExampleSource, shouldStop: () -> Bool = { false },
+        onBatch: (BatchProgress) -> Void = { _ in },
         onEpoch: (EpochResult) -> Void = { _ in }
     ) throws(DeMLError) -> TrainingResult {
         guard examples.count > 0 else { throw DeMLError(.missing, "there are no examples to train on") }
@@ -144,12 +146,7 @@ public final class Trainer {
         let secondsBefore = position.seconds
         var isStopped = false
         while position.epochs.count < options.epochs, !isStopped {
-            let order = order(of: examples)
-            isStopped = try examples.x.withUnsafeBytes { (x) throws(DeMLError) in
-                try order.withPointer { (rows) throws(DeMLError) in
-                    try run(session, Source(examples: examples, x: x, rows: rows), shouldStop, onBatch)
-                }
-            }
+            isStopped = try run(session, examples, try order(examples.count), shouldStop, onBatch)
             if position.seen == examples.count {
                 let epoch = result(ofEpoch: position)
                 position.finishEpoch(epoch)
@@ -171,12 +168,13 @@ public final class Trainer {
 
     /// What is left of one epoch; true if it was stopped.
     private func run(
-        _ session: Session, _ source: Source, _ shouldStop: () -> Bool, _ onBatch: (BatchProgress) -> Void
+        _ session: Session, _ examples: some ExampleSource, _ order: [UInt32]?, _ shouldStop: () -> Bool,
+        _ onBatch: (BatchProgress) -> Void
     ) throws(DeMLError) -> Bool {
         let (network, objective) = (session.network, session.objective)
         let start = elapsed()
         let secondsBefore = position.epochSeconds
-        let total = source.examples.count
+        let total = examples.count
         network.pass.seed = options.seed
         network.pass.epoch = UInt32(truncatingIfNeeded: position.allEpochs)
         while position.seen < total {
@@ -185,9 +183,10 @@ public final class Trainer {
             let isFirst = position.batches % options.accumulateSteps == 0
             let isLast =
                 (position.batches + 1) % options.accumulateSteps == 0 || position.seen + count == total
-            let rows = source.rows + position.seen
-            network.setInput(source.base, isBytes: source.isBytes, rows: rows, count: count)
-            objective.setTargets(source.examples.y, rows: rows, first: 0, count: count)
+            let seen = position.seen
+            try session.batch.load(count, of: examples) { index in
+                if let order { Int(order[seen + index]) } else { seen + index }
+            }
             network.forward()
             let batch = objective.compare()
             guard batch.loss.isFinite else {
@@ -228,9 +227,10 @@ public final class Trainer {
         let network = try Network(
             model: model, purpose: Updater.purpose(options), batchCapacity: batch, kernels: kernels)
         network.load(received)
+        let objective = Objective(network, labelSmoothing: options.labelSmoothing)
         let made = Session(
-            network: network, objective: Objective(network, labelSmoothing: options.labelSmoothing),
-            updater: Updater(network, options))
+            network: network, objective: objective, updater: Updater(network, options),
+            batch: ExampleBatch(network, objective))
         if let resumed {
             network.load(resumed.weights.parameters)
             for (index, name) in options.optimizer.stateNames.enumerated() {
@@ -243,48 +243,19 @@ public final class Trainer {
         return made
     }
 
-    /// Rows of the data set in the order in which this epoch takes them.
-    private func order(of examples: Examples) -> [Int64] {
-        var order = examples.indices ?? Array(0..<Int64(examples.count))
-        if options.shuffle {
-            var generator = SeededGenerator(
-                seed: options.seed, purpose: "shuffle", UInt32(truncatingIfNeeded: position.allEpochs))
-            generator.shuffle(&order)
+    /// The examples in the order in which this epoch takes them; nil where that is their own.
+    private func order(_ count: Int) throws(DeMLError) -> [UInt32]? {
+        guard options.shuffle else { return nil }
+        guard count < 1 << 20 || count <= UInt32.max && count < availableMemory() / 8 else {
+            throw DeMLError(
+                .tooLarge, "the order of \(count) examples needs more memory than there is",
+                hint: "train on smaller shards, or without shuffling")
         }
+        var order = Array(0..<UInt32(count))
+        var generator = SeededGenerator(
+            seed: options.seed, purpose: "shuffle", UInt32(truncatingIfNeeded: position.allEpochs))
+        generator.shuffle(&order)
         return order
-    }
-
-    /// The examples of an epoch, as the kernels read them.
-    private struct Source {
-        let examples: Examples
-        let base: UnsafeRawPointer
-        let rows: UnsafePointer<Int64>
-
-        var isBytes: Bool { examples.x.dtype == .u8 }
-
-        init(examples: Examples, x: UnsafeRawBufferPointer, rows: UnsafePointer<Int64>) throws(DeMLError) {
-            guard let base = x.baseAddress else { throw DeMLError(.missing, "there are no examples") }
-            self.examples = examples
-            self.base = base
-            self.rows = rows
-        }
-    }
-}
-
-extension [Int64] {
-    /// The elements in place, with the error type of `body` kept.
-    func withPointer<Result>(
-        _ body: (UnsafePointer<Int64>) throws(DeMLError) -> Result
-    ) throws(DeMLError) -> Result {
-        let outcome: Swift.Result<Result, DeMLError> = withUnsafeBufferPointer { buffer in
-            do throws(DeMLError) {
-                guard let base = buffer.baseAddress else { throw DeMLError(.missing, "there are no examples") }
-                return .success(try body(base))
-            } catch {
-                return .failure(error)
-            }
-        }
-        return try outcome.get()
     }
 }
 

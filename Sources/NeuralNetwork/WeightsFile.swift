@@ -1,20 +1,31 @@
 import Tensors
 
+/// Numbers for all parameters of a model, wherever they are.
+public protocol ModelWeights: Sendable {
+    var model: ModelDescription { get }
+    /// One for each of `model.parameters`, in its shape and a floating-point type.
+    var parameterTensors: [Tensor] { get }
+}
+
+extension Weights: ModelWeights {
+    /// Views of ``parameters``.
+    public var parameterTensors: [Tensor] { Self.tensors(parameters, model).map(\.tensor) }
+}
+
 /// A weights file whose numbers are still in the file: a network takes them from there piece by piece. With a mapped file
 /// (`Safetensors(contentsOf:mapping:)`) a model is in memory once, where ``Weights`` and a network hold it twice.
-public struct WeightsFile: Sendable {
+public struct WeightsFile: ModelWeights {
     public let model: ModelDescription
     /// As ``Weights/round``.
     public let round: Int
-    /// One for each of `model.parameters`.
-    let tensors: [Tensor]
+    public let parameterTensors: [Tensor]
 
     /// Checks the file, its numbers too. Throws as `Weights(_:)` does.
     public init(_ file: Safetensors) throws(DeMLError) {
         model = try Weights.model(of: file)
         round = try Weights.round(of: file)
-        tensors = try Weights.tensors(of: file, model)
-        for (parameter, tensor) in zip(model.parameters, tensors) {
+        parameterTensors = try Weights.tensors(of: file, model)
+        for (parameter, tensor) in zip(model.parameters, parameterTensors) {
             do throws(DeMLError) {
                 try tensor.eachPiece(unit: 1) { (_, _) in }
             } catch {
@@ -48,9 +59,10 @@ extension Tensor {
 }
 
 extension Network {
-    /// Takes the parameters of a file. Throws `notFinite`, with the tensor as place.
-    func load(_ file: WeightsFile) throws(DeMLError) {
-        for (parameter, tensor) in zip(parameters, file.tensors) {
+    /// Takes the parameters piece by piece. Throws `notFinite`, with the tensor as place.
+    func load(_ weights: some ModelWeights) throws(DeMLError) {
+        precondition(weights.model == model, "the weights of another model")
+        for (parameter, tensor) in zip(parameters, weights.parameterTensors) {
             do throws(DeMLError) {
                 try parameter.load(tensor, pass.pool)
             } catch {

@@ -38,21 +38,12 @@ public struct Safetensors: Sendable, Equatable {
 
     private init(decoding bytes: ByteRegion, maximumHeaderBytes: Int) throws(DeMLError) {
         let length = try SafetensorsHeader.length(bytes.prefix(8), maximum: maximumHeaderBytes)
-        guard length <= bytes.count - 8 else {
-            throw DeMLError(
-                .truncated, "the header length \(length) is beyond the end of the file of \(bytes.count) bytes")
-        }
+        try SafetensorsHeader.check(length: length, fileBytes: bytes.count)
         let json = bytes[8..<8 + length]
         let header = try json.withUnsafeBytes { (json: UnsafeRawBufferPointer) throws(DeMLError) in
             try SafetensorsHeader(parsing: json)
         }
-        let present = bytes.count - 8 - length
-        guard present >= header.dataBytes else {
-            throw DeMLError(.truncated, "the tensors need \(header.dataBytes) bytes, but the file has \(present)")
-        }
-        guard present == header.dataBytes else {
-            throw DeMLError(.malformed, "\(present - header.dataBytes) bytes follow the last tensor")
-        }
+        try header.check(present: bytes.count - 8 - length)
         self.init(header, bytes, dataStart: 8 + length)
     }
 

@@ -33,6 +33,24 @@ struct SafetensorsHeader {
         return Int(length)
     }
 
+    /// Refuses a header that ends behind the end of its file.
+    static func check(length: Int, fileBytes: Int) throws(DeMLError) {
+        guard length <= fileBytes - 8 else {
+            throw DeMLError(
+                .truncated, "the header length \(length) is beyond the end of the file of \(fileBytes) bytes")
+        }
+    }
+
+    /// Refuses a data section that has not the size the entries promise.
+    func check(present: Int) throws(DeMLError) {
+        guard present >= dataBytes else {
+            throw DeMLError(.truncated, "the tensors need \(dataBytes) bytes, but the file has \(present)")
+        }
+        guard present == dataBytes else {
+            throw DeMLError(.malformed, "\(present - dataBytes) bytes follow the last tensor")
+        }
+    }
+
     /// Parses and checks a header: known types, shapes that fit their bytes, no duplicate names, no overlap, no gap.
     init(parsing json: UnsafeRawBufferPointer) throws(DeMLError) {
         guard json.first == UInt8(ascii: "{") else {

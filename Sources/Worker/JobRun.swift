@@ -19,16 +19,15 @@ extension WorkerJob {
     /// the work begins.
     /// - Parameters:
     ///   - instructionSet: of the kernels; nil: the fastest of this machine. The result is the same.
-    ///   - state: where a training writes how far it is, and finds it when it was killed; removed at its end.
     ///   - progress: told what a watching person may see, as it happens.
     public func run(
-        instructionSet: InstructionSet? = nil, state: StateFile? = nil,
+        instructionSet: InstructionSet? = nil,
         progress: @escaping (ProgressLine) -> Void = { _ in }
     ) -> JobOutcome {
         var stage = Stage("write-report", file: report)
         do throws(DeMLError) {
             try Receipt(command: kind.name, outcome: .running).write(to: report)
-            let work = FileWork(job: self, instructionSet: instructionSet, state: state, progress: progress)
+            let work = FileWork(job: self, instructionSet: instructionSet, progress: progress)
             let receipt = Receipt(command: kind.name, outcome: try work.perform(&stage))
             stage = Stage("write-report", file: report)
             try receipt.write(to: report)
@@ -47,17 +46,15 @@ extension WorkerJob {
 struct FileWork {
     let job: WorkerJob
     let instructionSet: InstructionSet?
-    let state: StateFile?
     let progress: (ProgressLine) -> Void
     private let start = ContinuousClock.now
 
     init(
-        job: WorkerJob, instructionSet: InstructionSet?, state: StateFile? = nil,
+        job: WorkerJob, instructionSet: InstructionSet?,
         progress: @escaping (ProgressLine) -> Void
     ) {
         self.job = job
         self.instructionSet = instructionSet
-        self.state = state
         self.progress = progress
     }
 
@@ -89,11 +86,12 @@ struct FileWork {
         let model = base.value.model
         let shard = try loadExamples(try job.input(.shard), expanded: expanded, for: model, &stage)
 
-        stage = Stage("train")
-        let training = LocalTraining(
+        stage = job.state?.input.map { Stage("read-state", file: $0.path) } ?? Stage("train")
+        let training = try LocalTraining(
             weights: base.value, examples: shard.value, options: options, threads: threads,
-            instructionSet: instructionSet, state: state,
+            instructionSet: instructionSet, state: job.state,
             inputs: ["weights_sha256": base.sha256, "shard_sha256": shard.sha256])
+        stage = Stage("train")
         let limit = job.limits.maxSeconds
         var done = try training.perform(
             since: start, shouldStop: { limit.map { seconds(since: start) >= $0 } ?? false },
@@ -113,7 +111,7 @@ struct FileWork {
         done.receipt.digests = Receipt.Digests(weights: base.sha256, shard: shard.sha256, output: delta.sha256)
         if let sha256 = delta.sha256 { progress(.delta(sha256: sha256)) }
         // Not before: until the delta is there, the state is all there is.
-        if let state, !done.receipt.stoppedEarly { try? Files.remove(state.path) }
+        if let path = job.state?.output, !done.receipt.stoppedEarly { try? Files.remove(path) }
         return done.receipt
     }
 
@@ -137,15 +135,15 @@ struct FileWork {
         let path = try job.outputPath()
         let model = base.value.model
         let input = try job.input(.shard)
-        let shard = try loadShard(input, expanded: expanded, &stage)
+        let shard = try loadExamples(input, expanded: expanded, for: model, needsTargets: false, &stage)
         stage = Stage("predict", file: input.path)
         let predictStart = ContinuousClock.now
         let predictions: Tensor
         do throws(DeMLError) {
             let evaluator = try Evaluator(
-                model: model, threads: threads, examples: shard.value.x.shape.first ?? 1,
+                model: model, threads: threads, examples: shard.value.count,
                 instructionSet: instructionSet)
-            predictions = try evaluator.predict(base.value, shard.value.x)
+            predictions = try evaluator.predict(base.value, shard.value)
         } catch {
             throw error.within(input.path)
         }

@@ -2,47 +2,51 @@ import Jobs
 import NeuralNetwork
 import Tensors
 
-/// A file in which a training says now and then how far it is.
-public struct StateFile: Sendable, Equatable {
-    public var path: String
-    /// Seconds from one writing to the next.
-    public var interval: Double
-
-    /// Seconds that make sense.
-    public static let intervals = 0.0...1e9
-
-    public init(path: String, interval: Double) {
-        self.path = path
-        self.interval = interval
-    }
-}
-
 /// A training in memory, on this machine: what a worker does between reading and writing, and all that a simulated one
 /// does.
 public struct LocalTraining {
     private let weights: Weights
-    private let examples: Examples
-    private let options: TrainingOptions
+    private let examples: any ExampleSource
+    private let trainer: Trainer
     private let threads: Int
-    private let instructionSet: InstructionSet?
-    private let state: StateFile?
+    private let state: WorkerJob.State?
     private let inputs: [String: String]
 
     /// - Parameters:
-    ///   - state: where the training goes on from, if it is of the same weights, options and `inputs`, and which it keeps
-    ///     up to date. What is in the file otherwise, damaged or of another training, is replaced.
-    ///   - inputs: digests of what the training is of.
+    ///   - state: where the training goes on from, and what it keeps up to date.
+    ///   - inputs: digests of what the training is of; a state of others is none of this training.
+    /// - Throws: what `Trainer` throws, and what reading the state's input throws.
     public init(
-        weights: Weights, examples: Examples, options: TrainingOptions, threads: Int,
-        instructionSet: InstructionSet? = nil, state: StateFile? = nil, inputs: [String: String] = [:]
-    ) {
+        weights: Weights, examples: any ExampleSource, options: TrainingOptions, threads: Int,
+        instructionSet: InstructionSet? = nil, state: WorkerJob.State? = nil, inputs: [String: String] = [:]
+    ) throws(DeMLError) {
         self.state = state
         self.inputs = inputs
         self.weights = weights
         self.examples = examples
-        self.options = options
         self.threads = threads
-        self.instructionSet = instructionSet
+        func trainer(resuming found: TrainerState?) throws(DeMLError) -> Trainer {
+            if let found, found.inputs != inputs {
+                throw DeMLError(.mismatch, "the state is of a training with other weights or another shard")
+            }
+            return try Trainer(
+                weights: weights, options: options, resuming: found, threads: threads, instructionSet: instructionSet)
+        }
+        // Its own, if it was at work before. Else it is as if nothing were there.
+        if let path = state?.output, let found = try? TrainerState(contentsOf: path),
+            let resumed = try? trainer(resuming: found)
+        {
+            self.trainer = resumed
+        } else if let input = state?.input {
+            let found = try input.state()
+            do throws(DeMLError) {
+                self.trainer = try trainer(resuming: found)
+            } catch {
+                throw error.within(input.path)
+            }
+        } else {
+            self.trainer = try trainer(resuming: nil)
+        }
     }
 
     /// What came of it.
@@ -62,9 +66,10 @@ public struct LocalTraining {
         since start: ContinuousClock.Instant = .now, shouldStop: () -> Bool = { false },
         onEpoch: (EpochProgress) -> Void = { _ in }
     ) throws(DeMLError) -> Done {
-        let trainer = try trainer()
+        let options = trainer.options
         var finished = trainer.epochs
         var written = ContinuousClock.now
+        let saving = state.flatMap { state in state.output.map { (path: $0, interval: state.interval) } }
         var isOver = false
         var result: TrainingResult
         repeat {
@@ -72,7 +77,7 @@ public struct LocalTraining {
                 on: examples,
                 shouldStop: {
                     isOver = shouldStop()
-                    return isOver || state.map { seconds(since: written) >= $0.interval } ?? false
+                    return isOver || saving.map { seconds(since: written) >= $0.interval } ?? false
                 },
                 onEpoch: { epoch in
                     finished += 1
@@ -81,10 +86,10 @@ public struct LocalTraining {
                             epoch: finished, epochs: options.epochs, loss: epoch.loss, accuracy: epoch.accuracy,
                             samplesPerSecond: rate(epoch.examples, epoch.seconds)))
                 })
-            if let state, !result.isComplete {
+            if let saving, !result.isComplete {
                 var now = trainer.state
                 now.inputs = inputs
-                try now.write(to: state.path)
+                try now.write(to: saving.path)
                 written = .now
             }
         } while !result.isComplete && !isOver
@@ -103,16 +108,5 @@ public struct LocalTraining {
                 machine: Receipt.Machine(
                     seconds: seconds(since: start), samplesPerSecond: rate(result.samples, result.seconds),
                     threads: threads, isa: trainer.instructionSet.rawValue)))
-    }
-
-    /// One that begins, or that goes on where the state file says.
-    private func trainer() throws(DeMLError) -> Trainer {
-        if let state, let found = try? TrainerState(contentsOf: state.path), found.inputs == inputs,
-            let trainer = try? Trainer(
-                weights: weights, options: options, resuming: found, threads: threads, instructionSet: instructionSet)
-        {
-            return trainer
-        }
-        return try Trainer(weights: weights, options: options, threads: threads, instructionSet: instructionSet)
     }
 }

@@ -32,12 +32,12 @@ struct StateOptions: ParsableArguments {
             valueName: "file"))
     var state: String?
     @Option(help: ArgumentHelp("How often.", valueName: "seconds"))
-    var stateEvery = 60.0
+    var stateEvery = WorkerJob.State.standardInterval
 
-    var file: StateFile? { state.map { StateFile(path: $0, interval: stateEvery) } }
+    var value: WorkerJob.State? { state.map { WorkerJob.State(output: $0, interval: stateEvery) } }
 
     func validate() throws {
-        guard StateFile.intervals.contains(stateEvery) else {
+        guard WorkerJob.State.intervals.contains(stateEvery) else {
             throw ValidationError("--state-every \(stateEvery) is not between 0 and 1e9")
         }
     }
@@ -51,7 +51,8 @@ struct RunJob: ParsableCommand {
         discussion: """
             {"kind": "train", "options": {"epochs": 1, "batch_size": 64, …},
              "inputs": {"weights": {"file": "W", "sha256": "…"}, "shard": {"file": "S", "sha256": "…"}},
-             "output": "D", "report": "R", "limits": {"threads": 2, "max_seconds": 60, "partial": true}}
+             "output": "D", "report": "R", "limits": {"threads": 2, "max_seconds": 60, "partial": true},
+             "state": {"output": "T", "every_seconds": 60, "input": {"file": "…", "sha256": "…"}}}
             """)
 
     @Argument(help: "A file with the job, or the job itself (a text that begins with '{').")
@@ -61,8 +62,14 @@ struct RunJob: ParsableCommand {
     @OptionGroup var state: StateOptions
 
     func run() throws {
-        let job = try job.hasPrefix("{") ? WorkerJob(json: job.utf8) : WorkerJob(contentsOf: job)
-        try job.runAsCommand(isa, state.file)
+        var job = try job.hasPrefix("{") ? WorkerJob(json: job.utf8) : WorkerJob(contentsOf: job)
+        if let state = state.value {
+            guard job.state == nil else {
+                throw DeMLError(.usage, "the job says itself where its state is", hint: "leave out --state")
+            }
+            job.state = state
+        }
+        try job.runAsCommand(isa)
     }
 }
 
@@ -136,8 +143,9 @@ struct Train: ParsableCommand {
         let job = WorkerJob(
             .train(try options()), inputs: [.weights: .init(path: weights), .shard: .init(path: shard)], output: delta,
             report: report,
-            limits: .init(threads: machine.threads, maxSeconds: maxSeconds, allowsPartialWork: maxSeconds != nil))
-        try job.runAsCommand(machine.isa, state.file)
+            limits: .init(threads: machine.threads, maxSeconds: maxSeconds, allowsPartialWork: maxSeconds != nil),
+            state: state.value)
+        try job.runAsCommand(machine.isa)
     }
 
     private func options() throws(DeMLError) -> TrainingOptions {

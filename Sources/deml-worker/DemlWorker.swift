@@ -56,8 +56,8 @@ struct DemlWorker: ParsableCommand {
 
 extension WorkerJob {
     /// Does the job with progress lines on stdout and a line on stderr when it fails.
-    func runAsCommand(_ instructionSet: InstructionSet?, _ state: StateFile? = nil) throws {
-        let outcome = run(instructionSet: instructionSet, state: state) { progress in
+    func runAsCommand(_ instructionSet: InstructionSet?) throws {
+        let outcome = run(instructionSet: instructionSet) { progress in
             if let line = progress.text { say(line) }
         }
         guard let error = outcome.error else { return }

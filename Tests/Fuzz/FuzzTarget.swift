@@ -38,7 +38,7 @@ struct FuzzTarget: Sendable {
 
     static let all: [FuzzTarget] = [
         safetensors, safetensorsGzip, gzip, npz, npy, idx, csv, dataset, modelDescription, trainingOptions, weights,
-        shard, delta, report, progress,
+        shard, state, delta, report, progress,
     ]
 
     /// Limit for what is expanded: far below that of the process, far above what the seeds need.
@@ -218,6 +218,40 @@ extension FuzzTarget {
             _ = examples.subset([examples.count - 1, 0])
         },
         mutate: { Structure.packed($0, $1, &$2, Structure.safetensors) })
+
+    /// What a training that was stopped goes on from. Its digest is made anew, so that what lies behind it is reached.
+    static let state = FuzzTarget(
+        name: "state", batch: 200, seeds: { try Seeds.states() },
+        read: { bytes in
+            let file = try Safetensors(decoding: bytes, maximumHeaderBytes: 1 << 20)
+            try refuseUnsealed(file)
+            let state = try TrainerState(TrainerState.sealed(file))
+            try require(state.weights.parameters.allSatisfy(\.isFinite), "a weight is not finite")
+            let again = try TrainerState(state.safetensors())
+            try require(again == state, "the round trip differs")
+            // What a trainer takes can be gone on with to the end.
+            for options in Seeds.stateOptions {
+                guard
+                    let trainer = try? Trainer(
+                        weights: Initializer.weights(for: state.weights.model, seed: 1), options: options,
+                        resuming: state)
+                else { continue }
+                guard try state.weights.model == ModelDescription(json: Seeds.modelOfShard) else { continue }
+                do {
+                    let result = try trainer.train(on: try Seeds.stateExamples())
+                    try require(result.steps == options.epochs * 3, "the number of steps is wrong")
+                } catch let error as DeMLError where error.code == .notFinite || error.code == .mismatch {
+                    continue
+                }
+            }
+        },
+        mutate: Structure.safetensors)
+
+    /// A changed content without a new digest is never read.
+    private static func refuseUnsealed(_ file: Safetensors) throws {
+        guard file.metadata != TrainerState.sealed(file).metadata, (try? TrainerState(file)) != nil else { return }
+        try require(false, "a state with a wrong digest was read")
+    }
 
     /// What a stranger's worker sends back.
     static let delta = FuzzTarget(

@@ -116,6 +116,34 @@ enum Seeds {
         }
     }
 
+    static let stateOptions = [
+        TrainingOptions(epochs: 2, batchSize: 2), TrainingOptions(epochs: 2, batchSize: 2, optimizer: .adam()),
+        TrainingOptions(epochs: 2, batchSize: 1, optimizer: .sgd(momentum: 0.9), accumulateSteps: 2),
+    ]
+
+    static func stateExamples() throws(DeMLError) -> Examples {
+        let file = try Safetensors(decoding: shard)
+        guard let x = file["x"], let y = file["y"] else { throw DeMLError(.internal, "the shard has no examples") }
+        return try Examples(x: x, y: y, for: ModelDescription(json: modelOfShard))
+    }
+
+    /// Trainings that were stopped after a step, between two epochs, and not begun.
+    static func states() throws -> [[UInt8]] {
+        try stateOptions.flatMap { options in
+            try [0, 1, 3].map { stop in
+                let trainer = try Trainer(
+                    weights: Initializer.weights(for: try ModelDescription(json: modelOfShard), seed: 1),
+                    options: options)
+                var steps = 0
+                if stop > 0 {
+                    _ = try trainer.train(
+                        on: try stateExamples(), shouldStop: { steps == stop }, onBatch: { steps = $0.step })
+                }
+                return trainer.state.safetensors().encoded()
+            }
+        }
+    }
+
     static func deltas() throws -> [[UInt8]] {
         let model = try ModelDescription(json: models[2])
         let delta = Delta(

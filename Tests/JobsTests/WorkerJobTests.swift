@@ -13,6 +13,9 @@ import Testing
             WorkerJob(
                 .train(options), inputs: [.weights: .init(path: "ä \"w\""), .shard: .init(path: "s")], output: "d",
                 report: "r", limits: .init(threads: 7)),
+            Self.withState(.init(input: nil, output: "t")),
+            Self.withState(.init(input: .init(path: "a", sha256: Sample.output), output: nil, interval: 60)),
+            Self.withState(.init(input: .init(path: "a"), output: "t", interval: 0.25)),
         ]
         for job in jobs {
             #expect(try WorkerJob(json: job.json.utf8) == job)
@@ -30,6 +33,26 @@ import Testing
                 "options":\(try #require(job.training).canonicalJSON),"output":"d","report":"r"}
                 """)
         #expect(job.json.utf8.count < 4096, "it is given to a guest as an argument")
+    }
+
+    private static func withState(_ state: WorkerJob.State) -> WorkerJob {
+        var job = Sample.job()
+        job.state = state
+        return job
+    }
+
+    /// A job that says nothing of a state has the text it always had; what is left out has its standard value.
+    @Test func stateIsWrittenOnlyWhereThereIsOne() throws {
+        let job = Sample.job()
+        #expect(!job.json.contains("state"))
+        var other = Self.withState(.init(output: "t"))
+        #expect(other.json == job.json.dropLast() + #","state":{"output":"t"}}"#)
+        #expect(other.state?.interval == 60)
+        other.state = .init(input: .init(path: "a", sha256: Sample.output), output: "t", interval: 5)
+        #expect(
+            other.json == job.json.dropLast()
+                + #","state":{"every_seconds":5,"input":{"file":"a","sha256":"\#(Sample.output)"},"output":"t"}}"#)
+        #expect(other.question == job.question)
     }
 
     @Test("the question is the same wherever the files lie and however long it may take")
@@ -86,9 +109,24 @@ import Testing
             #"{"kind":"train","inputs":{"weights":{"file":"w"},"shard":{"file":"s"}},"output":"d","report":"r","options":{"epochs":0}}"#,
             .outOfRange
         ),
+        (train(state: "{}"), .usage), (train(state: #"{"every_seconds":5}"#), .usage),
+        (train(state: #"{"output":""}"#), .usage), (train(state: #"{"input":{"file":""}}"#), .usage),
+        (train(state: #"{"input":{"file":"a","sha256":"AA"}}"#), .malformed),
+        (train(state: #"{"output":"t","every_seconds":-1}"#), .outOfRange),
+        (train(state: #"{"output":"t","every_seconds":1e300}"#), .outOfRange),
+        (train(state: #"{"output":"t","every":1}"#), .outOfRange), (train(state: "[]"), .malformed),
+        (
+            #"{"kind":"evaluate","inputs":{"weights":{"file":"w"},"shard":{"file":"s"}},"report":"r","state":{"output":"t"}}"#,
+            .usage
+        ),
     ])
     func refusesWhatIsNoJob(text: String, code: DeMLError.Code) {
         let error = #expect(throws: DeMLError.self, "\(text)") { try WorkerJob(json: text.utf8) }
         #expect(error?.code == code, "\(text): \(error?.message ?? "")")
+    }
+
+    private static func train(state: String) -> String {
+        #"{"kind":"train","inputs":{"weights":{"file":"w"},"shard":{"file":"s"}},"output":"d","report":"r","state":"#
+            + state + "}"
     }
 }

@@ -42,10 +42,7 @@ import Testing
                     let examples = try random.examples(model, count: batchCapacity)
                     let objective = Objective(network, labelSmoothing: 0)
                     for batch in Set([1, batchCapacity / 3, batchCapacity - 1, batchCapacity]) where batch > 0 {
-                        examples.x.withUnsafeBytes { bytes in
-                            network.setInput(bytes.baseAddress!, isBytes: false, rows: nil, count: batch)
-                        }
-                        objective.setTargets(examples.y, rows: nil, first: 0, count: batch)
+                        try ExampleBatch(network, objective).load(batch, of: examples) { $0 }
                         network.forward()
                         _ = objective.compare()
                         if purposeName != "inference" { network.backward() }

@@ -1,6 +1,7 @@
 import Foundation
 import NeuralNetwork
 import Tensors
+import Testing
 
 /// A file that Tests/Reference/make_networks.py or make_training.py wrote: what PyTorch computes for one model.
 struct Reference {
@@ -67,10 +68,11 @@ struct Probe {
     /// Runs the first `batch` examples forward; the mean loss.
     func loss(_ parameters: [Float], batch: Int) -> Double {
         network.load(parameters)
-        examples.x.withUnsafeBytes { bytes in
-            network.setInput(bytes.baseAddress!, isBytes: examples.x.dtype == .u8, rows: nil, count: batch)
+        do {
+            try ExampleBatch(network, objective).load(batch, of: examples) { $0 }
+        } catch {
+            Issue.record(error)
         }
-        objective.setTargets(examples.y, rows: nil, first: 0, count: batch)
         network.forward()
         return objective.compare().loss / Double(batch)
     }

@@ -26,10 +26,11 @@ import Testing
             }
             let x = Tensor(
                 shape: [5, input], floats: (0..<5 * input).map { Float($0 % 17) / 17 - 0.5 })
+            let inputs = try Examples(x: x, targets: nil, for: model)
             let evaluator = try Evaluator(model: model, threads: 2, batchSize: 4)
-            let expected = try evaluator.predict(Weights(file), x)
-            _ = try evaluator.predict(Weights(Initializer.initialWeights(for: model, seed: 4)), x)
-            #expect(try evaluator.predict(WeightsFile(file), x) == expected, "\(input) inputs, \(hidden) outputs")
+            let expected = try evaluator.predict(Weights(file), inputs)
+            _ = try evaluator.predict(Weights(Initializer.initialWeights(for: model, seed: 4)), inputs)
+            #expect(try evaluator.predict(WeightsFile(file), inputs) == expected, "\(input) inputs, \(hidden) outputs")
         }
     }
 
@@ -42,8 +43,9 @@ import Testing
                 """)
         let file = Initializer.initialWeights(for: model, seed: 1)
         let x = Tensor(shape: [3, 3, 8, 8], floats: (0..<3 * 192).map { Float($0 % 13) / 13 })
+        let inputs = try Examples(x: x, targets: nil, for: model)
         let evaluator = try Evaluator(model: model)
-        #expect(try evaluator.predict(WeightsFile(file), x) == evaluator.predict(Weights(file), x))
+        #expect(try evaluator.predict(WeightsFile(file), inputs) == evaluator.predict(Weights(file), inputs))
     }
 
     @Test func aBadNumberIsFoundInEveryPiece() throws {

@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """A training that is killed in the middle of an epoch, again and again, goes on from its state file: same delta as one
-that was left alone. A state of another job and a damaged one are not gone on with."""
+that was left alone, by arguments and by a job's file. A state of another job and a damaged one are not gone on with, and
+refused where the job names them as what to go on from."""
 
+import hashlib
 import json
 import os
 import pathlib
@@ -26,16 +28,44 @@ def check(condition, what):
 
 def start(name, *options):
     """The worker on its way; delta and report are called `name`."""
-    command = [os.environ["DEML_WORKER"], "train", "--weights", SCRATCH / "weights.safetensors",
-               "--shard", SCRATCH / "shard.safetensors.gz", "--delta", SCRATCH / f"{name}.safetensors.gz",
-               "--report", SCRATCH / f"{name}.json", *OPTIONS, *options]  # fmt: skip
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    return launch("train", "--weights", SCRATCH / "weights.safetensors", "--shard", SCRATCH / "shard.safetensors.gz",
+                  "--delta", SCRATCH / f"{name}.safetensors.gz", "--report", SCRATCH / f"{name}.json", *OPTIONS, *options)
+
+
+def launch(*arguments, **options):
+    return subprocess.Popen([os.environ["DEML_WORKER"], *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                            **options)
 
 
 def finish(name, *options):
     """The delta's bytes and the report."""
     assert start(name, *options).wait() == 0
+    return results(name)
+
+
+def results(name):
     return (SCRATCH / f"{name}.safetensors.gz").read_bytes(), json.loads((SCRATCH / f"{name}.json").read_text())
+
+
+def killed(begin, state):
+    """Begins a training three times and kills it as soon as its state has moved on: wherever the worker is then. The
+    steps it was killed after, and how often that was in the middle of an epoch."""
+    steps, inside = [], 0
+    for kill in range(3):
+        worker = begin()
+        while worker.poll() is None:
+            now = position(state) if state.exists() else None
+            if now and now["steps"] > (steps[-1] if steps else 0):
+                break
+            time.sleep(0.005)
+        worker.send_signal(signal.SIGKILL)
+        check(worker.wait() == -signal.SIGKILL, "the worker is killed at its work")
+        now = position(state)
+        steps.append(now["steps"])
+        inside += now["batches"] > 0
+    check(steps == sorted(set(steps)), f"it was killed after steps {steps}")
+    check(inside > 0, f"{inside} times in the middle of an epoch")
+    return steps
 
 
 def position(state):
@@ -52,22 +82,8 @@ def main():
     expected, undisturbed = finish("undisturbed")
     state = SCRATCH / "state.safetensors"
     options = ["--state", state, "--state-every", "0.05"]
-    steps, inside = [], 0
-    for kill in range(3):
-        # Killed as soon as the state has moved on: wherever the worker is then.
-        worker = start("killed", *options)
-        while worker.poll() is None:
-            now = position(state) if state.exists() else None
-            if now and now["steps"] > (steps[-1] if steps else 0):
-                break
-            time.sleep(0.005)
-        worker.send_signal(signal.SIGKILL)
-        check(worker.wait() == -signal.SIGKILL, "the worker is killed at its work")
-        now = position(state)
-        steps.append(now["steps"])
-        inside += now["batches"] > 0
-    check(steps == sorted(set(steps)) and steps[-1] < undisturbed["steps"], f"it was killed after steps {steps}")
-    check(inside > 0, f"{inside} times in the middle of an epoch")
+    steps = killed(lambda: start("killed", *options), state)
+    check(steps[-1] < undisturbed["steps"], f"before the last of {undisturbed['steps']}")
     kept = state.read_bytes()
     delta, report = finish("killed", *options)
     check(delta == expected, "the delta is the undisturbed one's")
@@ -89,7 +105,62 @@ def main():
     ):
         state.write_bytes(bytes_)
         check(finish(name, *options)[0] == expected, f"a state that is {name} is not gone on with")
+    jobs(expected, undisturbed, kept)
     sys.exit(1 if failed else 0)
+
+
+def jobs(expected, undisturbed, kept):
+    """The same by a job's file, and a state that a job names as what to go on from."""
+    schedule = json.loads(OPTIONS[OPTIONS.index("--schedule") + 1])
+    job = {
+        "kind": "train",
+        "options": {"epochs": 2, "batch_size": 5, "optimizer": {"type": "adam", "learning_rate": 0.01},
+                    "accumulate_steps": 2, "clip_grad_norm": 0.5, "schedule": schedule},
+        "inputs": {"weights": {"file": "weights.safetensors"}, "shard": {"file": "shard.safetensors.gz"}},
+        "output": "job.safetensors.gz", "report": "job.json", "limits": {"threads": 2},
+        "state": {"output": "job.state", "every_seconds": 0.05},
+    }  # fmt: skip
+
+    def run(name="task.json", **changes):
+        (SCRATCH / name).write_text(json.dumps({**job, **changes}))
+        return launch("run", name, cwd=SCRATCH, stderr=subprocess.PIPE, text=True)
+
+    steps = killed(run, SCRATCH / "job.state")
+    check(steps[-1] < undisturbed["steps"], f"before the last of {undisturbed['steps']}")
+    check(run().wait() == 0, "the job's file is run again")
+    delta, report = results("job")
+    check(delta == expected, "the delta is the undisturbed one's")
+    check(report["steps"] == undisturbed["steps"], f"the report's steps: {report['steps']}")
+    check(not (SCRATCH / "job.state").exists(), "the state is removed when the delta is there")
+
+    # On another machine: the state comes as an input, and stays.
+    given = SCRATCH / "given.state"
+    given.write_bytes(kept)
+    named = {"file": "given.state", "sha256": hashlib.sha256(kept).hexdigest()}
+    (SCRATCH / "job.safetensors.gz").unlink()
+    check(run(state={"input": named}).wait() == 0, "a job goes on from a state that it is given")
+    check(results("job")[0] == expected, "with the undisturbed one's delta")
+    check(given.read_bytes() == kept, "the given state is left as it was")
+    left = set(os.listdir(SCRATCH))
+    cut, changed = kept[: len(kept) // 2], kept[:-100] + bytes([kept[-100] ^ 1]) + kept[-99:]
+    other = {**job["options"], "seed": 1}
+    for what, content, state, options, code in (
+        ("cut", cut, {"file": "given.state"}, job["options"], 65),
+        ("changed", changed, {"file": "given.state"}, job["options"], 65),
+        ("not the one that was named", kept, {**named, "sha256": "0" * 64}, job["options"], 65),
+        ("of another training", kept, named, other, 65),
+        ("not there", kept, {"file": "none.state"}, job["options"], 66),
+    ):
+        given.write_bytes(content)
+        (SCRATCH / "job.safetensors.gz").unlink(missing_ok=True)
+        worker = run(state={"input": state, "output": "job.state"}, options=options)
+        _, said = worker.communicate()
+        report = json.loads((SCRATCH / "job.json").read_text())
+        check(
+            worker.returncode == code and report["status"] == "error" and report["stage"] == "read-state"
+            and len(said.splitlines()) == 1 and state["file"] in said,
+            f"a given state that is {what} is refused: {said.strip()}")
+        check(set(os.listdir(SCRATCH)) == left - {"job.safetensors.gz"}, "and nothing is left")
 
 
 if __name__ == "__main__":

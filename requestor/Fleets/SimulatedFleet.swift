@@ -88,7 +88,7 @@ private struct SimulatedWork: Sendable {
         _ weights: Weights, _ examples: Examples, _ options: TrainingOptions
     ) throws(DeMLError) -> Result<JobAnswer, WorkerFailure> {
         let limit = min(job.limits.maxSeconds ?? .infinity, job.timeLimit)
-        let training = LocalTraining(weights: weights, examples: examples, options: options, threads: threads)
+        let training = try LocalTraining(weights: weights, examples: examples, options: options, threads: threads)
         let done = try training.perform(
             since: start, shouldStop: { stop.isUp || seconds >= limit }, onEpoch: { progress(.epoch($0)) })
         func failure(_ kind: WorkerFailure.Kind, _ message: String) -> Result<JobAnswer, WorkerFailure> {

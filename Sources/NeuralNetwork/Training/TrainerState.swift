@@ -66,7 +66,14 @@ public struct TrainerState: Sendable, Equatable {
             }
         }
         file.metadata[Self.key] = canonicalJSON(Record(position: position, options: optionsSHA256, inputs: inputs))
-        file.metadata[Self.digestKey] = Self.digest(of: file)
+        return Self.sealed(file)
+    }
+
+    /// The file with the digest of its content.
+    package static func sealed(_ file: Safetensors) -> Safetensors {
+        var file = file
+        file.metadata[digestKey] = nil
+        file.metadata[digestKey] = digest(of: file)
         return file
     }
 

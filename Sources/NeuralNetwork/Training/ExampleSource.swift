@@ -1,0 +1,222 @@
+import Tensors
+
+/// Examples that training and evaluation ask for a batch at a time: they may be in memory (``Examples``), in a file
+/// (``StoredExamples``), or made as they are asked for. The same examples give the same result, wherever they come from.
+public protocol ExampleSource: Sendable {
+    /// Number of examples.
+    var count: Int { get }
+
+    /// Puts the examples of the given numbers (0 ..< count, in any order, as many as the batch holds) into a batch: their
+    /// inputs by ``ExampleBatch/setInputs(_:)`` and, where there are any, their targets by
+    /// ``ExampleBatch/setTargets(_:)``.
+    ///
+    /// Called by one thread at a time for one batch, by several for several.
+    func gather(_ rows: UnsafeBufferPointer<Int64>, into batch: ExampleBatch) throws(DeMLError)
+}
+
+/// A batch of examples on its way from a source into a network. All of its memory is taken when it is made, but for the
+/// room that a source asks for.
+public final class ExampleBatch {
+    private let network: Network
+    private let objective: Objective
+    private let form: ExampleForm
+    private let capacity: Int
+    private let rows: UnsafeMutableBufferPointer<Int64>
+    private let mapped: UnsafeMutableBufferPointer<Int64>
+    private var room = UnsafeMutableRawBufferPointer(start: nil, count: 0)
+    private var count = 0
+    private var hasTargets = false
+
+    package init(_ network: Network, _ objective: Objective) {
+        self.network = network
+        self.objective = objective
+        form = ExampleForm(network.model)
+        capacity = network.batchCapacity
+        rows = .allocate(capacity: capacity)
+        mapped = .allocate(capacity: capacity)
+        rows.initialize(repeating: 0)
+        mapped.initialize(repeating: 0)
+    }
+
+    deinit {
+        rows.deallocate()
+        mapped.deallocate()
+        room.deallocate()
+    }
+
+    /// Makes the examples `row(0), … row(count - 1)` of a source the network's batch.
+    ///
+    /// Throws what the source throws, `missing` where it has no targets and they are wanted, and `outOfRange` for a label
+    /// that is no class: the kernels take a label for an index, so no source is trusted with it.
+    package func load(
+        _ count: Int, of source: some ExampleSource, needsTargets: Bool = true, row: (Int) -> Int
+    ) throws(DeMLError) {
+        precondition(count > 0 && count <= capacity, "the batch is too large")
+        for index in 0..<count { rows[index] = Int64(row(index)) }
+        self.count = count
+        hasTargets = false
+        try source.gather(UnsafeBufferPointer(rebasing: rows[..<count]), into: self)
+        guard needsTargets else { return }
+        guard hasTargets else {
+            throw DeMLError(.missing, "the examples have no targets", hint: "only predict goes without labels")
+        }
+        try form.checkLabels(objective.labels.prefix(count)) { Int(rows[$0]) }
+    }
+
+    // MARK: - For sources
+
+    /// Takes the inputs: U8 or a floating-point type, `[examples of the batch, …input shape]`.
+    /// Throws `shape` and `dtype` where they are not.
+    public func setInputs(_ x: Tensor) throws(DeMLError) {
+        try form.checkInputs(x.dtype, x.shape)
+        guard x.shape[0] == count else {
+            throw DeMLError(.shape, "\(count) examples were asked for, but there are \(x.shape[0])")
+        }
+        let aligned = x.isInPlace ? x : Tensor(shape: x.shape, floats: try x.floats())
+        aligned.withUnsafeBytes { bytes in
+            guard let base = bytes.baseAddress else { return }
+            setInputs(base, isBytes: x.dtype == .u8, rows: nil)
+        }
+    }
+
+    /// Takes the targets, in the form of ``Examples/init(x:y:for:)``. Throws as that does.
+    public func setTargets(_ y: Tensor) throws(DeMLError) {
+        try form.checkTargets(y.dtype, y.shape, examples: count)
+        switch form.model.loss {
+        case .crossEntropy:
+            for (index, label) in try form.labels(y, firstExample: 0).enumerated() { objective.labels[index] = label }
+        case .meanSquaredError:
+            _ = objective.values.update(from: try form.values(y, firstExample: 0))
+        }
+        hasTargets = true
+    }
+
+    /// Inputs as they are stored, `UInt8` or `Float`: the rows of the given numbers, nil for the first ones.
+    func setInputs(_ x: UnsafeRawPointer, isBytes: Bool, rows: UnsafePointer<Int64>?) {
+        network.setInput(x, isBytes: isBytes, rows: rows, count: count)
+    }
+
+    /// The targets of the given rows, out of those of a whole set.
+    func setTargets(_ targets: borrowing Examples.Targets, rows: UnsafeBufferPointer<Int64>) {
+        switch targets {
+        case .labels(let all):
+            for index in 0..<count { objective.labels[index] = all[Int(rows[index])] }
+        case .values(let all):
+            let outputs = objective.outputs
+            for index in 0..<count {
+                let row = Int(rows[index]) * outputs
+                for output in 0..<outputs { objective.values[index * outputs + output] = all[row + output] }
+            }
+        case .none: return
+        }
+        hasTargets = true
+    }
+
+    /// `indices[rows[0]], indices[rows[1]], …`, until the next call.
+    func rows(
+        _ rows: UnsafeBufferPointer<Int64>, through indices: [Int64]
+    ) -> UnsafeBufferPointer<Int64> {
+        for (index, row) in rows.enumerated() { mapped[index] = indices[Int(row)] }
+        return UnsafeBufferPointer(rebasing: mapped[..<rows.count])
+    }
+
+    /// Memory for a source to put rows into, aligned for every number, until the next call.
+    func room(_ byteCount: Int) -> UnsafeMutableRawBufferPointer {
+        if room.count < byteCount {
+            room.deallocate()
+            room = .allocate(byteCount: byteCount, alignment: 64)
+        }
+        return UnsafeMutableRawBufferPointer(rebasing: room[..<byteCount])
+    }
+}
+
+/// What a model demands of examples, wherever they are.
+struct ExampleForm: Sendable {
+    let model: ModelDescription
+
+    init(_ model: ModelDescription) {
+        self.model = model
+    }
+
+    private var classes: Int { model.outputShape[0] }
+
+    /// Throws `dtype`, `shape` and `missing` (no examples).
+    func checkInputs(_ dtype: DType, _ shape: [Int]) throws(DeMLError) {
+        guard dtype == .u8 || dtype.isFloatingPoint else {
+            throw DeMLError(.dtype, "inputs are U8 or F32, but it is \(dtype.rawValue)")
+        }
+        guard !shape.isEmpty, shape.dropFirst().elementsEqual(model.inputShape) else {
+            throw DeMLError(
+                .shape,
+                "the model needs inputs of shape [N, \(model.inputShape.map(String.init).joined(separator: ", "))], but it is \(shape)"
+            )
+        }
+        guard shape[0] > 0 else { throw DeMLError(.missing, "there are no examples") }
+    }
+
+    /// Throws `notFinite`. - Parameter firstExample: the number of the first row.
+    func checkInputs(finite x: Tensor, firstExample: Int = 0) throws(DeMLError) {
+        if let index = x.firstNonFinite() {
+            throw DeMLError(.notFinite, "example \(firstExample + index / x.rowCount) has a NaN or an infinity")
+        }
+    }
+
+    /// Throws `shape` and `dtype`.
+    func checkTargets(_ dtype: DType, _ shape: [Int], examples: Int) throws(DeMLError) {
+        guard shape.first == examples else {
+            throw DeMLError(.shape, "x has \(examples) rows, but the shape of y is \(shape)")
+        }
+        switch model.loss {
+        case .crossEntropy:
+            guard dtype.isInteger else {
+                throw DeMLError(.dtype, "labels are U8, I32 or I64, but it is \(dtype.rawValue)")
+            }
+            guard shape.reduce(1, *) == examples else {
+                throw DeMLError(.shape, "labels have the shape [N], but it is \(shape)")
+            }
+        case .meanSquaredError:
+            guard dtype.isFloatingPoint else {
+                throw DeMLError(.dtype, "targets of mse are F32, but it is \(dtype.rawValue)")
+            }
+            let rest = Array(shape.dropFirst())
+            guard rest == model.outputShape || rest.isEmpty && model.outputShape.reduce(1, *) == 1 else {
+                throw DeMLError(
+                    .shape, "the model's outputs have the shape \(model.outputShape), but the targets' is \(rest)")
+            }
+        }
+    }
+
+    /// Class ids, checked. Throws `outOfRange`.
+    func labels(_ y: Tensor, firstExample: Int) throws(DeMLError) -> [Int32] {
+        let labels = try y.integers()
+        try checkLabels(labels) { firstExample + $0 }
+        return labels.map { Int32($0) }
+    }
+
+    /// Throws `outOfRange` for a label that is none of the model's classes. - Parameter example: the number of each.
+    func checkLabels(
+        _ labels: some RandomAccessCollection<some FixedWidthInteger>, example: (Int) -> Int
+    ) throws(DeMLError) {
+        for (index, label) in labels.enumerated() where label < 0 || label >= classes {
+            throw DeMLError(
+                .outOfRange, "the label \(label) of example \(example(index)) is not in 0 ..< \(classes)",
+                hint: "the model has \(classes) outputs")
+        }
+    }
+
+    /// Targets of a regression, checked. Throws `notFinite`.
+    func values(_ y: Tensor, firstExample: Int) throws(DeMLError) -> [Float] {
+        let values = try y.floats()
+        if let index = values.firstIndex(where: { !$0.isFinite }) {
+            throw DeMLError(.notFinite, "element \(firstExample * y.rowCount + index) is \(values[index])")
+        }
+        return values
+    }
+}
+
+extension Tensor {
+    /// Whether the kernels can read the numbers where they are: bytes, or floats that are aligned.
+    var isInPlace: Bool {
+        dtype == .u8 || dtype == .f32 && withUnsafeBytes { Int(bitPattern: $0.baseAddress) % 4 == 0 }
+    }
+}
