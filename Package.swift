@@ -59,8 +59,9 @@ let package = Package(
             exclude: ["mnist"], swiftSettings: strict),
         .target(
             name: "CProcess", path: "requestor/CProcess", cSettings: [.unsafeFlags(["-Wall", "-Wextra"])]),
+        .target(name: "Waiting", path: "requestor/Waiting", swiftSettings: strict),
         .target(
-            name: "Fleets", dependencies: ["CProcess", "Jobs", "Worker", "NeuralNetwork", "Tensors"],
+            name: "Fleets", dependencies: ["CProcess", "Jobs", "Waiting", "Worker", "NeuralNetwork", "Tensors"],
             path: "requestor/Fleets", swiftSettings: strict),
         .target(
             name: "Federation", dependencies: ["Fleets", "Jobs", "Worker", "Datasets", "NeuralNetwork", "Tensors"],
@@ -72,7 +73,7 @@ let package = Package(
         .target(
             name: "Golem",
             dependencies: [
-                "ForeignText",
+                "ForeignText", "Waiting",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
@@ -84,7 +85,7 @@ let package = Package(
         .target(
             name: "GolemFleet",
             // What is remembered of providers is asked by id and faded by time, by several runs at once: SQLite.
-            dependencies: ["CSQLite", "Golem", "Fleets", "Federation", "Jobs", "NeuralNetwork", "Tensors"],
+            dependencies: ["CSQLite", "Golem", "Fleets", "Federation", "Jobs", "NeuralNetwork", "Tensors", "Waiting"],
             path: "requestor/GolemFleet", exclude: ["README.md"], swiftSettings: strict),
         .target(
             name: "Application",
@@ -111,6 +112,7 @@ let package = Package(
             path: "Tests/Fuzz", swiftSettings: strict),
 
         // Tests: one target a module.
+        .testTarget(name: "WaitingTests", dependencies: ["Waiting"], swiftSettings: strict),
         .testTarget(name: "ForeignTextTests", dependencies: ["ForeignText"], swiftSettings: strict),
         .testTarget(name: "CKernelsTests", dependencies: ["CKernels"], swiftSettings: strict),
         .testTarget(
@@ -148,7 +150,7 @@ let package = Package(
         .testTarget(
             name: "GolemFleetTests",
             dependencies: [
-                "GolemFleet", "Golem", "Fleets", "Federation", "Jobs", "NeuralNetwork", "Tensors",
+                "GolemFleet", "Golem", "Fleets", "Federation", "Jobs", "NeuralNetwork", "Tensors", "Waiting",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
@@ -157,7 +159,7 @@ let package = Package(
         .testTarget(
             name: "GolemTests",
             dependencies: [
-                "ForeignText", "Golem",
+                "ForeignText", "Golem", "Waiting",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),

@@ -257,6 +257,11 @@ actor FakeNetwork {
             return .json(["message": "it cannot be cancelled"], status: 409)
         case ("POST", "agreements", "terminate"):
             guard openAgreements.remove(path[1]) != nil else { return .json(["message": "Terminated"], status: 410) }
+            // A provider ends with an agreement what runs under it.
+            for activity in openActivities where agreementOf[activity] == path[1] {
+                openActivities.remove(activity)
+                endedAt[activity] = .now()
+            }
             sendInvoice(path[1])
             return .answer(200, "")
         case ("GET", "agreements", _):
@@ -306,8 +311,11 @@ actor FakeNetwork {
     private func activity(_ request: ScriptedRequest, _ path: [String]) async -> ScriptedReply {
         switch (request.method, path.count, path.last) {
         case ("POST", 0, _):
-            let id = next("activity")
             let agreement = request.body["agreementId"]?.string ?? ""
+            guard openAgreements.contains(agreement) else {
+                return .json(["message": "GSB error: agreement is not approved"], status: 500)
+            }
+            let id = next("activity")
             openActivities.insert(id)
             startedAt[id] = .now()
             agreementOf[id] = agreement

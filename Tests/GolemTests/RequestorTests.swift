@@ -49,7 +49,8 @@ struct RequestorTests {
             }
             expenses = await requestor.expenses()
         }
-        #expect(await network.leftovers == [], "something was left behind")
+        let leftovers = await network.leftovers
+        #expect(leftovers == [], "something was left behind")
         return (outcome, expenses, network)
     }
 
@@ -101,7 +102,8 @@ struct RequestorTests {
         let expense = try #require(expenses.first)
         #expect(expense.state == .rejected && expense.reason?.contains("asks for") == true)
         let rejected = await network.rejected
-        #expect(rejected.count == 1, "\(rejected), \(expenses)")
+        // Another is rented when the first was ended before it could be lent.
+        #expect(rejected.count >= 1 && rejected.count == expenses.count, "\(rejected), \(expenses)")
         // Not beyond price times clock, with the tolerance.
         #expect(expense.accepted.glm <= (expense.seconds + 0.05) * 0.01 * 1.02 + 1e-9)
     }

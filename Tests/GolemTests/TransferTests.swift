@@ -115,29 +115,4 @@ struct TransferTests {
             #expect(list.end == end && list.firstGap == (0..<end).first { !set.contains($0) })
         }
     }
-
-    @Test("a lock gives turns in order, and one who is cancelled while waiting gets none")
-    func lock() async throws {
-        let lock = AsyncLock()
-        try await lock.acquire()
-        let waiting = Task { try await lock.acquire() }
-        waiting.cancel()
-        await #expect(throws: CancellationError.self) { try await waiting.value }
-        lock.release()
-        try await lock.acquire()
-        lock.release()
-    }
-
-    @Test("a value is set once; all who wait get it")
-    func oneShot() async throws {
-        let shot = OneShot<Int>()
-        async let first = shot.wait()
-        async let second = shot.wait()
-        let cancelled = Task { try await shot.wait() }
-        cancelled.cancel()
-        await #expect(throws: CancellationError.self) { try await cancelled.value }
-        shot.set(1)
-        shot.set(2)
-        #expect(try await first + second == 2)
-    }
 }

@@ -1,9 +1,7 @@
 import Golem
-import Synchronization
+import Waiting
 
-/// The machines of a session and who waits for one: a ``MachineQueue`` with tasks waiting on it.
-///
-/// Every call is a short critical section; continuations are resumed outside.
+/// The machines of a session and who waits for one.
 final class Dispatcher: Sendable {
     /// A machine for one job. What is in it is the fleet's until ``release(_:)`` or ``remove(_:)``.
     struct Lease: Sendable {
@@ -18,111 +16,102 @@ final class Dispatcher: Sendable {
         var agreementSeconds: Double
     }
 
-    private struct Waiting {
-        var continuation: CheckedContinuation<Lease, any Error>
-        var since: ContinuousClock.Instant
-    }
-
-    private struct State {
-        var queue: MachineQueue
-        var leases: [String: Lease] = [:]
-        var waiting: [Int: Waiting] = [:]
-        var cancelled: Set<Int> = []
-        var next = 0
-        var failure: (any Error)?
-    }
-
-    private let state: Mutex<State>
+    private let queue: WaitQueue<LeasedMachines>
 
     init(target: Int) {
-        state = Mutex(State(queue: MachineQueue(target: target)))
+        queue = WaitQueue(LeasedMachines(queue: MachineQueue(target: target)))
     }
 
     /// Waits for a machine, one that has these inputs if there is one; cancellation ends the waiting.
     func acquire(inputs: Set<String>, avoiding: Set<String>) async throws -> Lease {
-        let id = state.withLock { state in
-            state.next += 1
-            return state.next
-        }
-        return try await withTaskCancellationHandler {
-            try await withCheckedThrowingContinuation { continuation in
-                perform { state in
-                    if let failure = state.failure { return ([], [(continuation, failure)]) }
-                    if state.cancelled.remove(id) != nil { return ([], [(continuation, CancellationError())]) }
-                    state.waiting[id] = Waiting(continuation: continuation, since: .now)
-                    return (state.queue.request(.init(id: id, inputs: inputs, avoiding: avoiding)), [])
-                }
-            }
-        } onCancel: {
-            perform { state in
-                state.queue.cancel(id)
-                guard let waiting = state.waiting.removeValue(forKey: id) else {
-                    state.cancelled.insert(id)
-                    return ([], [])
-                }
-                return ([], [(waiting.continuation, CancellationError())])
-            }
-        }
+        try await queue.wait(for: .init(inputs: inputs, avoiding: avoiding, since: .now))
     }
 
     func add(_ machine: any TrainingMachine) {
-        perform { state in
-            state.leases[machine.id] = Lease(
-                machine: machine, agreementSeconds: (machine.expiration - .now()).inSeconds)
-            return (state.queue.arrived(.init(id: machine.id, provider: machine.provider.id)), [])
-        }
+        let lease = Lease(machine: machine, agreementSeconds: (machine.expiration - .now()).inSeconds)
+        queue.update { $0.arrived(lease) }
     }
 
     /// The machine did its work and may have more.
-    func release(_ lease: Lease) {
-        perform { state in
-            state.leases[lease.machine.id] = lease
-            return (state.queue.finished(lease.machine.id, files: Set(lease.files.values), speed: lease.speed), [])
-        }
-    }
+    func release(_ lease: Lease) { queue.update { $0.returned(lease) } }
 
-    func remove(_ lease: Lease) {
-        perform { state in
-            state.leases[lease.machine.id] = nil
-            return (state.queue.gone(lease.machine.id), [])
-        }
-    }
+    func remove(_ lease: Lease) { queue.update { $0.gone(lease) } }
 
     /// Requests that have waited for longer than `patience` take whatever machine there is.
     func loosen(after patience: Duration) {
-        perform { state in
-            let now = ContinuousClock.now
-            let late = state.waiting.filter { now - $0.value.since > patience }.keys.sorted()
-            return (late.flatMap { state.queue.patienceOver($0) }, [])
-        }
+        let now = ContinuousClock.now
+        queue.update { $0.patienceOver(before: now - patience) }
     }
 
     /// Everyone who waits, and everyone who comes, gets this error.
-    func fail(_ error: any Error) {
-        perform { state in
-            state.failure = state.failure ?? error
-            defer { state.waiting = [:] }
-            return ([], state.waiting.values.map { ($0.continuation, error) })
-        }
-    }
+    func fail(_ error: any Error) { queue.update { $0.failed(error) } }
 
     /// Multiply-adds a second that machines have shown in this run.
-    var speeds: [Double] { state.withLock { $0.leases.values.compactMap(\.speed) } }
+    var speeds: [Double] { queue.read { $0.leases.values.compactMap(\.speed) } }
+}
 
-    private typealias Refused = (CheckedContinuation<Lease, any Error>, any Error)
+/// A ``MachineQueue`` and what is in its machines.
+private struct LeasedMachines: WaitedResource {
+    struct Request: Sendable {
+        var inputs: Set<String>
+        var avoiding: Set<String>
+        var since: ContinuousClock.Instant
+    }
 
-    private func perform(_ body: (inout sending State) -> ([MachineQueue.Assignment], [Refused])) {
-        let (granted, refused) = state.withLock { state in
-            let (assignments, refused) = body(&state)
-            let granted = assignments.compactMap { assignment -> (CheckedContinuation<Lease, any Error>, Lease)? in
-                guard let waiting = state.waiting.removeValue(forKey: assignment.request),
-                    let lease = state.leases[assignment.machine]
-                else { return nil }
-                return (waiting.continuation, lease)
-            }
-            return (granted, refused)
+    typealias Lease = Dispatcher.Lease
+
+    var queue: MachineQueue
+    private(set) var leases: [String: Lease] = [:]
+    private var waitingSince: [WaitTicket: ContinuousClock.Instant] = [:]
+    private var failure: (any Error)?
+
+    init(queue: MachineQueue) {
+        self.queue = queue
+    }
+
+    mutating func requested(_ ticket: WaitTicket, _ request: Request) -> [WaitAnswer<Lease>] {
+        if let failure { return [WaitAnswer(ticket, .failure(failure))] }
+        waitingSince[ticket] = request.since
+        return granted(queue.request(.init(id: ticket, inputs: request.inputs, avoiding: request.avoiding)))
+    }
+
+    mutating func withdrawn(_ ticket: WaitTicket) -> [WaitAnswer<Lease>] {
+        waitingSince[ticket] = nil
+        queue.cancel(ticket)
+        return []
+    }
+
+    mutating func returned(_ lease: Lease) -> [WaitAnswer<Lease>] {
+        leases[lease.machine.id] = lease
+        return granted(queue.finished(lease.machine.id, files: Set(lease.files.values), speed: lease.speed))
+    }
+
+    mutating func arrived(_ lease: Lease) -> [WaitAnswer<Lease>] {
+        leases[lease.machine.id] = lease
+        return granted(queue.arrived(.init(id: lease.machine.id, provider: lease.machine.provider.id)))
+    }
+
+    mutating func gone(_ lease: Lease) -> [WaitAnswer<Lease>] {
+        leases[lease.machine.id] = nil
+        return granted(queue.gone(lease.machine.id))
+    }
+
+    mutating func patienceOver(before time: ContinuousClock.Instant) -> [WaitAnswer<Lease>] {
+        let late = waitingSince.filter { $0.value < time }.keys.sorted()
+        return late.flatMap { granted(queue.patienceOver($0)) }
+    }
+
+    mutating func failed(_ error: any Error) -> [WaitAnswer<Lease>] {
+        failure = failure ?? error
+        let all = waitingSince.keys.sorted()
+        return all.flatMap { ticket in withdrawn(ticket) + [WaitAnswer(ticket, .failure(error))] }
+    }
+
+    private mutating func granted(_ assignments: [MachineQueue.Assignment]) -> [WaitAnswer<Lease>] {
+        assignments.compactMap { assignment in
+            guard let lease = leases[assignment.machine] else { return nil }
+            waitingSince[assignment.request] = nil
+            return WaitAnswer(assignment.request, .success(lease))
         }
-        for (continuation, lease) in granted { continuation.resume(returning: lease) }
-        for (continuation, error) in refused { continuation.resume(throwing: error) }
     }
 }

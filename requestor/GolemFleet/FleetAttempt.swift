@@ -3,6 +3,7 @@ import Golem
 import Jobs
 import NeuralNetwork
 import Tensors
+import Waiting
 
 /// One job on one machine: files in, the program, files out, each answer checked.
 struct FleetAttempt: Sendable {
@@ -30,7 +31,7 @@ struct FleetAttempt: Sendable {
     private var provider: Provider { lease.machine.provider }
 
     /// Uploads that may go on at the same time, over all machines.
-    static let uploads = Gate(width: 4)
+    static let uploads = WaitQueue(Turns(width: 4))
 
     func run() async throws -> Outcome {
         let start = ContinuousClock.now

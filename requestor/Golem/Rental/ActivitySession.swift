@@ -1,4 +1,4 @@
-import Synchronization
+import Waiting
 
 /// One activity as a place to run batches: one at a time, each with a limit, lost as soon as there is reason.
 package final class ActivitySession: Sendable {
@@ -10,7 +10,7 @@ package final class ActivitySession: Sendable {
     let expiration: Timestamp
     /// Set once, when the machine is of no more use.
     package let lost = OneShot<GolemError>()
-    private let turn = AsyncLock()
+    private let turn = WaitQueue(Turns(width: 1))
 
     package init(
         client: GolemClient, activityID: ActivityID, label: String, daemonPatience: Duration, expiration: Timestamp
@@ -26,8 +26,12 @@ package final class ActivitySession: Sendable {
         _ commands: [Command], limit: Duration, onEvent: (@Sendable (RuntimeEvent) -> Void)? = nil
     ) async throws -> BatchResult {
         guard !commands.isEmpty else { return BatchResult(results: [], commandCount: 0) }
-        try await turn.acquire()
-        defer { turn.release() }
+        return try await turn.pass { try await runAlone(commands, limit: limit, onEvent: onEvent) }
+    }
+
+    private func runAlone(
+        _ commands: [Command], limit: Duration, onEvent: (@Sendable (RuntimeEvent) -> Void)?
+    ) async throws -> BatchResult {
         if let reason = lost.value { throw reason }
         let rest = expiration - .now()
         do {

@@ -1,3 +1,5 @@
+import Waiting
+
 /// Performs what the pool's state machine decides, and carries events between the daemon, the rentals and the pool.
 actor Engine {
     let plan: RentalPlan

@@ -1,3 +1,5 @@
+import Waiting
+
 /// What one rental needs to know besides its state.
 final class RentalContext: Sendable {
     let id: RentalID

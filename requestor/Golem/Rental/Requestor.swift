@@ -1,3 +1,5 @@
+import Waiting
+
 /// Rents machines on the Golem Network for the time of one call.
 ///
 /// ```swift
