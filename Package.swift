@@ -68,6 +68,9 @@ let package = Package(
             path: "requestor/Federation", swiftSettings: strict),
         .target(name: "Reports", path: "requestor/Reports", swiftSettings: strict),
         .target(
+            name: "TensorBoard", dependencies: ["Federation", "NeuralNetwork", "Tensors"],
+            path: "requestor/TensorBoard", swiftSettings: strict),
+        .target(
             name: "CommandLineSupport", dependencies: ["ForeignText", "Reports"], path: "requestor/CommandLineSupport",
             swiftSettings: strict),
         .target(
@@ -90,8 +93,8 @@ let package = Package(
         .target(
             name: "Application",
             dependencies: [
-                "GolemFleet", "Reports", "Federation", "Fleets", "Datasets", "Worker", "NeuralNetwork", "Tensors",
-                .product(name: "Yams", package: "Yams"),
+                "GolemFleet", "Reports", "TensorBoard", "Federation", "Fleets", "Datasets", "Worker", "NeuralNetwork",
+                "Tensors", .product(name: "Yams", package: "Yams"),
             ],
             path: "requestor/Application", swiftSettings: strict),
         .executableTarget(
@@ -134,6 +137,8 @@ let package = Package(
             name: "DatasetsTests",
             dependencies: ["Datasets", "Tensors"], exclude: ["Fixtures"], swiftSettings: strict),
         .testTarget(name: "ReportsTests", dependencies: ["Reports"], swiftSettings: strict),
+        .testTarget(
+            name: "TensorBoardTests", dependencies: ["TensorBoard", "Federation", "Tensors"], swiftSettings: strict),
         .testTarget(
             name: "ApplicationTests", dependencies: ["Application", "Federation", "Tensors"], swiftSettings: strict),
         .testTarget(

@@ -46,7 +46,8 @@ package final class Network {
     package let pass: Pass
     /// Logits (cross_entropy) or outputs (mse), in torch's layout.
     package let output: Activations
-    private let input: Activations
+    /// Normalised, in the layout that the first layer wants.
+    let input: Activations
     private let operations: [any Operation]
     let parameters: [Parameter]
     private let kernels: KernelPool
@@ -215,6 +216,22 @@ package final class Network {
         precondition(count <= batchCapacity, "the batch is too large")
         pass.batch = count
         normalization.gather(x, isBytes: isBytes, rows: rows, count: count, to: input.values, pass.pool)
+    }
+
+    /// The first `count` examples of the batch, normalised, in torch's order: for tests.
+    package func inputValues(count: Int) -> [Float] {
+        let (channels, pixels) = (normalization.channels, normalization.pixels)
+        let size = channels * pixels
+        return (0..<count * size).map { index in
+            let (example, channel, pixel) = (index / size, index % size / pixels, index % pixels)
+            let isLast = input.layout == .channelsLast
+            return input.values[example * size + (isLast ? pixel * channels + channel : channel * pixels + pixel)]
+        }
+    }
+
+    /// What 0 in the data is after normalisation.
+    func normalizedZero(channel: Int) -> Float {
+        normalization.shift[normalization.channels > 1 ? channel : 0]
     }
 
     package func forward() {

@@ -11,10 +11,13 @@ package struct BatchResult {
 /// Compares a network's output with the targets of a batch: loss, and the gradient that goes back.
 ///
 /// cross_entropy: -log softmax(logits)[label], averaged over the batch; with label smoothing s the target is 1-s for the
-/// label plus s/classes for every class. mse: (output - target)² averaged over batch and outputs.
+/// label plus s/classes for every class; with class weights w as torch's CrossEntropyLoss(weight: w, label_smoothing: s):
+/// the terms of class c count w[c], and the sum is divided by that of the labels' weights. mse: (output - target)² averaged over batch and outputs.
 package final class Objective {
     private let network: Network
     private let labelSmoothing: Float
+    /// One a class; empty where all count the same.
+    private let classWeights: [Float]
     let outputs: Int
     private let arrays: Arrays
 
@@ -38,9 +41,10 @@ package final class Objective {
     }
 
     /// One a network: their arrays are the network's.
-    package init(_ network: Network, labelSmoothing: Double) {
+    package init(_ network: Network, labelSmoothing: Double, classWeights: [Double]? = nil) {
         self.network = network
         self.labelSmoothing = Float(labelSmoothing)
+        self.classWeights = classWeights.map { $0.map { Float($0) } } ?? []
         outputs = network.output.size
         arrays = network.targets
     }
@@ -62,6 +66,8 @@ package final class Objective {
         let pass = network.pass
         let output = network.output
         switch network.model.loss {
+        case .crossEntropy where !classWeights.isEmpty:
+            return compareWeighted()
         case .crossEntropy:
             deml_cross_entropy(
                 pass.pool, pass.batch, outputs, output.values, arrays.labels, labelSmoothing, arrays.losses,
@@ -76,6 +82,43 @@ package final class Objective {
             result.loss += Double(arrays.losses[index])
             result.correct += Int(arrays.correct[index])
         }
+        return result
+    }
+
+    /// The same with class weights. The loss that is told is torch's mean of the batch, times its examples. A batch of
+    /// nothing but labels without weight, for which torch gives NaN, has no loss and no gradient.
+    private func compareWeighted() -> BatchResult {
+        let (pass, output) = (network.pass, network.output)
+        deml_cross_entropy(
+            pass.pool, pass.batch, outputs, output.values, arrays.labels, 0, arrays.losses, arrays.correct, nil)
+        if let dx = output.gradient { deml_softmax_forward(pass.pool, pass.batch, outputs, output.values, dx) }
+        var total: Float = 0
+        for index in 0..<pass.batch { total += classWeights[Int(arrays.labels[index])] }
+        let scale = total > 0 ? 1 / total : 0
+        let spread = labelSmoothing / Float(outputs)
+        var result = BatchResult()
+        for index in 0..<pass.batch {
+            let label = Int(arrays.labels[index])
+            let logits = output.values + index * outputs
+            // -log p of class c is log(sum of exp) - logits[c].
+            let logSum = arrays.losses[index] + logits[label]
+            var (loss, share): (Float, Float) = (0, 0)
+            for other in 0..<outputs {
+                let target = classWeights[other] * (other == label ? 1 - labelSmoothing + spread : spread)
+                if target > 0 { loss += target * (other == label ? arrays.losses[index] : logSum - logits[other]) }
+                share += target
+            }
+            if let dx = output.gradient {
+                let row = dx + index * outputs
+                for other in 0..<outputs {
+                    let target = classWeights[other] * (other == label ? 1 - labelSmoothing + spread : spread)
+                    row[other] = (row[other] * share - target) * scale
+                }
+            }
+            result.loss += Double(loss)
+            result.correct += Int(arrays.correct[index])
+        }
+        result.loss *= Double(scale) * Double(pass.batch)
         return result
     }
 }

@@ -65,6 +65,7 @@ public final class Trainer {
         let objective: Objective
         let updater: Updater
         let batch: ExampleBatch
+        let augmenter: Augmenter?
     }
 
     /// - Parameters:
@@ -79,10 +80,7 @@ public final class Trainer {
         weights: Weights, options: TrainingOptions, resuming state: TrainerState? = nil, threads: Int = 1,
         instructionSet: InstructionSet? = nil, clock: some Clock<Duration> = ContinuousClock()
     ) throws(DeMLError) {
-        try options.validate()
-        guard options.labelSmoothing == 0 || weights.model.loss == .crossEntropy else {
-            throw DeMLError(.usage, "label_smoothing is an option of cross_entropy, not of mse", place: "options")
-        }
+        try options.validate(for: weights.model)
         self.options = options
         model = weights.model
         round = weights.round
@@ -187,6 +185,7 @@ public final class Trainer {
             try session.batch.load(count, of: examples) { index in
                 if let order { Int(order[seen + index]) } else { seen + index }
             }
+            session.augmenter?.apply(epoch: network.pass.epoch, place: seen)
             network.forward()
             let batch = objective.compare()
             guard batch.loss.isFinite else {
@@ -227,10 +226,14 @@ public final class Trainer {
         let network = try Network(
             model: model, purpose: Updater.purpose(options), batchCapacity: batch, kernels: kernels)
         network.load(received)
-        let objective = Objective(network, labelSmoothing: options.labelSmoothing)
+        let objective = Objective(
+            network, labelSmoothing: options.labelSmoothing, classWeights: options.classWeights)
         let made = Session(
             network: network, objective: objective, updater: Updater(network, options),
-            batch: ExampleBatch(network, objective))
+            batch: ExampleBatch(network, objective),
+            augmenter: options.augmentation.flatMap {
+                $0.isEmpty ? nil : Augmenter($0, network, seed: options.seed)
+            })
         if let resumed {
             network.load(resumed.weights.parameters)
             for (index, name) in options.optimizer.stateNames.enumerated() {

@@ -9,7 +9,8 @@ extension RunReport.Round {
         self.init(
             number: metrics.round, accuracy: metrics.accuracy ?? .nan, loss: metrics.loss, trainLoss: metrics.trainLoss,
             seconds: metrics.seconds, bytesUp: metrics.bytesUp, bytesDown: metrics.bytesDown, cost: metrics.costGLM,
-            clients: metrics.answers, failures: metrics.failures)
+            clients: metrics.answers, failures: metrics.failures, validationAccuracy: metrics.validationAccuracy,
+            validationLoss: metrics.validationLoss)
     }
 }
 

@@ -34,7 +34,7 @@ struct TrainSettings {
         var fromOptions: Set<String> = []
         for (key, text) in given {
             // A schedule is written as in the file.
-            let isTree = key == "schedule" || key == "round_schedule"
+            let isTree = ["schedule", "round_schedule", "augmentation", "class_weights"].contains(key)
             mapping[Node(key)] =
                 isTree
                 ? try YAMLFile.parse(text, place: "--" + key.replacingOccurrences(of: "_", with: "-"))
@@ -96,6 +96,20 @@ struct TrainSettings {
                 }
             }
         }
+        if let model = configuration.model.continueFrom {
+            check("continue_from") { () throws(DeMLError) in
+                let loaded = try ModelArgument(paths.resolved(model, from: folder(of: "continue_from")), paths)
+                if case .description(let wanted)? = configuration.model.source, wanted != loaded.weights.model {
+                    throw DeMLError(
+                        .mismatch, "its model is not the one of the settings", place: paths.shown(loaded.path),
+                        hint: "leave out model, or continue_from")
+                }
+                // The run knows both from here on, as if they had been given apart.
+                configuration.model.source = .description(loaded.weights.model)
+                configuration.model.initialWeights = loaded.path
+                configuration.model.continueFrom = nil
+            }
+        }
         guard problems.isEmpty else {
             if problems.count == 1, let error = found.first { throw error }
             throw ConfigurationError(problems.map { Self.named($0, fromOptions: fromOptions) })
@@ -112,7 +126,7 @@ struct TrainSettings {
 
     /// Texts are quoted, so that a folder called 2024 or null stays one.
     private static func isText(_ key: String) -> Bool {
-        ["data", "model", "initial_weights", "partition", "output", "label_column"].contains(key)
+        ["data", "model", "initial_weights", "continue_from", "partition", "output", "label_column"].contains(key)
     }
 
     /// A problem of an option is named as the option was written.
@@ -123,6 +137,7 @@ struct TrainSettings {
         case "fleet": option = "on"
         case "shuffle": option = "no-shuffle"
         case "comparison": option = "no-comparison"
+        case "tensorboard": option = "no-tensorboard"
         default:
             let key = problem.key.hasPrefix("golem.") ? String(problem.key.dropFirst("golem.".count)) : problem.key
             option = key.replacingOccurrences(of: "_", with: "-")

@@ -3,6 +3,8 @@ import Federation
 import Fleets
 import Foundation
 import GolemFleet
+import Synchronization
+import TensorBoard
 import Tensors
 
 /// A run to begin, or to go on with.
@@ -37,6 +39,14 @@ public final class RunHandle: Sendable {
     /// What happens in it, for any number of readers.
     public let feed: RunFeed
     private let task: Task<Summary, any Error>
+    private let said: Warnings
+
+    /// What went wrong beside the run itself, complete once the run has ended.
+    public var warnings: [String] { said.list.withLock { $0 } }
+
+    private final class Warnings: Sendable {
+        let list = Mutex<[String]>([])
+    }
 
     init(_ run: Run, _ plan: RunPlan) {
         folder = plan.folder
@@ -45,11 +55,15 @@ public final class RunHandle: Sendable {
         // The page is written by a reader of the feed like any other.
         let report = LiveReport(plan.folder)
         let reporting = run.feed.observe(from: .beginning) { report.handle($0) }
+        let curves = plan.configuration.output.tensorBoard ? TensorBoardObserver(run.feed, plan.folder) : nil
+        let said = Warnings()
+        self.said = said
         task = Task { [folder] in
             let result: Result<Summary, any Error>
             do { result = .success(try await run.run()) } catch { result = .failure(error) }
             // The last page is the whole one.
             if await !reporting.finished() { reporting.stop() }
+            if let warning = await curves?.finish() { said.list.withLock { $0.append(warning) } }
             switch result {
             case .success(let summary):
                 try RunReporting.write(folder)

@@ -13,6 +13,11 @@ public enum RunText {
                     + paint(
                         TextWidth.padded(Figures.percent(round.accuracy), to: 7, right: true), best ? .green : .bold))
         }
+        if let accuracy = round.validationAccuracy {
+            parts.append("validation " + TextWidth.padded(Figures.percent(accuracy), to: 7, right: true))
+        } else if let loss = round.validationLoss {
+            parts.append("validation " + TextWidth.padded(Figures.loss(loss), to: 6, right: true))
+        }
         parts.append("loss " + TextWidth.padded(Figures.loss(round.loss), to: 6, right: true))
         parts.append(counted(round.clients, "client"))
         parts.append(TextWidth.padded(Figures.duration(round.seconds), to: 7, right: true))

@@ -48,7 +48,7 @@ extension RunReport {
             if !last.accuracy.isNaN {
                 tiles.append(tile(Figures.percent(last.accuracy), "test accuracy, round \(last.number)", first: true))
                 if let best, best.number != last.number {
-                    tiles.append(tile(Figures.percent(best.accuracy), "best, round \(best.number)"))
+                    tiles.append(tile(Figures.percent(best.accuracy), "best by the \(chosenOn), round \(best.number)"))
                 }
             }
             tiles.append(tile(Figures.loss(last.loss), "test loss", first: last.accuracy.isNaN))
@@ -86,16 +86,24 @@ extension RunReport {
         func federated(_ name: String, _ value: (Round) -> Double) -> LineChart.Line {
             .init(name: name, colour: "accent", points: trained.map { (Double($0.number), value($0)) })
         }
+        func validation(_ value: (Round) -> Double?) -> [LineChart.Line] {
+            let points = trained.compactMap { round in value(round).map { (Double(round.number), $0) } }
+            return points.isEmpty ? [] : [.init(name: "federated, validation", colour: "class6", points: points)]
+        }
         var charts: [Markup] = []
         if rounds.contains(where: { $0.accuracy.isFinite }) {
+            let chosen = validation(\.validationAccuracy)
             charts.append(
                 LineChart(
-                    title: "Test accuracy", lines: [federated("federated", \.accuracy)] + lines(\.accuracy),
+                    title: chosen.isEmpty ? "Test accuracy" : "Accuracy",
+                    lines: [federated(chosen.isEmpty ? "federated" : "federated, test", \.accuracy)] + chosen
+                        + lines(\.accuracy),
                     levels: levels(\.accuracy), written: { Figures.short($0 * 100) + " %" },
                     writtenExactly: { Figures.percent($0) }, floor: 0, ceiling: 1
                 ).markup())
         }
         var losses = [federated("federated", \.loss)] + lines(\.loss)
+        losses.insert(contentsOf: validation(\.validationLoss), at: 1)
         let training = trained.compactMap { round in round.trainLoss.map { (Double(round.number), $0) } }
         if !training.isEmpty { losses.insert(.init(name: "in training", colour: "good", points: training), at: 1) }
         charts.append(
@@ -104,7 +112,11 @@ extension RunReport {
                 writtenExactly: { Figures.loss($0) }, floor: rounds.allSatisfy { $0.loss >= 0 } ? 0 : -.infinity
             ).markup())
         let panels = charts.map { Markup.element("div", [("class", "panel")], $0) }
+        let note =
+            best.map { "The best model, of round \($0.number), is chosen by the \(chosenOn)." }
+            ?? "No model is the best."
         return .element("h2", text: "Learning curve") + .element("div", [("class", "pair")], .lines(panels))
+            + .element("p", [("class", "note")], text: note)
     }
 
     private func comparison() -> Markup {

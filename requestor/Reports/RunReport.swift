@@ -16,10 +16,14 @@ public struct RunReport: Sendable, Equatable {
         /// Clients whose delta counted, and attempts that failed.
         public var clients: Int
         public var failures: Int
+        /// On the validation set, where there is one: the best round is then chosen by it.
+        public var validationAccuracy: Double?
+        public var validationLoss: Double?
 
         public init(
             number: Int, accuracy: Double, loss: Double, trainLoss: Double? = nil, seconds: Double, bytesUp: Int = 0,
-            bytesDown: Int = 0, cost: Double? = nil, clients: Int = 0, failures: Int = 0
+            bytesDown: Int = 0, cost: Double? = nil, clients: Int = 0, failures: Int = 0,
+            validationAccuracy: Double? = nil, validationLoss: Double? = nil
         ) {
             self.number = number
             self.accuracy = accuracy
@@ -31,6 +35,13 @@ public struct RunReport: Sendable, Equatable {
             self.cost = cost
             self.clients = clients
             self.failures = failures
+            self.validationAccuracy = validationAccuracy
+            self.validationLoss = validationLoss
+        }
+
+        /// What it is chosen by.
+        var chosenBy: (accuracy: Double, loss: Double) {
+            validationLoss.map { (validationAccuracy ?? .nan, $0) } ?? (accuracy, loss)
         }
     }
 
@@ -150,17 +161,21 @@ public struct RunReport: Sendable, Equatable {
         self.measures = measures
     }
 
-    /// The round with the best test accuracy, and of those the lowest loss; where there is no accuracy, the lowest loss; of
+    /// The round with the best accuracy on the validation set (the test set where there is none), and of those the lowest loss; where there is no accuracy, the lowest loss; of
     /// equals the first. What is not a number never wins; `nil` when nothing else is there.
     public var best: Round? {
         var best: Round?
-        for round in rounds where !round.loss.isNaN && (best.map { Self.isBetter(round, than: $0) } ?? true) {
+        for round in rounds where !round.chosenBy.loss.isNaN && (best.map { Self.isBetter(round, than: $0) } ?? true) {
             best = round
         }
         return best
     }
 
-    private static func isBetter(_ round: Round, than other: Round) -> Bool {
+    /// The set that the best round is chosen by.
+    public var chosenOn: String { rounds.contains { $0.validationLoss != nil } ? "validation set" : "test set" }
+
+    private static func isBetter(_ first: Round, than second: Round) -> Bool {
+        let (round, other) = (first.chosenBy, second.chosenBy)
         if round.accuracy.isNaN != other.accuracy.isNaN { return other.accuracy.isNaN }
         if !round.accuracy.isNaN, round.accuracy != other.accuracy { return round.accuracy > other.accuracy }
         return round.loss < other.loss

@@ -74,9 +74,10 @@ struct TrainCommand: AsyncParsableCommand {
             // A terminal that was stopped holds up its last lines, but not the summary for those who wait for it.
             let isDrawn = await display.end(drawing)
             if isDrawn || !json {
-                let lines = try Self.ending(
+                var lines = try Self.ending(
                     folder, summary, workers: handle.configuration.federation.workers, terminal: terminal,
                     paths: application.paths)
+                lines += handle.warnings.map { "  ! " + TextWidth.harmless($0) }
                 display.close(lines)
             }
             if json { try Output.standard.json(summary) }
@@ -129,9 +130,19 @@ struct TrainCommand: AsyncParsableCommand {
             lines += [""] + RunText.agreements(summary.agreements, paint: paint, width: width)
         }
         lines.append("")
-        if let accuracy = summary.bestAccuracy, summary.bestRound != summary.rounds {
+        switch summary.endedBy {
+        case .patience:
+            lines.append("  ended  after round \(summary.rounds): none was better than round \(summary.bestRound)")
+        case .targetAccuracy: lines.append("  ended  after round \(summary.rounds): the target accuracy is reached")
+        case .rounds, nil: break
+        }
+        if summary.bestRound != summary.rounds {
+            let figure =
+                summary.bestAccuracy.map { "accuracy \(Figures.percent($0))" }
+                ?? "loss \(Figures.loss(summary.bestLoss))"
+            let set = summary.chosenOn == .validation ? "validation" : "test"
             lines.append(
-                "  best   round \(summary.bestRound), \(Figures.percent(accuracy)): \(paths.shown(folder.best))")
+                "  best   round \(summary.bestRound) by the \(set) set, test \(figure): \(paths.shown(folder.best))")
         }
         lines += [
             "  model  \(paths.shown(folder.model))",

@@ -206,8 +206,9 @@ final class TrainDisplay: Sendable {
         case .roundFinished(let metrics):
             state.board = nil
             guard metrics.round > 0 else { return [] }
-            let better = metrics.accuracy.map { accuracy in state.best.map { accuracy > $0 } ?? true } ?? false
-            if better { state.best = metrics.accuracy }
+            let accuracy = metrics.validationLoss == nil ? metrics.accuracy : metrics.validationAccuracy
+            let better = accuracy.map { accuracy in state.best.map { accuracy > $0 } ?? true } ?? false
+            if better { state.best = accuracy }
             return [RunText.round(RunReport.Round(metrics), of: state.rounds, best: better, paint: paint)]
         case .bestModel:
             return []
@@ -232,7 +233,8 @@ final class TrainDisplay: Sendable {
     }
 
     private func started(_ run: RunEvent.RunStarted) -> [String] {
-        var first = "\(Figures.grouped(run.parameters)) parameters, \(Figures.grouped(run.trainExamples)) training and "
+        var first = "\(Figures.grouped(run.parameters)) parameters, \(Figures.grouped(run.trainExamples)) training"
+        first += run.validationExamples.map { ", \(Figures.grouped($0)) validation and " } ?? " and "
         first +=
             "\(Figures.grouped(run.testExamples)) test examples, \(RunText.counted(run.workers, "worker")) (\(run.fleet))"
         if run.clientsPerRound < run.workers { first += ", \(run.clientsPerRound) a round" }

@@ -15,11 +15,19 @@ struct LearningOptions: SettingOptions {
     var model: String?
     @Option(help: ArgumentHelp("Weights to start from instead of fresh ones.", valueName: "file"))
     var initialWeights: String?
+    @Option(
+        help: ArgumentHelp("A weights file or a run to go on from: its model and its weights.", valueName: "model"))
+    var continueFrom: String?
     @Option(help: ArgumentHelp("Column of a CSV file that holds the label.", valueName: "name"))
     var labelColumn: String?
     @Option(
         help: ArgumentHelp("Part of the examples to test with, where the data has no test set.", valueName: "share"))
     var testFraction: String?
+    @Option(
+        help: ArgumentHelp(
+            "Part of the training examples to choose the best model by. (default: none; then by the test set)",
+            valueName: "share"))
+    var validationFraction: String?
     @Option(
         help: ArgumentHelp(
             "How examples go to workers: iid, dirichlet:0.3, pathological:2 (classes a worker), quantity:0.5.",
@@ -30,8 +38,9 @@ struct LearningOptions: SettingOptions {
 
     var given: [(key: String, text: String?)] {
         [
-            ("data", data), ("model", model), ("initial_weights", initialWeights), ("label_column", labelColumn),
-            ("test_fraction", testFraction), ("partition", partition), ("seed", seed),
+            ("data", data), ("model", model), ("initial_weights", initialWeights),
+            ("continue_from", continueFrom), ("label_column", labelColumn), ("test_fraction", testFraction),
+            ("validation_fraction", validationFraction), ("partition", partition), ("seed", seed),
         ]
     }
 }
@@ -57,14 +66,19 @@ struct RoundOptions: SettingOptions {
         help: ArgumentHelp(
             "Then a round closes as soon as it has its least number of answers.", valueName: "seconds"))
     var roundTimeout: String?
-    @Option(help: ArgumentHelp("Stop when the test accuracy has reached this, 0.97 say.", valueName: "share"))
+    @Option(
+        help: ArgumentHelp(
+            "Stop when the accuracy (validation, else test) has reached this, 0.97 say.", valueName: "share"))
     var targetAccuracy: String?
+    @Option(help: ArgumentHelp("Stop after so many rounds without a better model.", valueName: "rounds"))
+    var patience: String?
 
     var given: [(key: String, text: String?)] {
         [
             ("workers", workers), ("rounds", rounds), ("fraction", fraction), ("min_workers", minWorkers),
             ("retries", retries), ("timeout", timeout), ("straggler_factor", stragglerFactor),
             ("round_timeout", roundTimeout), ("target_accuracy", targetAccuracy),
+            ("patience", patience),
         ]
     }
 }
@@ -94,6 +108,15 @@ struct LocalTrainingOptions: SettingOptions {
     var weightDecay: String?
     @Option(help: ArgumentHelp("Label smoothing of the loss. (default: 0)", valueName: "x"))
     var labelSmoothing: String?
+    @Option(
+        help: ArgumentHelp(
+            "How much the examples of each class count: balanced, or '[1, 1, 2.5]'.", valueName: "weights"))
+    var classWeights: String?
+    @Option(
+        help: ArgumentHelp(
+            "Change inputs at random: '{shift: 2, flip: true, noise: 0.05}' (pixels; mirrored; standard deviation).",
+            valueName: "changes"))
+    var augmentation: String?
     @Option(help: ArgumentHelp("Longer gradients are scaled down to this norm.", valueName: "norm"))
     var clipGradNorm: String?
     @Option(help: ArgumentHelp("Batches whose gradients make one step. (default: 1)", valueName: "n"))
@@ -119,7 +142,8 @@ struct LocalTrainingOptions: SettingOptions {
             ("local_epochs", localEpochs), ("batch_size", batchSize), ("optimizer", optimizer),
             ("learning_rate", learningRate), ("learning_rate_decay", learningRateDecay), ("momentum", momentum),
             ("nesterov", nesterov ? "true" : nil), ("beta1", beta1), ("beta2", beta2), ("epsilon", epsilon),
-            ("weight_decay", weightDecay), ("label_smoothing", labelSmoothing), ("clip_grad_norm", clipGradNorm),
+            ("weight_decay", weightDecay), ("label_smoothing", labelSmoothing),
+            ("class_weights", classWeights), ("augmentation", augmentation), ("clip_grad_norm", clipGradNorm),
             ("accumulate_steps", accumulateSteps), ("proximal_mu", proximalMu), ("schedule", schedule),
             ("round_schedule", roundSchedule),
             ("shuffle", noShuffle ? "false" : nil), ("max_seconds", maxSeconds),
@@ -176,11 +200,13 @@ struct ResultOptions: SettingOptions {
     var noComparison = false
     @Flag(help: "Keep every delta in the run folder.")
     var keepDeltas = false
+    @Flag(help: "Write no curves for TensorBoard.")
+    var noTensorboard = false
 
     var given: [(key: String, text: String?)] {
         [
             ("output", output), ("comparison", noComparison ? "false" : nil),
-            ("keep_deltas", keepDeltas ? "true" : nil),
+            ("keep_deltas", keepDeltas ? "true" : nil), ("tensorboard", noTensorboard ? "false" : nil),
         ]
     }
 }

@@ -30,12 +30,17 @@ public struct TrainingOptions: Sendable, Equatable {
     /// FedProx's µ (Li et al., 2020, arXiv 1812.06127): µ·(weights - received weights) is added to the gradient of a
     /// step, before it is clipped. The loss that is reported goes without that term.
     public var proximalMu: Double
+    /// Of cross_entropy: how much the examples of each class count; nil: all the same. torch's CrossEntropyLoss(weight:):
+    /// a batch's loss is divided by the sum of its examples' weights.
+    public var classWeights: [Double]?
+    /// What is done to the inputs at random; nil: nothing.
+    public var augmentation: Augmentation?
 
     public init(
         epochs: Int = 1, batchSize: Int = 64, optimizer: OptimizerDescription = .sgd(learningRate: 0.01),
         seed: UInt64 = 0, shuffle: Bool = true, labelSmoothing: Double = 0,
         schedule: LearningRateSchedule = .constant, clipGradNorm: Double? = nil, accumulateSteps: Int = 1,
-        proximalMu: Double = 0
+        proximalMu: Double = 0, classWeights: [Double]? = nil, augmentation: Augmentation? = nil
     ) {
         self.epochs = epochs
         self.batchSize = batchSize
@@ -47,6 +52,8 @@ public struct TrainingOptions: Sendable, Equatable {
         self.clipGradNorm = clipGradNorm
         self.accumulateSteps = accumulateSteps
         self.proximalMu = proximalMu
+        self.classWeights = classWeights
+        self.augmentation = augmentation
     }
 
     /// Optimiser steps of one pass over so many examples.
@@ -79,15 +86,49 @@ public struct TrainingOptions: Sendable, Equatable {
         guard clipGradNorm != 0 else {
             throw DeMLError(.outOfRange, "clip_grad_norm 0 leaves nothing of a gradient", place: "options")
         }
+        if let classWeights {
+            guard (1...65_536).contains(classWeights.count) else {
+                throw DeMLError(.outOfRange, "class_weights has \(classWeights.count) numbers", place: "options")
+            }
+            if let index = classWeights.firstIndex(where: { !($0 >= 0 && $0 <= 1e6) }) {
+                throw DeMLError(
+                    .outOfRange, "class_weights: \(classWeights[index]) of class \(index) is not between 0 and 1e6",
+                    place: "options")
+            }
+            guard classWeights.contains(where: { Float($0) > 0 }) else {
+                throw DeMLError(.outOfRange, "class_weights: no class has a weight above 0", place: "options")
+            }
+        }
+        try augmentation?.validate()
         try optimizer.validate()
         try schedule.validate(base: optimizer.learningRate)
+    }
+
+    /// Refuses settings that do not go with a model, too.
+    public func validate(for model: ModelDescription) throws(DeMLError) {
+        try validate()
+        guard labelSmoothing == 0 || model.loss == .crossEntropy else {
+            throw DeMLError(.usage, "label_smoothing is an option of cross_entropy, not of mse", place: "options")
+        }
+        if let classWeights {
+            guard model.loss == .crossEntropy else {
+                throw DeMLError(.usage, "class_weights are an option of cross_entropy, not of mse", place: "options")
+            }
+            guard classWeights.count == model.outputShape[0] else {
+                throw DeMLError(
+                    .usage,
+                    "class_weights has \(classWeights.count) numbers, but the model has \(model.outputShape[0]) classes",
+                    place: "options")
+            }
+        }
+        try augmentation?.validate(inputShape: model.inputShape)
     }
 }
 
 extension TrainingOptions: Codable {
     private static let keys = [
         "epochs", "batch_size", "optimizer", "seed", "shuffle", "label_smoothing", "schedule", "clip_grad_norm",
-        "accumulate_steps", "proximal_mu",
+        "accumulate_steps", "proximal_mu", "class_weights", "augmentation",
     ]
 
     public init(from decoder: any Decoder) throws {
@@ -103,7 +144,9 @@ extension TrainingOptions: Codable {
             schedule: try keys.optional("schedule", LearningRateSchedule.self) ?? standard.schedule,
             clipGradNorm: try keys.optional("clip_grad_norm", Double.self),
             accumulateSteps: try keys.optional("accumulate_steps", Int.self) ?? standard.accumulateSteps,
-            proximalMu: try keys.optional("proximal_mu", Double.self) ?? standard.proximalMu)
+            proximalMu: try keys.optional("proximal_mu", Double.self) ?? standard.proximalMu,
+            classWeights: try keys.optional("class_weights", [Double].self),
+            augmentation: try keys.optional("augmentation", Augmentation.self))
         try validate()
     }
 
@@ -121,6 +164,10 @@ extension TrainingOptions: Codable {
         try container.encodeIfPresent(clipGradNorm, forKey: TextKey("clip_grad_norm"))
         if accumulateSteps != 1 { try container.encode(accumulateSteps, forKey: TextKey("accumulate_steps")) }
         if proximalMu != 0 { try container.encode(proximalMu, forKey: TextKey("proximal_mu")) }
+        try container.encodeIfPresent(classWeights, forKey: TextKey("class_weights"))
+        if let augmentation, !augmentation.isEmpty {
+            try container.encode(augmentation, forKey: TextKey("augmentation"))
+        }
     }
 
     /// Reads the JSON text of options; what is left out has its default.

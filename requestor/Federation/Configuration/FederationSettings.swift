@@ -14,8 +14,11 @@ public struct FederationSettings: SettingGroup {
     public var fraction = 1.0
     /// A round closes with at least so many good answers; `nil`: all that were asked.
     public var minWorkers: Int?
-    /// The run ends when the test accuracy has reached this; `nil`: after `rounds`.
+    /// The run ends when the accuracy on the validation set (the test set where there is none) has reached this; `nil`:
+    /// after `rounds`.
     public var targetAccuracy: Double?
+    /// The run ends after so many rounds without a better model; `nil`: never.
+    public var patience: Int?
 
     public init() {}
 
@@ -27,6 +30,7 @@ public struct FederationSettings: SettingGroup {
         Setting("fraction", \Self.fraction, .fixed, .share),
         Setting("min_workers", \Self.minWorkers, .fixed, .count(1...1_000_000, "answers")),
         Setting("target_accuracy", \Self.targetAccuracy, .free, .share),
+        Setting("patience", \Self.patience, .free, .count(1...1_000_000, "rounds")),
     ]
 
     func rules() -> [ConfigurationProblem] {

@@ -6,16 +6,23 @@ public struct ModelSettings: SettingGroup {
     public var source: ModelSource?
     /// A weights file to start from instead of fresh weights.
     public var initialWeights: String?
+    /// A weights file or a run folder (its best model) to go on from: its model, from its weights. A run itself has model and
+    /// `initialWeights` in its place.
+    public var continueFrom: String?
 
     public init() {}
 
     static let settings: [Setting<Self>] = [
         Setting("model", \Self.source, .fixed, "a model description or the path of one"),
         Setting("initial_weights", \Self.initialWeights, .fixed, "text"),
+        Setting("continue_from", \Self.continueFrom, .fixed, "text"),
     ]
 
     func rules() -> [ConfigurationProblem] {
-        source == nil
+        if continueFrom != nil, initialWeights != nil {
+            return [ConfigurationProblem("continue_from", "has weights of its own: leave out initial_weights")]
+        }
+        return source == nil && continueFrom == nil
             ? [ConfigurationProblem("model", "is missing: give a model description or the path of one")] : []
     }
 }

@@ -6,6 +6,8 @@ public struct OutputSettings: SettingGroup {
     public var comparison = true
     /// Keep every accepted delta in the run folder.
     public var keepDeltas = false
+    /// Write the run's curves for TensorBoard, too.
+    public var tensorBoard = true
 
     public init() {}
 
@@ -13,6 +15,7 @@ public struct OutputSettings: SettingGroup {
         Setting("output", \Self.folder, .free, "text"),
         Setting("comparison", \Self.comparison, .free, "true or false"),
         Setting("keep_deltas", \Self.keepDeltas, .free, "true or false"),
+        Setting("tensorboard", \Self.tensorBoard, .free, "true or false"),
     ]
 
     func rules() -> [ConfigurationProblem] { [] }

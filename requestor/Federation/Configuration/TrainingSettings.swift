@@ -20,6 +20,10 @@ public struct TrainingSettings: SettingGroup {
     public var beta2: Double?
     public var epsilon: Double?
     public var labelSmoothing = 0.0
+    /// How much the examples of each class count: `balanced`, or a number for each; `nil`: all the same.
+    public var classWeights: ClassWeights?
+    /// How inputs are changed at random while training; `nil`: not at all.
+    public var augmentation: Augmentation?
     /// The gradient of a step is scaled down to this norm where its own is larger; `nil`: never.
     public var clipGradNorm: Double?
     /// Batches whose gradients make one step.
@@ -55,6 +59,11 @@ public struct TrainingSettings: SettingGroup {
         Setting("beta2", \Self.beta2, .fixed, .belowOne),
         Setting("epsilon", \Self.epsilon, .fixed, NumberRange(0, 1e12)),
         Setting("label_smoothing", \Self.labelSmoothing, .fixed, .belowOne),
+        Setting(
+            "class_weights", \Self.classWeights, .fixed, "'balanced' or a list with a number for each class"),
+        Setting(
+            "augmentation", \Self.augmentation, .fixed,
+            "what is done to the inputs, {shift: 2, flip: true, noise: 0.05} for example"),
         Setting("clip_grad_norm", \Self.clipGradNorm, .fixed, .positive),
         Setting("accumulate_steps", \Self.accumulateSteps, .fixed, .count(1...1_000_000, "batches")),
         Setting("proximal_mu", \Self.proximalMu, .fixed, NumberRange(0, 1e12)),
@@ -87,7 +96,7 @@ public struct TrainingSettings: SettingGroup {
         return problems
     }
 
-    /// How a client trains in a round.
+    /// How a client trains in a round, without class weights: those depend on the data (``RunPlan``).
     public func options(round: Int, seed: UInt64) throws(DeMLError) -> TrainingOptions {
         var rate = roundSchedule.rate(learningRate, at: max(0, round - 1))
         // Multiplied step by step, as any reader would do it by hand; `pow` may differ from machine to machine.
@@ -101,6 +110,7 @@ public struct TrainingSettings: SettingGroup {
                 type: optimizer.rawValue, learningRate: rate, momentum: optimizer == .sgd ? momentum : nil,
                 nesterov: optimizer == .sgd ? nesterov : nil, betas: betas, epsilon: epsilon, weightDecay: weightDecay),
             seed: seed, shuffle: shuffle, labelSmoothing: labelSmoothing, schedule: schedule,
-            clipGradNorm: clipGradNorm, accumulateSteps: accumulateSteps, proximalMu: proximalMu)
+            clipGradNorm: clipGradNorm, accumulateSteps: accumulateSteps, proximalMu: proximalMu,
+            augmentation: augmentation)
     }
 }

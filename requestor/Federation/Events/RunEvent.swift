@@ -49,6 +49,8 @@ public struct RunEvent: Sendable, Equatable, Codable {
         public var testExamples: Int
         public var accuracy: Double?
         public var loss: Double
+        /// `nil` where no validation set was set apart.
+        public var validationExamples: Int?
 
         enum CodingKeys: String, CodingKey {
             case fleet, workers, rounds, parameters, accuracy, loss
@@ -56,6 +58,7 @@ public struct RunEvent: Sendable, Equatable, Codable {
             case finishedRounds = "finished_rounds"
             case trainExamples = "train_examples"
             case testExamples = "test_examples"
+            case validationExamples = "validation_examples"
         }
     }
 
@@ -168,10 +171,17 @@ public struct RunEvent: Sendable, Equatable, Codable {
         public var median: Double
     }
 
+    /// With its results on the set that it was chosen on.
     public struct Best: Sendable, Equatable, Codable {
         public var round: Int
         public var accuracy: Double?
         public var loss: Double
+        public var chosenOn: ChosenOn?
+
+        enum CodingKeys: String, CodingKey {
+            case round, accuracy, loss
+            case chosenOn = "chosen_on"
+        }
     }
 
     public enum Reference: String, Sendable, Codable {

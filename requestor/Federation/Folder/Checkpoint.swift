@@ -11,6 +11,9 @@ public struct RoundRecord: Codable, Sendable, Equatable {
     public var bestRound: Int
     public var bestAccuracy: Double?
     public var bestLoss: Double
+    /// The best round's results on the test set, where it was chosen by the validation set.
+    public var bestTestAccuracy: Double?
+    public var bestTestLoss: Double?
     /// What each provider has done up to this round.
     public var workers: [WorkerTotals]
     /// Sums over all rounds up to this one.
@@ -35,6 +38,8 @@ public struct RoundRecord: Codable, Sendable, Equatable {
         case bestRound = "best_round"
         case bestAccuracy = "best_accuracy"
         case bestLoss = "best_loss"
+        case bestTestAccuracy = "best_test_accuracy"
+        case bestTestLoss = "best_test_loss"
         case bytesUp = "bytes_up"
         case bytesDown = "bytes_down"
         case costGLM = "cost_glm"
@@ -46,8 +51,8 @@ public struct RoundRecord: Codable, Sendable, Equatable {
         self.metrics = metrics
         self.settingsSHA256 = settingsSHA256
         bestRound = 0
-        bestAccuracy = metrics.accuracy
-        bestLoss = metrics.loss
+        bestAccuracy = metrics.chosenBy.accuracy
+        bestLoss = metrics.chosenBy.loss
         workers = []
         seconds = 0
         bytesUp = 0
@@ -55,9 +60,22 @@ public struct RoundRecord: Codable, Sendable, Equatable {
         costGLM = 0
         failures = 0
         isLast = false
+        takeTest(metrics)
     }
 
-    /// Whether a result on the test set is better than the best so far: by accuracy, by loss among equals and for
+    /// The best round on the test set.
+    var bestOnTest: (accuracy: Double?, loss: Double) {
+        bestTestLoss.map { (bestTestAccuracy, $0) } ?? (bestAccuracy, bestLoss)
+    }
+
+    /// Keeps what the best round is worth on the test set, where that is not what it was chosen by.
+    mutating func takeTest(_ metrics: RoundMetrics) {
+        guard metrics.chosenOn == .validation else { return }
+        bestTestAccuracy = metrics.accuracy
+        bestTestLoss = metrics.loss
+    }
+
+    /// Whether a result on the set that is chosen by is better than the best so far: by accuracy, by loss among equals and for
     /// regression. A NaN is never better.
     func isImproved(by accuracy: Double?, loss: Double) -> Bool {
         if loss.isNaN || bestLoss.isNaN { return !loss.isNaN }

@@ -33,12 +33,16 @@ public struct RoundMetrics: Sendable, Equatable, Codable {
     public var weightsSHA256: String
     /// All measures of the model on the test set, without what there is of each class; absent in runs of older versions.
     public var metrics: Metrics?
+    /// On the validation set, where there is one.
+    public var validationLoss: Double?
+    public var validationAccuracy: Double?
 
     public init(
         round: Int, loss: Double, accuracy: Double?, seconds: Double, evaluationSeconds: Double = 0, bytesUp: Int = 0,
         bytesDown: Int = 0, costGLM: Double? = nil, clients: Int = 0, answers: Int = 0, failures: Int = 0,
         examples: Int = 0, trainLoss: Double? = nil, trainAccuracy: Double? = nil, updateNorm: Double? = nil,
-        weightsSHA256: String = "", metrics: Metrics? = nil
+        weightsSHA256: String = "", metrics: Metrics? = nil, validationLoss: Double? = nil,
+        validationAccuracy: Double? = nil
     ) {
         self.round = round
         self.loss = loss
@@ -57,6 +61,16 @@ public struct RoundMetrics: Sendable, Equatable, Codable {
         self.updateNorm = updateNorm
         self.weightsSHA256 = weightsSHA256
         self.metrics = metrics
+        self.validationLoss = validationLoss
+        self.validationAccuracy = validationAccuracy
+    }
+
+    /// The set that the best model is chosen by.
+    public var chosenOn: ChosenOn { validationLoss == nil ? .test : .validation }
+
+    /// What the round is worth on that set.
+    var chosenBy: (accuracy: Double?, loss: Double) {
+        validationLoss.map { (validationAccuracy, $0) } ?? (accuracy, loss)
     }
 
     enum CodingKeys: String, CodingKey {
@@ -68,8 +82,15 @@ public struct RoundMetrics: Sendable, Equatable, Codable {
         case trainLoss = "train_loss"
         case trainAccuracy = "train_accuracy"
         case updateNorm = "update_norm"
+        case validationLoss = "validation_loss"
+        case validationAccuracy = "validation_accuracy"
         case weightsSHA256 = "weights_sha256"
     }
+}
+
+/// A set of examples that models are chosen by.
+public enum ChosenOn: String, Sendable, Codable {
+    case test, validation
 }
 
 /// What one provider did over the whole run.
@@ -178,7 +199,7 @@ public struct Summary: Sendable, Equatable, Codable {
     public var costGLM: Double
     /// SHA-256 of `model.safetensors`.
     public var modelSHA256: String
-    /// Round, accuracy and loss of `best.safetensors`.
+    /// Round of `best.safetensors`, and its accuracy and loss on the test set.
     public var bestRound: Int
     public var bestAccuracy: Double?
     public var bestLoss: Double
@@ -196,12 +217,25 @@ public struct Summary: Sendable, Equatable, Codable {
     public var fleet: String
     /// All measures of the last model on the test set, of each class too; absent in runs of older versions.
     public var metrics: Metrics?
+    /// What the best round was chosen by, and why there were no more rounds; absent in runs of older versions.
+    public var chosenOn: ChosenOn?
+    public var endedBy: Ending?
+    /// The best round on the validation set, where it was chosen by that.
+    public var bestValidationAccuracy: Double?
+    public var bestValidationLoss: Double?
+
+    public enum Ending: String, Sendable, Codable {
+        case rounds, patience
+        case targetAccuracy = "target_accuracy"
+    }
 
     public init(
         accuracy: Double?, loss: Double, rounds: Int, seconds: Double, bytesUp: Int, bytesDown: Int, costGLM: Double,
         modelSHA256: String, bestRound: Int, bestAccuracy: Double?, bestLoss: Double, comparison: Comparison?,
         workers: [WorkerTotals], failures: Int, agreements: [AgreementExpense], confusion: [[Int]]?,
-        labelCounts: [[Int]]?, parameters: Int, fleet: String, metrics: Metrics? = nil
+        labelCounts: [[Int]]?, parameters: Int, fleet: String, metrics: Metrics? = nil,
+        chosenOn: ChosenOn? = nil, bestValidationAccuracy: Double? = nil, bestValidationLoss: Double? = nil,
+        endedBy: Ending? = nil
     ) {
         self.accuracy = accuracy
         self.loss = loss
@@ -223,11 +257,19 @@ public struct Summary: Sendable, Equatable, Codable {
         self.parameters = parameters
         self.fleet = fleet
         self.metrics = metrics
+        self.chosenOn = chosenOn
+        self.bestValidationAccuracy = bestValidationAccuracy
+        self.bestValidationLoss = bestValidationLoss
+        self.endedBy = endedBy
     }
 
     enum CodingKeys: String, CodingKey {
         case accuracy, loss, rounds, seconds, comparison, workers, failures, agreements, confusion, parameters, fleet
         case metrics
+        case chosenOn = "chosen_on"
+        case endedBy = "ended_by"
+        case bestValidationAccuracy = "best_validation_accuracy"
+        case bestValidationLoss = "best_validation_loss"
         case bytesUp = "bytes_up"
         case bytesDown = "bytes_down"
         case costGLM = "cost_glm"

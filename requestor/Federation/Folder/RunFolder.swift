@@ -14,6 +14,7 @@ import Foundation
 ///     comparison.json       once it is done, so that a resume need not do it again
 ///     summary.json          once the run has ended
 ///     report.html
+///     tensorboard/          the curves for TensorBoard
 /// ```
 ///
 /// A round exists when its folder does: it is written as `rounds/0003.partial` and renamed. Everything else about finished
@@ -33,6 +34,7 @@ public struct RunFolder: Sendable, Hashable {
     public var comparison: String { path + "/comparison.json" }
     public var summary: String { path + "/summary.json" }
     public var report: String { path + "/report.html" }
+    public var tensorBoard: String { path + "/tensorboard" }
     public var rounds: String { path + "/rounds" }
     public var shards: String { path + "/shards" }
     /// Names, digests and sizes of the shards' files.

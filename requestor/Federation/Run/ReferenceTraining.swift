@@ -4,7 +4,7 @@ import NeuralNetwork
 import Tensors
 import Worker
 
-/// Evaluates weights on the test set with all threads, on a thread of its own, with buffers that are made once.
+/// Evaluates weights on test and validation set with all threads, on a thread of its own, with buffers that are made once.
 final class SharedEvaluator: Sendable {
     private let plan: RunPlan
     private let box = EvaluatorBox()
@@ -13,9 +13,20 @@ final class SharedEvaluator: Sendable {
         self.plan = plan
     }
 
+    /// On the test set.
     /// - Parameter metrics: whether all measures are taken.
     func evaluate(_ weights: Weights, metrics: Bool = false) async throws -> Evaluation {
-        try await onOwnThread(named: "evaluation") { [plan, box] in try box.evaluate(weights, plan, metrics) }
+        try await onOwnThread(named: "evaluation") { [plan, box] in
+            try box.evaluate(weights, plan.test, plan, metrics)
+        }
+    }
+
+    /// On the validation set; nil where there is none.
+    func validate(_ weights: Weights) async throws -> Evaluation? {
+        guard let validation = plan.validation else { return nil }
+        return try await onOwnThread(named: "validation") { [plan, box] in
+            try box.evaluate(weights, validation, plan, false)
+        }
     }
 }
 
@@ -25,13 +36,15 @@ private final class EvaluatorBox: @unchecked Sendable {
     private let lock = NSLock()
     private var evaluator: Evaluator?
 
-    func evaluate(_ weights: Weights, _ plan: RunPlan, _ metrics: Bool) throws -> Evaluation {
+    func evaluate(
+        _ weights: Weights, _ examples: Examples, _ plan: RunPlan, _ metrics: Bool
+    ) throws -> Evaluation {
         try lock.withLock {
             let evaluator =
                 try evaluator
                 ?? Evaluator(model: plan.model, threads: plan.threads, examples: plan.test.count)
             self.evaluator = evaluator
-            return try evaluator.evaluate(weights, plan.test, metrics: metrics)
+            return try evaluator.evaluate(weights, examples, metrics: metrics)
         }
     }
 }
@@ -47,7 +60,6 @@ struct ReferenceTraining: Sendable {
     /// Trains on all examples, or on the first client's, pass by pass with one optimiser, and looks at the test set after
     /// every pass.
     func train(_ reference: RunEvent.Reference) async throws -> ReferenceResult {
-        let configuration = plan.configuration
         let examples =
             switch reference {
             case .onePlace: plan.train
@@ -56,7 +68,7 @@ struct ReferenceTraining: Sendable {
         journal.record(
             .comparisonStarted(
                 RunEvent.ComparisonStarted(reference: reference, passes: passes, examples: examples.count)))
-        var options = try configuration.training.options(round: 1, seed: plan.randomness.comparison(reference))
+        var options = try plan.trainingOptions(round: 1, seed: plan.randomness.comparison(reference))
         options.epochs = 1
         // There is nobody to stay near to.
         options.proximalMu = 0

@@ -18,6 +18,10 @@ public struct RunPlan: Sendable {
     let dataset: Dataset
     let train: Examples
     let test: Examples
+    /// What is chosen by; nil: the test set.
+    let validation: Examples?
+    /// How much each class counts; nil: all the same.
+    let classWeights: [Double]?
     /// Threads for evaluation and comparison.
     let threads: Int
 
@@ -37,7 +41,23 @@ public struct RunPlan: Sendable {
         guard case .description(let model)? = configuration.model.source else {
             throw DeMLError(.internal, "the model of a run is to be a description by now")
         }
-        let dataset = try dataset.fitted(to: model.inputShape)
+        var dataset = try dataset.fitted(to: model.inputShape)
+        var validation: Dataset.Part?
+        if let fraction = configuration.data.validationFraction {
+            do throws(DeMLError) {
+                (dataset, validation) = try dataset.splitValidation(fraction: fraction)
+            } catch {
+                throw error.within("validation_fraction")
+            }
+            guard configuration.federation.workers <= dataset.train.count else {
+                throw ConfigurationError([
+                    ConfigurationProblem(
+                        "workers",
+                        "\(configuration.federation.workers) shards cannot be made of the \(dataset.train.count) examples"
+                            + " beside the validation set")
+                ])
+            }
+        }
         guard let test = dataset.test else {
             throw DeMLError(
                 .missing, "the dataset has no test set to measure the model with", place: dataset.name,
@@ -50,6 +70,16 @@ public struct RunPlan: Sendable {
         do throws(DeMLError) { self.test = try Examples(x: test.x, y: test.y, for: model) } catch {
             throw error.within("test set")
         }
+        do throws(DeMLError) {
+            self.validation = try validation.map { (part) throws(DeMLError) in
+                try Examples(x: part.x, y: part.y, for: model)
+            }
+        } catch {
+            throw error.within("validation set")
+        }
+        classWeights = configuration.training.classWeights.map {
+            $0.numbers(classes: model.outputShape[0], labels: train.labels ?? [])
+        }
         if let path = configuration.model.initialWeights {
             let weights = try Weights(try Safetensors(contentsOf: path), model: model)
             initialWeights = try Weights(model: model, parameters: weights.parameters, round: 0)
@@ -58,7 +88,9 @@ public struct RunPlan: Sendable {
         }
         // The learning rate goes up or down over the rounds, and must fit the schedule within a round all the time.
         for round in [1, configuration.federation.rounds] {
-            try configuration.training.options(round: round, seed: 0).validate()
+            var options = try configuration.training.options(round: round, seed: 0)
+            options.classWeights = classWeights
+            try options.validate(for: model)
         }
         parts = try dataset.partition(
             try Partition(parsing: configuration.federation.partition), parts: configuration.federation.workers,
@@ -73,6 +105,13 @@ public struct RunPlan: Sendable {
     }
 
     var randomness: RunRandomness { RunRandomness(seed: configuration.federation.seed) }
+
+    /// How a client trains in a round.
+    func trainingOptions(round: Int, seed: UInt64) throws(DeMLError) -> TrainingOptions {
+        var options = try configuration.training.options(round: round, seed: seed)
+        options.classWeights = classWeights
+        return options
+    }
 }
 
 extension RunPlan {

@@ -34,7 +34,8 @@ struct RunRounds: Sendable {
                     clientsPerRound: configuration.clientsPerRound, rounds: configuration.federation.rounds,
                     finishedRounds: finishedBefore, parameters: plan.model.parameterCount,
                     trainExamples: plan.train.count, testExamples: plan.test.count,
-                    accuracy: start.record.metrics.accuracy, loss: start.record.metrics.loss)))
+                    accuracy: start.record.metrics.accuracy, loss: start.record.metrics.loss,
+                    validationExamples: plan.validation?.count)))
         var end = start
         var expenses: Expenses?
         if finishedBefore < configuration.federation.rounds, !start.record.isLast {
@@ -74,7 +75,7 @@ struct RunRounds: Sendable {
             let evaluation = try await evaluator.evaluate(weights, metrics: true)
             var record = checkpoint.record
             // A run that is given more rounds, or another goal, may go on.
-            record.isLast = isGoalReached(record.metrics)
+            record.isLast = ending(record) != .rounds
             return Standing(
                 record: record, weights: roundWeights(weights, checkpoint), aggregator: aggregator,
                 evaluation: evaluation)
@@ -82,12 +83,14 @@ struct RunRounds: Sendable {
         let start = ContinuousClock.now
         let weights = plan.initialWeights
         let evaluation = try await evaluator.evaluate(weights, metrics: true)
+        let validation = try await evaluator.validate(weights)
         let bytes = weights.safetensors(round: 0).encoded()
         let seconds = (ContinuousClock.now - start) / .seconds(1)
         let record = RoundRecord(
             initial: RoundMetrics(
                 round: 0, loss: evaluation.loss, accuracy: evaluation.accuracy, seconds: seconds,
-                evaluationSeconds: seconds, weightsSHA256: sha256Hex(bytes), metrics: evaluation.metrics?.overall),
+                evaluationSeconds: seconds, weightsSHA256: sha256Hex(bytes), metrics: evaluation.metrics?.overall,
+                validationLoss: validation?.loss, validationAccuracy: validation?.accuracy),
             settingsSHA256: configuration.fixedSettingsSHA256)
         let checkpoint = Checkpoint(record: record, weights: bytes, serverState: [:])
         try store.save(checkpoint)
@@ -104,9 +107,17 @@ struct RunRounds: Sendable {
                     byteCount: checkpoint.weights.count) : nil)
     }
 
-    private func isGoalReached(_ metrics: RoundMetrics) -> Bool {
-        guard let goal = configuration.federation.targetAccuracy, let accuracy = metrics.accuracy else { return false }
-        return accuracy >= goal
+    /// Why the rounds end with this one; `rounds` where they go on while there are some left.
+    private func ending(_ record: RoundRecord) -> Summary.Ending {
+        if let goal = configuration.federation.targetAccuracy, let accuracy = record.metrics.chosenBy.accuracy,
+            accuracy >= goal
+        {
+            return .targetAccuracy
+        }
+        if let patience = configuration.federation.patience, record.metrics.round - record.bestRound >= patience {
+            return .patience
+        }
+        return .rounds
     }
 
     private func rounds(
@@ -147,7 +158,9 @@ struct RunRounds: Sendable {
         if record.bestRound == record.metrics.round {
             journal.record(
                 .bestModel(
-                    RunEvent.Best(round: record.bestRound, accuracy: record.bestAccuracy, loss: record.bestLoss)))
+                    RunEvent.Best(
+                        round: record.bestRound, accuracy: record.bestAccuracy, loss: record.bestLoss,
+                        chosenOn: record.metrics.chosenOn)))
         }
     }
 
@@ -177,6 +190,7 @@ struct RunRounds: Sendable {
         next.aggregator = aggregator
         let evaluationStart = ContinuousClock.now
         next.evaluation = try await evaluator.evaluate(weights, metrics: true)
+        let validation = try await evaluator.validate(weights)
         let end = ContinuousClock.now
         let costAfter = await session.expenses()?.costGLM
 
@@ -188,10 +202,11 @@ struct RunRounds: Sendable {
             costGLM: costAfter.map { $0 - (costBefore ?? 0) }, clients: clients.count,
             answers: collected.answers.count, failures: collected.failures.count,
             examples: collected.answers.reduce(0) { $0 + $1.examples }, updateNorm: norm,
-            weightsSHA256: sha256Hex(bytes), metrics: next.evaluation.metrics?.overall)
+            weightsSHA256: sha256Hex(bytes), metrics: next.evaluation.metrics?.overall,
+            validationLoss: validation?.loss, validationAccuracy: validation?.accuracy)
         metrics.takeTraining(collected.answers)
         next.record.add(metrics, collected)
-        next.record.isLast = isGoalReached(metrics)
+        next.record.isLast = ending(next.record) != .rounds
 
         var checkpoint = Checkpoint(
             record: next.record, weights: bytes, serverState: next.aggregator.optimizer.state)
@@ -239,15 +254,14 @@ struct RunRounds: Sendable {
     private func driver(
         round: Int, standing: Standing, shards: [Shard], _ session: any FleetSession, _ averaging: Averaging
     ) -> RoundDriver {
-        let configuration = configuration
-        let randomness = plan.randomness
+        let (configuration, plan) = (configuration, plan)
         return RoundDriver(
             session: session,
             assignment: { client in
                 var assignment = TrainAssignment(
                     round: round, attempt: 1, shard: shards[client], weights: standing.weights,
-                    options: try configuration.training.options(
-                        round: round, seed: randomness.training(round: round, client: client)),
+                    options: try plan.trainingOptions(
+                        round: round, seed: plan.randomness.training(round: round, client: client)),
                     threads: configuration.machines.threads, maxSeconds: configuration.training.maxSeconds,
                     timeLimit: configuration.limits.timeout)
                 assignment.keepsDelta = configuration.output.keepDeltas
@@ -293,12 +307,14 @@ struct RunRounds: Sendable {
             accuracy: record.metrics.accuracy, loss: record.metrics.loss, rounds: record.metrics.round,
             seconds: record.seconds, bytesUp: record.bytesUp, bytesDown: record.bytesDown,
             costGLM: max(record.costGLM, expenses?.costGLM ?? 0), modelSHA256: record.metrics.weightsSHA256,
-            bestRound: record.bestRound, bestAccuracy: record.bestAccuracy, bestLoss: record.bestLoss,
+            bestRound: record.bestRound, bestAccuracy: record.bestOnTest.accuracy, bestLoss: record.bestOnTest.loss,
             comparison: comparison, workers: record.workers, failures: record.failures,
             agreements: expenses?.agreements ?? [],
             confusion: end.evaluation.confusion.isEmpty ? nil : end.evaluation.confusion,
             labelCounts: plan.labels?.counts, parameters: plan.model.parameterCount, fleet: fleet.name,
-            metrics: end.evaluation.metrics)
+            metrics: end.evaluation.metrics, chosenOn: record.metrics.chosenOn,
+            bestValidationAccuracy: plan.validation == nil ? nil : record.bestAccuracy,
+            bestValidationLoss: plan.validation == nil ? nil : record.bestLoss, endedBy: ending(record))
     }
 }
 
@@ -332,10 +348,12 @@ extension RoundMetrics {
 extension RoundRecord {
     /// Goes on to the next round.
     mutating func add(_ metrics: RoundMetrics, _ collected: Round.Result) {
-        if isImproved(by: metrics.accuracy, loss: metrics.loss) {
+        let chosenBy = metrics.chosenBy
+        if isImproved(by: chosenBy.accuracy, loss: chosenBy.loss) {
             bestRound = metrics.round
-            bestAccuracy = metrics.accuracy
-            bestLoss = metrics.loss
+            bestAccuracy = chosenBy.accuracy
+            bestLoss = chosenBy.loss
+            takeTest(metrics)
         }
         self.metrics = metrics
         seconds += metrics.seconds
