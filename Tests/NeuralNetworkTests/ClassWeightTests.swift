@@ -46,10 +46,7 @@ import Testing
                 model: weights.model, purpose: .gradients, batchCapacity: examples.count, threads: 1)
             let objective = Objective(network, labelSmoothing: set.labelSmoothing, classWeights: set.weights)
             network.load(weights.parameters)
-            examples.x.withUnsafeBytes { bytes in
-                network.setInput(bytes.baseAddress!, isBytes: false, rows: nil, count: examples.count)
-            }
-            objective.setTargets(examples.y, rows: nil, first: 0, count: examples.count)
+            try ExampleBatch(network, objective).load(examples.count, of: examples) { $0 }
             network.forward()
             let loss = objective.compare().loss / Double(examples.count)
             #expect(abs(loss - set.loss) <= 1e-5 * max(1, abs(set.loss)), "\(set.name): loss \(loss)")
