@@ -17,7 +17,7 @@ import Testing
     @Test func defaultsAreThoseOfTheTestNetwork() {
         let (settings, problems) = read([:], environment: [:])
         #expect(problems.isEmpty)
-        #expect(settings.apiURL == "http://127.0.0.1:7465")
+        #expect(settings.apiURL == .standard)
         #expect(settings.platform == "erc20-hoodi-tglm")
         #expect(settings.subnet == "public")
         #expect(settings.appKey == nil)
@@ -32,7 +32,7 @@ import Testing
         let (settings, problems) = read(["subnet": "mine"], environment: environment)
         #expect(problems.isEmpty)
         #expect(settings.subnet == "mine")
-        #expect(settings.apiURL == "http://127.0.0.1:1")
+        #expect(settings.apiURL?.description == "http://127.0.0.1:1")
         #expect(settings.appKey == "key")
         #expect(settings.platform == "erc20-holesky-tglm")
         #expect(read([:], environment: ["YAGNA_SUBNET": ""]).settings.subnet == "public")

@@ -39,7 +39,7 @@ final class ScriptedServer: Sendable {
     let sockets: AsyncStream<(String, Socket)>
     private let channel: any Channel
 
-    init(_ script: @escaping Script) async throws {
+    init(host: String = "127.0.0.1", _ script: @escaping Script) async throws {
         let (sockets, opened) = AsyncStream<(String, Socket)>.makeStream()
         self.sockets = sockets
         channel = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
@@ -64,8 +64,8 @@ final class ScriptedServer: Sendable {
                     )
                 ).flatMapThrowing { try channel.pipeline.syncOperations.addHandler(handler) }
             }
-            .bind(host: "127.0.0.1", port: 0).get()
-        url = "http://127.0.0.1:\(channel.localAddress?.port ?? 0)"
+            .bind(host: host, port: 0).get()
+        url = "http://\(host.contains(":") ? "[\(host)]" : host):\(channel.localAddress?.port ?? 0)"
     }
 
     func stop() async {

@@ -63,6 +63,7 @@ class ExeUnit:
         self.batches, self.tasks, self.processes = {}, set(), set()
         self.started, self.ended_at, self.cpu = time.time(), None, 0.0
         self.dead = asyncio.Event()
+        self.reporter = None
         self.on_crash = None
         self.current = None     # the batch whose command is running: one at a time
         self.moved = {"in": 0, "in_s": 0.0, "out": 0, "out_s": 0.0}
@@ -71,6 +72,9 @@ class ExeUnit:
     async def open(self):
         self.folder.mkdir(parents=True)
         await self.gsb.bind(f"/public/exeunit/{self.id}", self.handle)
+        await asyncio.sleep(self.faults.start_delay)
+        if self.state == "Terminated":      # its agreement ended meanwhile
+            return
         await self.set_state("Initialized")
         self.reporter = asyncio.create_task(self.report())
 
@@ -78,7 +82,8 @@ class ExeUnit:
         if self.state == "Terminated":
             return
         self.ended_at = time.time()
-        self.reporter.cancel()
+        if self.reporter:
+            self.reporter.cancel()
         self.kill()
         for task in list(self.tasks):
             if task is not asyncio.current_task():

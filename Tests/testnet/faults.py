@@ -15,6 +15,8 @@ def add_arguments(parser):
                    help="programs take S seconds at least: slow however fast this computer is")
     f.add_argument("--reject-agreement", action="store_true")
     f.add_argument("--never-start", action="store_true", help="approve the agreement, never create the activity")
+    f.add_argument("--start-delay", type=float, default=0.0, metavar="S",
+                   help="an activity runs, and costs, S seconds before it says so")
     f.add_argument("--hang-run", type=int, nargs="?", const=1, default=0, metavar="N",
                    help="programs from the N-th on never end")
     f.add_argument("--overbill", type=float, default=1.0, metavar="FACTOR")
@@ -26,7 +28,7 @@ class Faults:
     def __init__(self, a):
         self.crash_after, self.crash_kind, self.crash_delay = a.crash_after, a.crash_kind, a.crash_delay
         self.slow, self.hang_run, self.corrupt_left = a.slow, a.hang_run, a.corrupt_output
-        self.at_least, self.runs = a.at_least, 0
+        self.at_least, self.start_delay, self.runs = a.at_least, a.start_delay, 0
 
     def next_run(self):
         self.runs += 1

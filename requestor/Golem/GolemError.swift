@@ -8,6 +8,8 @@ public struct GolemError: Error, Sendable, CustomStringConvertible {
 
         /// The daemon does not answer at all: not running, restarting, wrong address.
         public static let unreachable = Code(rawValue: "unreachable")
+        /// The address wants TLS, and the other side is not who it should be, or speaks something else.
+        public static let untrusted = Code(rawValue: "untrusted")
         /// The app-key is missing or wrong.
         public static let unauthorized = Code(rawValue: "unauthorized")
         /// 400: the daemon refused what was asked.

@@ -38,37 +38,34 @@ public struct Doctor: Sendable {
     /// broken is left out. Each finding is told as soon as it is known.
     public func examine(_ tell: @escaping @Sendable (Finding) -> Void) async {
         for problem in problems { tell(Finding("settings", .bad, problem, remedy: "deml doctor --help")) }
-        if let key = settings.appKey {
-            await daemon(key, tell)
-        } else {
+        if settings.appKey == nil {
             tell(Finding("app-key", .bad, "YAGNA_APPKEY is not set", remedy: Self.makeKey))
         }
+        // An address that is none was told with the settings.
+        if let client = try? settings.client() { await daemon(client, tell) }
         await image(tell)
     }
 
     // MARK: Daemon
 
-    private func daemon(_ appKey: String, _ tell: @escaping @Sendable (Finding) -> Void) async {
-        try? await GolemClient.with(url: settings.apiURL, appKey: appKey) { client in
-            do {
-                let me = try await client.me()
-                let version = try await client.version()
-                tell(Finding("daemon", .good, "yagna \(version.current) answers at \(settings.apiURL)"))
-                tell(Finding("app-key", .good, "it stands for \(me.nodeID)"))
-            } catch let error as GolemError where error.code == .unauthorized {
-                tell(Finding("daemon", .good, "something answers at \(settings.apiURL)"))
-                tell(Finding("app-key", .bad, error.message, remedy: Self.makeKey))
-                return
-            } catch {
-                tell(
-                    Finding(
-                        "daemon", .bad, "no yagna daemon answers at \(settings.apiURL)",
-                        remedy: "yagna service run"))
-                return
-            }
-            await payment(client, tell)
-            await market(client, tell)
+    private func daemon(_ client: GolemClient, _ tell: @escaping @Sendable (Finding) -> Void) async {
+        do {
+            let me = try await client.me()
+            let version = try await client.version()
+            tell(Finding("daemon", .good, "yagna \(version.current) answers at \(client.address)"))
+            tell(Finding("app-key", .good, "it stands for \(me.nodeID)"))
+        } catch let error as GolemError where error.code == .unauthorized {
+            tell(Finding("daemon", .good, "something answers at \(client.address)"))
+            return tell(Finding("app-key", .bad, error.message, remedy: Self.makeKey))
+        } catch let error as GolemError where error.code != .unreachable {
+            // Something answers, or TLS is not as it should be.
+            return tell(Finding("daemon", .bad, "\(client.address): \(error.message)", remedy: error.hint))
+        } catch {
+            return tell(
+                Finding("daemon", .bad, "no yagna daemon answers at \(client.address)", remedy: "yagna service run"))
         }
+        await payment(client, tell)
+        await market(client, tell)
     }
 
     /// Shown where an app-key is missing; `app-key create` prints the new key.

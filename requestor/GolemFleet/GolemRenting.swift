@@ -5,16 +5,12 @@ import Tensors
 /// The real renting: the daemon's client, the image, the pool, the money.
 struct GolemRenting: Sendable {
     let settings: GolemSettings
-    let appKey: String
+    let client: GolemClient
     let image: ImageSource
     let ledgers: String
 
     init(settings: GolemSettings, folder: String) throws(DeMLError) {
-        guard let appKey = settings.appKey else {
-            throw DeMLError(
-                .usage, "no app-key of the yagna daemon was given",
-                hint: "export YAGNA_APPKEY=$(yagna app-key list --json | jq -r .[0].key); `deml doctor` says more")
-        }
+        client = try settings.client()
         guard let image = settings.image else {
             throw DeMLError(
                 .usage, "no image was given",
@@ -22,7 +18,6 @@ struct GolemRenting: Sendable {
                     + "--image-url and --image-hash, or --image-tag")
         }
         self.settings = settings
-        self.appKey = appKey
         self.image = image
         ledgers = folder + "/ledgers"
         try Files.createDirectory(ledgers)
@@ -31,27 +26,25 @@ struct GolemRenting: Sendable {
     func callAsFunction(
         _ request: GolemFleet.RentingRequest, _ body: @Sendable @escaping (any MachineSource) async throws -> Void
     ) async throws {
-        try await GolemClient.with(url: settings.apiURL, appKey: appKey) { client in
-            let provision = ImageProvision(client: client, registry: settings.registry)
-            try await provision.with(image) { package in
-                let plan = plan(request, package)
-                let requestor = Requestor(client: client, plan: plan)
-                let outcome: Result<Void, any Error>
-                do {
-                    try await requestor.run { pool in
-                        if let least = settings.minimumMachines, least > 1 {
-                            _ = try await pool.waitForMachines(
-                                min(least, plan.machines), limit: .seconds(settings.startTimeout))
-                        }
-                        try await body(RentedMachines(pool: pool, settled: { settings.expenses($0) }))
+        let provision = ImageProvision(client: client, registry: settings.registry)
+        try await provision.with(image) { package in
+            let plan = plan(request, package)
+            let requestor = Requestor(client: client, plan: plan)
+            let outcome: Result<Void, any Error>
+            do {
+                try await requestor.run { pool in
+                    if let least = settings.minimumMachines, least > 1 {
+                        _ = try await pool.waitForMachines(
+                            min(least, plan.machines), limit: .seconds(settings.startTimeout))
                     }
-                    outcome = .success(())
-                } catch {
-                    outcome = .failure(error)
+                    try await body(RentedMachines(pool: pool, settled: { settings.expenses($0) }))
                 }
-                request.onExpenses(settings.expenses(await requestor.expenses()))
-                try outcome.get()
+                outcome = .success(())
+            } catch {
+                outcome = .failure(error)
             }
+            request.onExpenses(settings.expenses(await requestor.expenses()))
+            try outcome.get()
         }
     }
 

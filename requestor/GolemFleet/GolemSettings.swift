@@ -1,5 +1,6 @@
 import Federation
 import Golem
+import Tensors
 
 /// What `deml train --on golem` may rent, from whom, and for how much at most.
 ///
@@ -7,8 +8,8 @@ import Golem
 /// other Golem programs honour: `YAGNA_APPKEY`, `YAGNA_API_URL`, `YAGNA_SUBNET`, `YAGNA_PAYMENT_NETWORK`. A key wins over
 /// a variable, a variable over the default.
 public struct GolemSettings: Sendable, Equatable {
-    /// Where the daemon listens.
-    public var apiURL = "http://127.0.0.1:7465"
+    /// Where the daemon listens; absent where what was given is no address.
+    public var apiURL: DaemonAddress? = .standard
     /// Absent means that nobody gave one: nothing can be rented then.
     public var appKey: String?
     public var subnet = "public"
@@ -51,6 +52,19 @@ public struct GolemSettings: Sendable, Equatable {
         min(budget.glm, Double(machines) * ((priceLimits.start ?? 0) + hours * (priceLimits.perHour ?? .infinity)))
     }
 
+    /// A client of the daemon.
+    /// - Throws: `usage` where the key is missing, or the address is none.
+    func client() throws(DeMLError) -> GolemClient {
+        guard let apiURL else {
+            throw DeMLError(.usage, "what was given as the daemon's address is none", hint: "`deml doctor` says more")
+        }
+        guard let appKey else {
+            throw DeMLError(
+                .usage, "no app-key of the yagna daemon was given", hint: "\(Doctor.makeKey), then `deml doctor`")
+        }
+        return GolemClient(address: apiURL, appKey: appKey)
+    }
+
     /// What a run with so many machines may come to, in two lines: said before anything is spent.
     public func costNotice(machines: Int) -> [String] {
         func text(_ value: Double?) -> String { value.map { Amount(glm: $0)?.description ?? "\($0)" } ?? "any price" }
@@ -85,7 +99,6 @@ extension GolemSettings {
         func variable(_ name: String) -> String? { environment[name].flatMap { $0.isEmpty ? nil : $0 } }
 
         settings.appKey = variable("YAGNA_APPKEY")
-        settings.apiURL = variable("YAGNA_API_URL") ?? settings.apiURL
         settings.subnet = variable("YAGNA_SUBNET") ?? settings.subnet
         settings.network = variable("YAGNA_PAYMENT_NETWORK") ?? settings.network
         settings.driver = variable("YAGNA_PAYMENT_DRIVER") ?? settings.driver
@@ -104,7 +117,15 @@ extension GolemSettings {
         settings.subnet = options.subnet ?? settings.subnet
         settings.network = options.network ?? settings.network
         settings.driver = options.driver ?? settings.driver
-        settings.apiURL = options.apiURL ?? settings.apiURL
+        if let text = options.apiURL ?? variable("YAGNA_API_URL") {
+            do {
+                settings.apiURL = try DaemonAddress(text)
+            } catch {
+                settings.apiURL = nil
+                let name = options.apiURL == nil ? "YAGNA_API_URL" : "golem.api_url"
+                problems.append("\(name): \(error.message): \(error.place ?? ""); \(error.hint ?? "")")
+            }
+        }
         settings.appKey = options.appKey ?? settings.appKey
         settings.registry = options.registry ?? settings.registry
         settings.dataFolder = options.dataFolder ?? settings.dataFolder

@@ -68,11 +68,8 @@ public struct PaymentBook: Sendable {
 
     /// Invoices by agreement, as the daemon knows them; nothing when it does not answer.
     private func invoiceStatuses() async -> [AgreementID: Invoice]? {
-        guard let appKey = settings.appKey else { return nil }
-        return try? await GolemClient.with(url: settings.apiURL, appKey: appKey) { client in
-            Dictionary(
-                try await client.payment.invoices().map { ($0.agreementID, $0) }, uniquingKeysWith: { _, new in new })
-        }
+        guard let invoices = try? await settings.client().payment.invoices() else { return nil }
+        return Dictionary(invoices.map { ($0.agreementID, $0) }, uniquingKeysWith: { _, new in new })
     }
 
     private func page(_ run: RunPayments, _ invoices: [AgreementID: Invoice]?) -> Page {
@@ -108,17 +105,12 @@ public struct GolemMarket: Sendable {
 
     /// Listens for so long, or until so many usable offers are there.
     public func survey(for time: Duration, enough: Int = .max) async throws -> MarketSurvey {
-        guard let appKey = settings.appKey else {
-            throw DeMLError(
-                .usage, "no app-key of the yagna daemon was given", hint: "\(Doctor.makeKey), then `deml doctor`")
-        }
+        let client = try settings.client()
         let path = settings.dataFolder(environment: environment) + "/providers.sqlite"
         let records = Files.exists(path) ? try ProviderMemory(path: path).records(at: Date()) : []
         let known = Dictionary(records.map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first })
         do {
-            return try await GolemClient.with(url: settings.apiURL, appKey: appKey) { client in
-                try await MarketSurvey.take(client, settings, for: time, enough: enough, memory: known)
-            }
+            return try await MarketSurvey.take(client, settings, for: time, enough: enough, memory: known)
         } catch {
             throw GolemFleet.readable(error)
         }

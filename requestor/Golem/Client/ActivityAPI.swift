@@ -51,7 +51,7 @@ public struct ActivityAPI: Sendable {
         _ receive: @Sendable (RuntimeEvent) async throws -> Void
     ) async throws {
         let path = prefix + "/\(activity)/exec/\(batch)"
-        var request = HTTPExchange(url: client.url, target: path, headTimeout: .seconds(30))
+        var request = HTTPExchange(address: client.address, target: path, headTimeout: .seconds(30))
         request.headers.add(name: "Authorization", value: "Bearer " + client.appKey)
         request.headers.add(name: "Accept", value: "text/event-stream")
         let asked = "GET \(path) (event stream)"

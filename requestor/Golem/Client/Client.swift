@@ -13,24 +13,23 @@ import NIOHTTP1
 /// Every call throws ``GolemError``, which says what was asked, of whom, what came back and what to do.
 /// The client is a value that may be shared between tasks; a cancelled task ends its call.
 public struct GolemClient: Sendable {
-    /// `http://host:port`, without a slash at the end.
-    public let url: String
+    public let address: DaemonAddress
     let appKey: String
     public var logger: Logger
 
-    /// Throws `usage` for an address that does not begin with `http://`.
-    public init(url: String, appKey: String, logger: Logger = GolemClient.silent) throws {
-        var url = url
-        while url.hasSuffix("/") { url.removeLast() }
-        guard url.hasPrefix("http://"), url.count > "http://".count else {
-            throw GolemError(
-                .usage, "the daemon's address must begin with http://", place: url,
-                hint: "set YAGNA_API_URL to an address like http://127.0.0.1:7465")
-        }
-        self.url = url
+    public init(address: DaemonAddress, appKey: String, logger: Logger = GolemClient.silent) {
+        self.address = address
         self.appKey = appKey
         self.logger = logger
     }
+
+    /// - Throws: `usage` for what is no ``DaemonAddress``.
+    public init(url: String, appKey: String, logger: Logger = GolemClient.silent) throws(GolemError) {
+        self.init(address: try DaemonAddress(url), appKey: appKey, logger: logger)
+    }
+
+    /// The address as text, for errors.
+    var url: String { address.description }
 
     /// Runs `body` with a client of its own.
     public static func with<Result>(
@@ -70,7 +69,7 @@ public struct GolemClient: Sendable {
         for (name, value) in query { items.add(name, value) }
         let target = path + items.text
         let asked = "\(method.rawValue) \(target)"
-        var request = HTTPExchange(url: url, target: target, method: method)
+        var request = HTTPExchange(address: address, target: target, method: method)
         request.headers.add(name: "Authorization", value: "Bearer " + appKey)
         if let body {
             var bytes: [UInt8] = []

@@ -6,11 +6,9 @@ import NIOPosix
 ///
 /// Most calls are long polls, which hold a connection each anyway; those that are not are few a second, and a new
 /// connection to a daemon on the same machine costs a tenth of a millisecond. A kept one could be closed by the daemon
-/// in the moment it is used, and whether the call was done then nobody knows. The daemon speaks plain HTTP, so that a
-/// whole HTTP library with its own TLS would be compiled for nothing.
+/// in the moment it is used, and whether the call was done then nobody knows.
 struct HTTPExchange: Sendable {
-    /// `http://host:port`.
-    var url: String
+    var address: DaemonAddress
     /// Path and query.
     var target: String
     var method: HTTPMethod = .GET
@@ -66,18 +64,12 @@ struct HTTPExchange: Sendable {
     func perform<Result: Sendable>(
         _ receive: @Sendable (HTTPResponseHead, inout Body) async throws -> Result
     ) async throws -> Result {
-        let (host, port) = try HTTPExchange.address(of: url)
-        let connection = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
-            .connectTimeout(connectTimeout)
-            .channelOption(.tcpOption(.tcp_nodelay), value: 1)
-            .connect(host: host, port: port) { channel in
-                channel.eventLoop.makeCompletedFuture {
-                    try channel.pipeline.syncOperations.addHTTPClientHandlers()
-                    return try Connection(wrappingChannelSynchronously: channel)
-                }
-            }
-        var head = HTTPRequestHead(version: .http1_1, method: method, uri: target, headers: headers)
-        head.headers.replaceOrAdd(name: "Host", value: "\(host):\(port)")
+        let connection = try await address.connect(timeout: connectTimeout) { channel in
+            try channel.pipeline.syncOperations.addHTTPClientHandlers()
+            return try Connection(wrappingChannelSynchronously: channel)
+        }
+        var head = HTTPRequestHead(version: .http1_1, method: method, uri: address.path + target, headers: headers)
+        head.headers.replaceOrAdd(name: "Host", value: address.authority)
         head.headers.replaceOrAdd(name: "Connection", value: "close")
         if let body { head.headers.replaceOrAdd(name: "Content-Length", value: String(body.readableBytes)) }
         var request: [HTTPClientRequestPart] = [.head(head)]
@@ -99,14 +91,24 @@ struct HTTPExchange: Sendable {
             throw ChannelError.eof
         }
     }
+}
 
-    /// Host and port of `http://host:port`; a missing port is 80.
-    static func address(of url: String) throws -> (host: String, port: Int) {
-        let authority = url.dropFirst("http://".count).prefix { $0 != "/" }
-        guard let colon = authority.lastIndex(of: ":") else { return (String(authority), 80) }
-        guard let port = Int(authority[authority.index(after: colon)...]), (0...65_535).contains(port) else {
-            throw GolemError(.usage, "`\(url)` has no valid port", place: url)
-        }
-        return (String(authority[..<colon]), port)
+extension DaemonAddress {
+    /// Connects, with TLS where the address says so; `prepare` puts the handlers for what is spoken into place.
+    func connect<Output: Sendable>(
+        timeout: TimeAmount, _ prepare: @Sendable @escaping (any Channel) throws -> Output
+    ) async throws -> Output {
+        let (scheme, host) = (scheme, host)
+        return try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+            .connectTimeout(timeout)
+            .channelOption(.tcpOption(.tcp_nodelay), value: 1)
+            .connect(host: host, port: port) { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    if scheme == .https {
+                        try channel.pipeline.syncOperations.addHandler(SecureChannel(host: host))
+                    }
+                    return try prepare(channel)
+                }
+            }
     }
 }

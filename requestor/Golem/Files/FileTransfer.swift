@@ -101,7 +101,8 @@ extension GolemClient {
         var id = id
         while !Task.isCancelled {
             do {
-                let socket = try await ServiceSocket.connect(url: url, path: services.socketPath(id), appKey: appKey)
+                let socket = try await ServiceSocket.connect(
+                    address: address, path: services.socketPath(id), appKey: appKey)
                 pause = .milliseconds(100)
                 try await socket.serve(answer)
             } catch {

@@ -14,39 +14,32 @@ struct ServiceSocket: Sendable {
 
     /// Connects and upgrades.
     static func connect(
-        url: String, path: String, appKey: String, connectTimeout: TimeAmount = .seconds(5)
+        address: DaemonAddress, path: String, appKey: String, connectTimeout: TimeAmount = .seconds(5)
     ) async throws -> ServiceSocket {
-        let (host, port) = try HTTPExchange.address(of: url)
-        let group = MultiThreadedEventLoopGroup.singleton
-        let (channel, upgraded) = try await ClientBootstrap(group: group)
-            .connectTimeout(connectTimeout)
-            .channelOption(.tcpOption(.tcp_nodelay), value: 1)
-            .connect(host: host, port: port) { channel in
-                channel.eventLoop.makeCompletedFuture {
-                    let promise = channel.eventLoop.makePromise(of: Channel.self)
-                    let request = """
-                        GET \(path) HTTP/1.1\r
-                        Host: \(host):\(port)\r
-                        Authorization: Bearer \(appKey)\r
-                        Connection: Upgrade\r
-                        Upgrade: websocket\r
-                        Sec-WebSocket-Version: 13\r
-                        Sec-WebSocket-Key: \(SocketUpgrade.randomKey())\r
-                        Sec-WebSocket-Protocol: gsb+flexbuffers\r
-                        \r
+        let (channel, upgraded) = try await address.connect(timeout: connectTimeout) { channel in
+            let promise = channel.eventLoop.makePromise(of: Channel.self)
+            let request = """
+                GET \(address.path + path) HTTP/1.1\r
+                Host: \(address.authority)\r
+                Authorization: Bearer \(appKey)\r
+                Connection: Upgrade\r
+                Upgrade: websocket\r
+                Sec-WebSocket-Version: 13\r
+                Sec-WebSocket-Key: \(SocketUpgrade.randomKey())\r
+                Sec-WebSocket-Protocol: gsb+flexbuffers\r
+                \r
 
-                        """
-                    try channel.pipeline.syncOperations.addHandler(SocketUpgrade(request: request, upgraded: promise))
-                    return (channel, promise.futureResult)
-                }
-            }
+                """
+            try channel.pipeline.syncOperations.addHandler(SocketUpgrade(request: request, upgraded: promise))
+            return (channel, promise.futureResult)
+        }
         let timeout = channel.eventLoop.scheduleTask(in: connectTimeout) { channel.close(promise: nil) }
         defer { timeout.cancel() }
         do {
             return ServiceSocket(channel: try await upgraded.get())
         } catch var error as GolemError {
             error.request = "GET \(path) (WebSocket)"
-            throw error.at(url)
+            throw error.at(address.description)
         }
     }
 
