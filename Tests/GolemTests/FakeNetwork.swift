@@ -21,6 +21,16 @@ actor FakeNetwork {
         var slowConfirmation: Duration = .zero
         /// The allocation is made, the demand published, but the answer is lost; once each.
         var losesAnswers: Set<String> = []
+        /// Providers that refuse agreements.
+        var refusing: Set<Int> = []
+        var sendsNoInvoice = false
+        /// What stands in every invoice.
+        var invoiceAmount: String?
+        var platform = "erc20-hoodi-tglm"
+        /// The daemon's clock, against ours.
+        var clock: Duration = .zero
+        /// What the first allocation pays before it is used up.
+        var firstAllocationPays: Amount?
         /// Demands are forgotten after so many polls.
         var forgetsDemandAfter: Int?
     }
@@ -129,9 +139,12 @@ actor FakeNetwork {
         case ("POST", "allocations", 1):
             let id = next("allocation")
             allocations.insert(id)
+            allocationsMade += 1
+            let isUsedUp = allocationsMade == 1 && faults.firstAllocationPays != nil
             let made: JSON = [
                 "allocationId": .string(id), "totalAmount": request.body["totalAmount"] ?? "0",
-                "timeout": request.body["timeout"] ?? nil,
+                "remainingAmount": isUsedUp ? .string("0") : request.body["totalAmount"] ?? .string("0"),
+                "timeout": request.body["timeout"] ?? nil, "createdTs": stamp(),
             ]
             allocationBodies[id] = made
             return faults.losesAnswers.remove("allocations") == nil ? .json(made, status: 201) : .hangUp
@@ -154,6 +167,9 @@ actor FakeNetwork {
             guard let amount = request.body["totalAmountAccepted"]?.amount,
                 allocations.contains(request.body["allocationId"]?.string ?? "")
             else { return .json(["message": "Allocation not found"], status: 400) }
+            if allocationsMade == 1, let limit = faults.firstAllocationPays, amount > limit {
+                return .json(["message": "Not enough funds. Allocated: 1. Needed: \(amount)"], status: 400)
+            }
             acceptances.append(path[1])
             accepted[path[1]] = amount
             set(path[1], "status", "ACCEPTED")
@@ -183,13 +199,13 @@ actor FakeNetwork {
         documents[id] = [
             "debitNoteId": .string(id), "agreementId": .string(agreement), "activityId": .string(activity),
             "totalAmountDue": .string(bill(agreement, seconds: seconds).description), "status": "RECEIVED",
-            "usageCounterVector": [JSON(seconds), 0],
+            "usageCounterVector": [JSON(seconds), 0], "paymentPlatform": .string(faults.platform),
         ]
         noteEvents.append(event("DebitNoteReceivedEvent", "debitNoteId", id))
     }
 
     private func sendInvoice(_ agreement: String) {
-        guard let start = startedAt[agreement] else { return }
+        guard let start = startedAt[agreement], !faults.sendsNoInvoice else { return }
         let id = next("invoice")
         // What an honest provider bills: from the start of each activity to its end.
         let activities = agreementOf.filter { $0.value == agreement }.keys
@@ -200,14 +216,16 @@ actor FakeNetwork {
         // Padded, as the daemon does at times.
         text += String(repeating: "0", count: max(0, 18 - (text.split(separator: ".").last?.count ?? 0)))
         documents[id] = [
-            "invoiceId": .string(id), "agreementId": .string(agreement), "amount": .string(text), "status": "RECEIVED",
+            "invoiceId": .string(id), "agreementId": .string(agreement),
+            "amount": .string(faults.invoiceAmount ?? text), "status": "RECEIVED",
+            "paymentPlatform": .string(faults.platform),
         ]
         invoiceEvents.append(event("InvoiceReceivedEvent", "invoiceId", id))
         startedAt[agreement] = nil
     }
 
     private func event(_ kind: String, _ key: String, _ id: String) -> JSON {
-        ["eventType": .string(kind), key: .string(id), "eventDate": .string(Timestamp.now().description)]
+        ["eventType": .string(kind), key: .string(id), "eventDate": stamp()]
     }
 
     // MARK: Market
@@ -250,6 +268,10 @@ actor FakeNetwork {
             if faults.slowApprovals > 0 {
                 faults.slowApprovals -= 1
                 return .json(["message": "Timeout"], status: 408)
+            }
+            if let number = providerOf[path[1]], faults.refusing.contains(number) {
+                openAgreements.remove(path[1])
+                return .json(["message": "Rejected"], status: 410)
             }
             return .answer(204, "")
         case ("POST", "agreements", "cancel"):
@@ -339,7 +361,7 @@ actor FakeNetwork {
                 agreementEvents.append([
                     "eventType": "AgreementTerminatedEvent", "agreementId": .string(agreement),
                     "terminator": "Provider",
-                    "eventDate": .string(Timestamp.now().description),
+                    "eventDate": stamp(),
                     "reason": ["message": "going away", "golem.provider.code": "Shutdown"],
                 ])
                 sendInvoice(agreement)
@@ -375,6 +397,12 @@ actor FakeNetwork {
 
     private var agreementOf: [String: String] = [:]
     private var allocationBodies: [String: JSON] = [:]
+    private var allocationsMade = 0
+
+    /// What `yagna payment release-allocations` does.
+    func releaseAllocations() { allocations = [] }
+
+    private func stamp() -> JSON { .string((Timestamp.now() + faults.clock).description) }
     private var demandBodies: [String: JSON] = [:]
 
     /// Waits until a call has come in whose path ends so.

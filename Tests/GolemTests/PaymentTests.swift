@@ -6,23 +6,25 @@ import Testing
 enum Bills {
     static func note(
         _ id: DebitNoteID, _ activity: ActivityID, _ agreement: AgreementID, _ due: Amount, usage: [Double]? = nil,
-        status: String = "RECEIVED"
+        status: String = "RECEIVED", platform: String = "erc20-hoodi-tglm"
     ) throws -> DebitNote {
         var json: [String: JSON] = [
             "debitNoteId": .string(id.rawValue), "activityId": .string(activity.rawValue),
             "agreementId": .string(agreement.rawValue),
             "totalAmountDue": .string(due.description), "status": .string(status),
+            "paymentPlatform": .string(platform),
         ]
         json["usageCounterVector"] = usage.map { .array($0.map { JSON($0) }) }
         return try DebitNote(.object(json))
     }
 
     static func invoice(
-        _ id: InvoiceID, _ agreement: AgreementID, _ amount: Amount, status: String = "RECEIVED"
+        _ id: InvoiceID, _ agreement: AgreementID, _ amount: Amount, status: String = "RECEIVED",
+        platform: String = "erc20-hoodi-tglm"
     ) throws -> Invoice {
         try Invoice([
             "invoiceId": .string(id.rawValue), "agreementId": .string(agreement.rawValue),
-            "amount": .string(amount.description), "status": .string(status),
+            "amount": .string(amount.description), "status": .string(status), "paymentPlatform": .string(platform),
         ])
     }
 }
@@ -151,6 +153,89 @@ struct PaymentTests {
             try machine.debitNoteReceived(Bills.note("n", "lost", "g", due), at: time(15)).contains {
                 if case .endAgreement = $0 { true } else { false }
             })
+    }
+
+    @Test(
+        "a bill that nobody can pay is refused as one that is too high",
+        arguments: ["1e40", "-", "0.0000000000000000001"])
+    func unreadable(amount: String) throws {
+        let note = try DebitNote([
+            "debitNoteId": "n", "activityId": "a", "agreementId": "g", "totalAmountDue": .string(amount),
+            "status": "RECEIVED",
+        ])
+        var machine = machine()
+        let actions = machine.debitNoteReceived(note, at: time(10))
+        #expect(
+            actions.contains { if case .endAgreement("g", _, let why) = $0 { why.contains(amount) } else { false } })
+        let invoice = try Invoice([
+            "invoiceId": "i", "agreementId": "g", "amount": .string(amount), "status": "RECEIVED",
+            "activityIds": ["../../me"],
+        ])
+        let answer = machine.invoiceReceived(invoice, at: time(12))
+        #expect(
+            answer.contains {
+                if case .rejectInvoice("i", .incorrectAmount, let why) = $0 { why.contains(amount) } else { false }
+            })
+        #expect(machine.promised == .zero)
+        #expect(machine.expenses(run: "r", now: time(12)).first?.state == .rejected)
+    }
+
+    @Test("nothing is paid on another platform than the agreed one")
+    func otherPlatform() throws {
+        var machine = PaymentStateMachine(
+            budget: 1,
+            replaying: [
+                .opened(run: "r", budget: 1, platform: "erc20-hoodi-tglm", at: time(0)),
+                .agreement("g", Self.contract(), at: time(0)), .activity("a", "g", at: time(0)),
+            ])
+        let note = try machine.debitNoteReceived(
+            Bills.note("n", "a", "g", Amount("0.001")!, platform: "erc20-polygon-glm"), at: time(10))
+        #expect(note.contains { if case .endAgreement("g", _, _) = $0 { true } else { false } })
+        let answer = try machine.invoiceReceived(
+            Bills.invoice("i", "g", Amount("0.001")!, platform: "erc20-polygon-glm"), at: time(12))
+        #expect(answer.contains { if case .rejectInvoice = $0 { true } else { false } })
+        let right = try machine.invoiceReceived(Bills.invoice("j", "g", .zero, platform: ""), at: time(12))
+        #expect(right.isEmpty, "one invoice is enough")
+    }
+
+    @Test("a last debit note is judged by its own usage, not by an older report that overtook it")
+    func overtaken() throws {
+        var machine = machine(contract: Self.contract(perSecond: 0, perCPU: 0.001, threads: 2))
+        // What the provider had counted at 80 s, asked for at 100 s.
+        machine.usageReported([80, 150], by: "a", under: "g", at: time(100))
+        _ = machine.activityEnded("a", under: "g", at: time(100))
+        let due = Amount("0.195")!
+        #expect(
+            try machine.debitNoteReceived(Bills.note("n", "a", "g", due, usage: [100, 195]), at: time(101))
+                .contains(.acceptDebitNote("n", due)))
+        #expect(
+            try machine.invoiceReceived(Bills.invoice("i", "g", due), at: time(101)).contains(.acceptInvoice("i", due)))
+    }
+
+    @Test("an agreement that never came about is over, and no bill of it is waited for or paid")
+    func refusedAgreement() throws {
+        var machine = PaymentStateMachine(budget: 1)
+        var ledger = machine.agreementMade("g", Self.contract(), at: time(0))
+        ledger += machine.agreementRefused("g", at: time(1))
+        let entries = ledger.compactMap { if case .record(let entry) = $0 { entry } else { nil } }
+        for var machine in [machine, PaymentStateMachine(budget: 1, replaying: entries)] {
+            #expect(machine.openAgreements.isEmpty && machine.awaitedInvoices.isEmpty)
+            #expect(machine.expenses(run: "r", now: time(2)).isEmpty)
+            let answer = try machine.invoiceReceived(Bills.invoice("i", "g", Amount("0.001")!), at: time(2))
+            #expect(answer.contains { if case .rejectInvoice = $0 { true } else { false } })
+        }
+    }
+
+    @Test("clocks that differ are told, and events are asked for by the daemon's")
+    func clocks() {
+        let behind = ClockDifference(daemon: time(1000), asked: time(1090), answered: time(1091))
+        #expect(behind.seconds == -90 && behind.eventsBegin == time(940))
+        #expect(behind.warning?.contains("90 s behind ours") == true)
+        let ahead = ClockDifference(daemon: time(1000), asked: time(900), answered: time(901))
+        #expect(ahead.warning?.contains("99 s ahead of ours") == true)
+        #expect(ClockDifference(daemon: time(1000.5), asked: time(1000), answered: time(1001)).warning == nil)
+        let unknown = ClockDifference(daemon: nil, asked: time(1), answered: time(2))
+        #expect(unknown.warning == nil && unknown.eventsBegin == time(0))
     }
 
     @Test("bills of agreements that are not ours are left alone")
@@ -340,7 +425,8 @@ struct LedgerTests {
             Contract(
                 providerID: "0x1", providerName: "ü", price: LinearPrice(perSecond: 0.1, perCPUSecond: 1e-7, start: 2),
                 threads: 3), at: time(1.5)),
-        .activityAsked("g", at: time(1.7)), .activityNotStarted("g", at: time(1.7)),
+        .agreementRefused("h", at: time(1.6)), .activityAsked("g", at: time(1.7)),
+        .activityNotStarted("g", at: time(1.7)),
         .allocationAsked(Amount("0.3")!, timeout: time(99)), .activity("a", "g", at: time(2)),
         .acceptingNote("n", "a", "g", Amount("0.1")!), .accepted("n"),
         .acceptanceRefused("m"), .activityEnded("a", "g", at: time(3)), .agreementEnded("g", at: time(3)),

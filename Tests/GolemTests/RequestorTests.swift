@@ -3,6 +3,22 @@ import Golem
 import Synchronization
 import Testing
 
+/// Events in the order in which they came.
+private final class Events: Sendable {
+    private let events = Mutex<[RentalEvent]>([])
+    var all: [RentalEvent] { events.withLock { $0 } }
+    var add: @Sendable (RentalEvent) -> Void { { event in self.events.withLock { $0.append(event) } } }
+}
+
+private final class Shared<Value: Sendable>: Sendable {
+    private let state: Mutex<Value>
+    init(_ value: Value) { state = Mutex(value) }
+    var value: Value {
+        get { state.withLock { $0 } }
+        set { state.withLock { $0 = newValue } }
+    }
+}
+
 /// Whole rentals against a network in this process.
 @Suite("A whole rental")
 struct RequestorTests {
@@ -184,7 +200,7 @@ struct RequestorTests {
         var faults = FakeNetwork.Faults()
         faults.slowConfirmation = .milliseconds(300)
         let (expenses, network) = try await cancelled(at: "/confirm", faults)
-        #expect(expenses.map(\.state) == [.accepted])
+        #expect(expenses.isEmpty, "nothing ran: \(expenses)")
         #expect(await network.rejected.isEmpty)
     }
 
@@ -228,6 +244,95 @@ struct RequestorTests {
             prepare: { await $0.leaveBehind(allocation: "old", total: 1, timeout: timeout) },
             Self.work)
         #expect(try outcome.get() == "fine fine")
+    }
+
+    @Test("a provider that refuses its agreement costs no time at the end, and leaves nothing open")
+    func refusedAgreement() async throws {
+        let folder = NSTemporaryDirectory() + "golem-refused-\(UInt64.random(in: 0 ... .max))"
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        let seen = Events()
+        var faults = FakeNetwork.Faults()
+        faults.refusing = [0]
+        let (outcome, expenses, _) = try await run(
+            providers: 2, faults: faults, machines: 2, folder: folder, change: { $0.onEvent = seen.add }, Self.work)
+        #expect(try outcome.get() == "fine fine")
+        #expect(expenses.map(\.providerName) == ["provider-1"], "nothing was rented of the other")
+        #expect(!seen.all.contains { $0.kind == .waiting }, "nothing is waited for: \(seen.all)")
+        #expect(try RunPayments.all(in: folder).allSatisfy { $0.closed != nil })
+    }
+
+    @Test("who sends no invoice is waited for aloud, not longer than allowed, and not when the run is ended meanwhile")
+    func noInvoice() async throws {
+        var faults = FakeNetwork.Faults()
+        faults.sendsNoInvoice = true
+        let seen = Events()
+        let (outcome, expenses, _) = try await run(
+            providers: 1, faults: faults,
+            change: { plan in
+                plan.invoiceLimit = .seconds(3)
+                plan.onEvent = seen.add
+            }, Self.work)
+        #expect(try outcome.get() == "fine fine" && expenses.map(\.state) == [.noInvoice])
+        let line = seen.all.first { $0.kind == .waiting }?.message
+        #expect(line == "waiting for the last bill of provider-0, at most 3 s")
+
+        let task = Shared<Task<Void, any Error>?>(nil)
+        let began = ContinuousClock.now
+        let cancelled = Task { [faults] in
+            let (outcome, _, _) = try await run(
+                providers: 1, faults: faults,
+                change: { plan in
+                    plan.invoiceLimit = .seconds(600)
+                    plan.onEvent = { if $0.kind == .waiting { task.value?.cancel() } }
+                }, Self.work)
+            #expect(try outcome.get() == "fine fine", "what was done counts")
+        }
+        task.value = cancelled
+        try await cancelled.value
+        #expect(ContinuousClock.now - began < .seconds(60))
+    }
+
+    @Test("an allocation that somebody released, or that is used up, is replaced, and the bills are accepted")
+    func lostAllocation() async throws {
+        let network = FakeNetwork(providers: 1)
+        let (outcome, expenses, _) = try await run(network) { pool in
+            await network.releaseAllocations()
+            return try await Self.work(pool)
+        }
+        #expect(try outcome.get() == "fine fine" && expenses.map(\.state) == [.accepted])
+        #expect(await network.calls.count { $0 == "POST /payment-api/v1/allocations" } == 2)
+
+        var faults = FakeNetwork.Faults()
+        faults.firstAllocationPays = .zero
+        let (again, used, poor) = try await run(providers: 1, faults: faults, Self.work)
+        #expect(try again.get() == "fine fine" && used.map(\.state) == [.accepted])
+        #expect(await poor.calls.count { $0 == "POST /payment-api/v1/allocations" } == 2)
+    }
+
+    @Test("bills are seen whatever the daemon's clock says, and the difference is told", arguments: [-90.0, 90])
+    func otherClock(seconds: Double) async throws {
+        var faults = FakeNetwork.Faults()
+        faults.clock = .seconds(seconds)
+        let seen = Events()
+        let (outcome, expenses, _) = try await run(
+            providers: 1, faults: faults, change: { $0.onEvent = seen.add }, Self.work)
+        #expect(try outcome.get() == "fine fine" && expenses.map(\.state) == [.accepted])
+        let warnings = seen.all.filter { $0.kind == .warning }.map(\.message)
+        #expect(
+            warnings.count == 1 && warnings[0].contains("90 s \(seconds < 0 ? "behind" : "ahead of") ours"),
+            "\(warnings)")
+    }
+
+    @Test("what nobody can pay, and what is to be paid elsewhere, is refused", arguments: ["1e40", "much", "0.1"])
+    func oddInvoices(amount: String) async throws {
+        var faults = FakeNetwork.Faults()
+        faults.invoiceAmount = amount
+        if amount == "0.1" { faults.platform = "erc20-polygon-glm" }
+        let (_, expenses, network) = try await run(providers: 1, faults: faults, Self.work)
+        #expect(expenses.map(\.state) == [.rejected])
+        #expect(await network.rejected.count == 1)
+        let reason = expenses.first?.reason ?? ""
+        #expect(reason.contains(amount == "0.1" ? "`erc20-polygon-glm`" : "asks for \(amount) GLM"), "\(reason)")
     }
 
     @Test("a machine whose work was not usable is not paid")

@@ -80,7 +80,7 @@ extension RentalEvent {
     var level: FleetNotice.Level? {
         switch kind {
         case .machineLost, .providerLeft, .billRefused, .budget, .daemon, .warning: .warning
-        case .leftover, .allocated, .released, .machineReady, .invoice: .info
+        case .leftover, .allocated, .released, .machineReady, .invoice, .waiting: .info
         case .demand, .offer, .offerRefused, .negotiation, .agreement, .activity, .machineClosed, .debitNote: nil
         }
     }

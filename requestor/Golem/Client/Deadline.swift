@@ -26,3 +26,8 @@ func shielded<Result: Sendable>(_ operation: @Sendable @escaping () async throws
 func shielded<Result: Sendable>(_ operation: @Sendable @escaping () async -> Result) async -> Result {
     await Task { await operation() }.value
 }
+
+extension Duration {
+    /// For a person: `30 s`.
+    var text: String { "\(Int(inSeconds.rounded())) s" }
+}

@@ -64,16 +64,16 @@ extension GolemClient {
         body: @Sendable @escaping (String) async throws -> Result
     ) async throws -> Result {
         let name = UUID().uuidString.lowercased().filter { $0 != "-" }
-        let address = "/public/gftp/" + name
+        let service = "/public/gftp/" + name
         // Nothing has begun yet: while our own daemon is away this waits, and no provider is to blame.
         let (node, id) = try await waitingForDaemon {
-            (try await me().nodeID, try await services.bind(address, components: components))
+            (try await me().nodeID, try await services.bind(service, components: components))
         }
         let outcome: Swift.Result<Result, any Error>
         do {
             let value = try await withThrowingTaskGroup(of: Result?.self) { group in
                 group.addTask {
-                    try await keepServing(address, components: components, id: id, answer)
+                    try await keepServing(service, components: components, id: id, answer)
                     return nil
                 }
                 group.addTask { try await body("gftp://\(node)/\(name)") }
@@ -94,7 +94,7 @@ extension GolemClient {
 
     /// Serves until cancelled; connects again when the socket breaks, binds again when the daemon forgot the address.
     private func keepServing(
-        _ address: String, components: [String], id: String,
+        _ service: String, components: [String], id: String,
         _ answer: @Sendable @escaping (String, FlexValue) async throws -> FlexValue
     ) async throws {
         var pause = Duration.milliseconds(100)
@@ -107,12 +107,12 @@ extension GolemClient {
                 try await socket.serve(answer)
             } catch {
                 if Task.isCancelled { return }
-                logger.debug("the socket of \(address) broke: \(error)")
+                logger.debug("the socket of \(service) broke: \(error)")
             }
             if Task.isCancelled { return }
             try await Task.sleep(for: pause)
             pause = min(pause * 2, .seconds(2))
-            if let again = try? await services.bind(address, components: components) { id = again }
+            if let again = try? await services.bind(service, components: components) { id = again }
         }
     }
 }

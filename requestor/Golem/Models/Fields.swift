@@ -1,3 +1,5 @@
+import ForeignText
+
 /// Reads the fields of one answer and names what is missing.
 struct Fields {
     let json: JSON
@@ -47,6 +49,16 @@ struct Fields {
     func amount(_ key: String) throws -> Amount {
         guard let value = json[key]?.amount else { throw bad(key, "a decimal") }
         return value
+    }
+
+    /// What somebody asks for, and how it was written. What cannot be paid (10⁴⁰ GLM, parts of the smallest unit, no number)
+    /// counts as the largest amount there is, so that it is refused like every bill that is too high.
+    func billed(_ key: String) -> (amount: Amount, text: String) {
+        guard let amount = json[key]?.amount else {
+            let text = json[key].map { $0.string ?? $0.description } ?? "nothing"
+            return (.largest, ForeignText.line(text, limit: 60))
+        }
+        return (amount, amount.description)
     }
 
     func timestamp(_ key: String) throws -> Timestamp {

@@ -37,6 +37,8 @@ public struct Allocation: Sendable, Equatable {
     public var spent: Amount
     public var remaining: Amount
     public var timeout: Timestamp?
+    /// When it was made, by the daemon's clock.
+    public var made: Timestamp?
 
     package init(_ json: JSON) throws {
         let fields = try Fields(json, "allocation")
@@ -47,6 +49,7 @@ public struct Allocation: Sendable, Equatable {
         spent = fields["spentAmount"]?.amount ?? .zero
         remaining = fields["remainingAmount"]?.amount ?? total - spent
         timeout = fields["timeout"]?.timestamp
+        made = (fields["createdTs"] ?? fields["timestamp"])?.timestamp
     }
 }
 
@@ -111,7 +114,10 @@ public struct DebitNote: Sendable, Equatable {
     public var activityID: ActivityID
     public var issuerID: NodeID?
     public var paymentPlatform: String
+    /// ``Amount/largest`` for what nobody can pay.
     public var totalAmountDue: Amount
+    /// The amount as the bill has it.
+    package var asked: String
     /// What the provider says was used, in the order of the offer's usage vector.
     public var usage: [Double]?
     public var status: DocumentStatus
@@ -126,7 +132,7 @@ public struct DebitNote: Sendable, Equatable {
         activityID = try fields.id("activityId")
         issuerID = try fields.optionalID("issuerId")
         paymentPlatform = fields["paymentPlatform"]?.line ?? ""
-        totalAmountDue = try fields.amount("totalAmountDue")
+        (totalAmountDue, asked) = fields.billed("totalAmountDue")
         usage = fields["usageCounterVector"]?.doubles
         status = DocumentStatus(rawValue: try fields.string("status"))
         timestamp = fields["timestamp"]?.timestamp
@@ -141,7 +147,10 @@ public struct Invoice: Sendable, Equatable {
     public var activityIDs: [ActivityID]
     public var issuerID: NodeID?
     public var paymentPlatform: String
+    /// ``Amount/largest`` for what nobody can pay.
     public var amount: Amount
+    /// The amount as the bill has it.
+    package var asked: String
     public var status: DocumentStatus
     public var timestamp: Timestamp?
     public var paymentDueDate: Timestamp?
@@ -150,10 +159,11 @@ public struct Invoice: Sendable, Equatable {
         let fields = try Fields(json, "invoice")
         id = try fields.id("invoiceId")
         agreementID = try fields.id("agreementId")
-        activityIDs = fields["activityIds"] == nil ? [] : try fields.ids("activityIds")
+        // The provider's own list, which decides nothing.
+        activityIDs = (fields["activityIds"]?.array ?? []).compactMap { $0.id() }
         issuerID = try fields.optionalID("issuerId")
         paymentPlatform = fields["paymentPlatform"]?.line ?? ""
-        amount = try fields.amount("amount")
+        (amount, asked) = fields.billed("amount")
         status = DocumentStatus(rawValue: try fields.string("status"))
         timestamp = fields["timestamp"]?.timestamp
         paymentDueDate = fields["paymentDueDate"]?.timestamp

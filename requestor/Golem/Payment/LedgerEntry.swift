@@ -8,6 +8,8 @@ public enum LedgerEntry: Sendable, Equatable {
     /// Written before the agreement is sent to the provider.
     case agreement(AgreementID, Contract, at: Timestamp)
     case agreementEnded(AgreementID, at: Timestamp)
+    /// It never came about: the provider refused it, or it was taken back before the provider answered.
+    case agreementRefused(AgreementID, at: Timestamp)
     /// Written before an activity is asked for: the provider may start it, and bill it, though its answer is lost.
     case activityAsked(AgreementID, at: Timestamp)
     /// The activity that was asked for `at` that time did not start.
@@ -46,6 +48,8 @@ public enum LedgerEntry: Sendable, Equatable {
             return object("agreement", ["agreement": JSON(id), "contract": contract.json, "at": JSON(at)])
         case .agreementEnded(let id, let at):
             return object("agreementEnded", ["agreement": JSON(id), "at": JSON(at)])
+        case .agreementRefused(let id, let at):
+            return object("agreementRefused", ["agreement": JSON(id), "at": JSON(at)])
         case .activityAsked(let agreement, let at):
             return object("activityAsked", ["agreement": JSON(agreement), "at": JSON(at)])
         case .activityNotStarted(let agreement, let at):
@@ -105,6 +109,9 @@ public enum LedgerEntry: Sendable, Equatable {
         case "agreementEnded":
             guard let id: AgreementID = read("agreement"), let at else { return nil }
             self = .agreementEnded(id, at: at)
+        case "agreementRefused":
+            guard let id: AgreementID = read("agreement"), let at else { return nil }
+            self = .agreementRefused(id, at: at)
         case "activityAsked", "activityNotStarted":
             guard let agreement: AgreementID = read("agreement"), let at else { return nil }
             self =

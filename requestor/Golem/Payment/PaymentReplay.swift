@@ -7,9 +7,9 @@ extension PaymentStateMachine {
 
     mutating func replay(_ entry: LedgerEntry) {
         switch entry {
-        case .opened(_, _, _, let at):
+        case .opened(_, _, let platform, let at):
             note(at)
-            reopen()
+            reopen(platform: platform)
         case .allocationAsked(let amount, let timeout):
             allocationAsked(amount, timeout: timeout)
         case .allocation(let id, _):
@@ -19,6 +19,9 @@ extension PaymentStateMachine {
         case .agreement(let id, let contract, let at):
             note(at)
             _ = agreementMade(id, contract, at: at)
+        case .agreementRefused(let id, let at):
+            note(at)
+            _ = agreementRefused(id, at: at)
         case .agreementEnded(let id, let at):
             note(at)
             _ = agreementEnded(id, at: at)
@@ -58,9 +61,9 @@ extension PaymentStateMachine {
         accounts.filter { !$0.value.isEnded }.keys.sorted()
     }
 
-    /// Agreements whose invoices are still to come or to be accepted.
+    /// Agreements whose invoices are still to come or to be accepted. One under which nothing was asked for owes nothing.
     public var awaitedInvoices: [AgreementID] {
-        accounts.filter { $0.value.isOpen }.keys.sorted()
+        accounts.filter { $0.value.isOpen && $0.value.mayOwe }.keys.sorted()
     }
 
     /// Activities of an agreement that nothing says are over.
@@ -78,9 +81,9 @@ extension PaymentStateMachine {
 
     public func contract(of agreement: AgreementID) -> Contract? { accounts[agreement]?.contract }
 
-    /// The table of costs, in the order of provider names.
+    /// The table of costs, in the order of provider names, without agreements under which nothing was asked for.
     public func expenses(run: String, now: Timestamp) -> [Expense] {
-        accounts.map { id, account in
+        accounts.filter { $0.value.isWorthALine }.map { id, account in
             let seconds = account.activities.values.reduce(0.0) {
                 $0 + max(0, (($1.endedAt ?? now) - $1.startedAt).inSeconds)
             }
@@ -90,7 +93,7 @@ extension PaymentStateMachine {
                 agreementID: id, invoiceID: nil, seconds: seconds, billed: noted, accepted: account.promised,
                 state: .open, reason: account.refusal)
             switch account.invoice {
-            case .none: break
+            case .none, .notDue: break
             case .givenUp: expense.state = .noInvoice
             case .accepting(let invoice, let amount):
                 (expense.invoiceID, expense.billed, expense.state) = (invoice, amount, .uncertain)
@@ -104,5 +107,15 @@ extension PaymentStateMachine {
             }
             return expense
         }.sorted { ($0.providerName, $0.agreementID) < ($1.providerName, $1.agreementID) }
+    }
+}
+
+extension PaymentStateMachine.Account {
+    /// Something ran under it, or something was billed for it.
+    fileprivate var isWorthALine: Bool {
+        switch invoice {
+        case .none, .givenUp, .notDue: mayOwe
+        default: true
+        }
     }
 }

@@ -9,7 +9,8 @@
 /// 4. an amount above that ends the agreement, and its invoice is rejected with the reason;
 /// 5. an agreement whose work was not usable is not paid;
 /// 6. bills of agreements that are not ours are not touched;
-/// 7. an activity that was asked for counts as possibly started until it is known that it did not: where the answer was
+/// 7. nothing is paid on another platform than the agreed one;
+/// 8. an activity that was asked for counts as possibly started until it is known that it did not: where the answer was
 ///    lost, a bill for it is honest up to price × the time since it was asked for.
 public struct PaymentStateMachine: Sendable {
     public enum Action: Sendable, Equatable {
@@ -24,6 +25,11 @@ public struct PaymentStateMachine: Sendable {
         case reportAccepted(AgreementID, Amount, isInvoice: Bool)
         /// Nothing more may be rented or run.
         case budgetExhausted
+
+        /// An invoice is refused for its amount.
+        var isForAmount: Bool {
+            if case .rejectInvoice(_, .incorrectAmount, _) = self { true } else { false }
+        }
     }
 
     struct ActivityAccount: Sendable, Equatable {
@@ -47,10 +53,14 @@ public struct PaymentStateMachine: Sendable {
         case settled(InvoiceID, Amount)
         case rejected(InvoiceID, Amount, String)
         case givenUp
+        /// The agreement never came about.
+        case notDue
     }
 
     struct Account: Sendable, Equatable {
         var contract: Contract
+        /// Driver, network and token that were agreed; `nil` in ledgers that do not say.
+        var platform: String?
         var activities: [ActivityID: ActivityAccount] = [:]
         /// Activities that were asked for and whose names are not known; the oldest first.
         var unnamed: [ActivityAccount] = []
@@ -65,9 +75,12 @@ public struct PaymentStateMachine: Sendable {
             let notes = activities.values.reduce(Amount.zero) { $0 + ($1.promised ?? .zero) }
             switch invoice {
             case .accepting(_, let amount), .accepted(_, let amount), .settled(_, let amount): return max(notes, amount)
-            case .none, .rejected, .givenUp: return notes
+            case .none, .rejected, .givenUp, .notDue: return notes
             }
         }
+
+        /// Whether anything was asked of the provider that it may bill.
+        var mayOwe: Bool { !activities.isEmpty || !unnamed.isEmpty }
 
         var isOpen: Bool {
             switch invoice {
@@ -92,6 +105,8 @@ public struct PaymentStateMachine: Sendable {
 
     public let budget: Amount
     public let tolerance: BillTolerance
+    /// On what agreements made from now on are paid.
+    private var platform: String?
     private(set) var accounts: [AgreementID: Account] = [:]
     /// Notes being accepted: what to undo if the daemon refuses.
     private var pendingNotes: [BillID: PendingNote] = [:]
@@ -124,7 +139,10 @@ public struct PaymentStateMachine: Sendable {
     mutating func forgetUnnamedAllocations() { unnamedAllocations = [] }
     mutating func closeAllocation(_ id: AllocationID) { openAllocations.removeAll { $0 == id } }
     mutating func close(_ time: Timestamp) { closedAt = time }
-    mutating func reopen() { closedAt = nil }
+    mutating func reopen(platform: String) {
+        closedAt = nil
+        self.platform = platform
+    }
 
     mutating func restoreNote(
         _ id: DebitNoteID, _ activity: ActivityID, _ agreement: AgreementID, _ amount: Amount
@@ -143,7 +161,7 @@ public struct PaymentStateMachine: Sendable {
     // MARK: Life of agreements
 
     public mutating func agreementMade(_ id: AgreementID, _ contract: Contract, at: Timestamp) -> [Action] {
-        accounts[id] = Account(contract: contract)
+        accounts[id] = Account(contract: contract, platform: platform)
         return [.record(.agreement(id, contract, at: at))]
     }
 
@@ -190,6 +208,14 @@ public struct PaymentStateMachine: Sendable {
         return actions + [.record(.agreementEnded(id, at: at))]
     }
 
+    /// It never came about: the provider refused it, or it was taken back. No invoice is to be expected.
+    public mutating func agreementRefused(_ id: AgreementID, at: Timestamp) -> [Action] {
+        guard let account = accounts[id], !account.isEnded else { return [] }
+        accounts[id]?.isEnded = true
+        accounts[id]?.invoice = .notDue
+        return [.record(.agreementRefused(id, at: at))]
+    }
+
     /// Its work was of no use: its invoice will not be paid.
     public mutating func workUnusable(_ id: AgreementID, reason: String) -> [Action] {
         guard let account = accounts[id], account.unusable == nil, account.isOpen else { return [] }
@@ -224,14 +250,20 @@ public struct PaymentStateMachine: Sendable {
                 + debitNoteReceived(note, at: now)
         }
         accounts[note.agreementID]?.activities[note.activityID]?.billed = max(activity.billed, due)
+        if let objection = objection(to: note.paymentPlatform, account) {
+            return refuse(note.agreementID, due, "a debit note " + objection)
+        }
         if account.refusal != nil || due < (activity.promised ?? .zero) { return [] }
         if let usage = note.usage {
             usageReported(usage, by: note.activityID, under: note.agreementID, at: activity.endedAt ?? now)
         }
-        let allowed = allowance(account.contract, activity, usage: note.usage, at: now)
+        // With the usage of this note: one that was asked for before may be older than what it says.
+        let reported = accounts[note.agreementID]?.activities[note.activityID] ?? activity
+        let allowed = allowance(account.contract, reported, usage: note.usage, at: now)
         if due > allowed {
             return refuse(
-                note.agreementID, due, "a debit note asks for \(due) GLM, by price and clock it may be \(allowed)")
+                note.agreementID, due,
+                "a debit note asks for \(note.asked) GLM, by price and clock it may be \(allowed)")
         }
         let increase = due - (activity.promised ?? .zero)
         if promised + increase > budget {
@@ -251,7 +283,7 @@ public struct PaymentStateMachine: Sendable {
     public mutating func invoiceReceived(_ invoice: Invoice, at now: Timestamp) -> [Action] {
         guard let account = accounts[invoice.agreementID], invoice.status == .received else { return [] }
         switch account.invoice {
-        case .none, .givenUp:
+        case .none, .givenUp, .notDue:
             break
         case .accepting(let id, let amount) where id == invoice.id:
             // Written down, but not known to be sent: after a crash it is sent again, which pays nothing twice.
@@ -262,6 +294,9 @@ public struct PaymentStateMachine: Sendable {
         var actions = agreementEnded(invoice.agreementID, at: now)
         let ended = accounts[invoice.agreementID] ?? account
         if invoice.amount == .zero { return actions + accept(invoice) }
+        if let objection = objection(to: invoice.paymentPlatform, ended) {
+            return actions + reject(invoice, .incorrectAmount, "the invoice " + objection)
+        }
         if invoice.amount < .zero {
             return actions + reject(invoice, .incorrectAmount, "an invoice cannot ask for less than nothing")
         }
@@ -272,7 +307,7 @@ public struct PaymentStateMachine: Sendable {
         if invoice.amount > allowed {
             actions += reject(
                 invoice, .incorrectAmount,
-                "the invoice asks for \(invoice.amount) GLM, by the agreed price and our clock it may be \(allowed)")
+                "the invoice asks for \(invoice.asked) GLM, by the agreed price and our clock it may be \(allowed)")
             return actions
         }
         let others = promised - ended.promised
@@ -282,6 +317,12 @@ public struct PaymentStateMachine: Sendable {
                     invoice, .incorrectAmount, "the budget of \(budget) GLM does not allow \(invoice.amount) more")
         }
         return actions + accept(invoice)
+    }
+
+    /// What is wrong with the platform on which a bill wants to be paid.
+    private func objection(to platform: String, _ account: Account) -> String? {
+        guard let agreed = account.platform, platform != agreed else { return nil }
+        return "wants to be paid on `\(platform)`, agreed is `\(agreed)`"
     }
 
     private mutating func accept(_ invoice: Invoice) -> [Action] {
@@ -354,6 +395,16 @@ public struct PaymentStateMachine: Sendable {
             }
         }
         return []
+    }
+
+    /// What is promised and not yet known to be taken by the daemon, and so not drawn from an allocation.
+    var promisedButNotTaken: Amount {
+        let notes = pendingNotes.values.reduce(Amount.zero) { $0 + ($1.amount - ($1.before ?? .zero)) }
+        return accounts.values.reduce(notes) { sum, account in
+            guard case .accepting(_, let amount) = account.invoice else { return sum }
+            let noted = account.activities.values.reduce(Amount.zero) { $0 + ($1.promised ?? .zero) }
+            return sum + max(.zero, amount - noted)
+        }
     }
 
     /// No invoice came in the time allowed for it.

@@ -5,6 +5,11 @@ actor Treasurer {
     var machine: PaymentStateMachine
     private let runName: String
     let daemonPatience: Duration
+    let paymentPlatform: String
+    /// How long an allocation lives without being prolonged.
+    let allocationLifetime: Duration
+    /// One allocation is made at a time.
+    let allocationTurn = AsyncLock()
     let emit: @Sendable (RentalEvent) -> Void
     var allocation: AllocationID?
     /// Set when the ledger cannot be written any more: nothing is accepted from then on.
@@ -23,6 +28,8 @@ actor Treasurer {
         self.ledger = ledger
         self.runName = runName
         daemonPatience = plan.daemonPatience
+        paymentPlatform = plan.paymentPlatform
+        allocationLifetime = plan.allocationTimeout
         emit = plan.onEvent
         machine = PaymentStateMachine(budget: budget, tolerance: plan.tolerance, replaying: ledger.entries)
     }
@@ -54,6 +61,13 @@ actor Treasurer {
             isLedgerBroken = true
             throw error
         }
+    }
+
+    /// A run begins, or goes on.
+    func begin(budget: Amount, platform: String, at: Timestamp) throws {
+        let entry = LedgerEntry.opened(run: runName, budget: budget, platform: platform, at: at)
+        try record(entry)
+        machine.replay(entry)
     }
 
     /// The run left nothing behind.
@@ -93,6 +107,10 @@ actor Treasurer {
     func agreementEnded(_ id: AgreementID, providerAnswers: Bool) async {
         if !providerAnswers { unreachable.insert(id) }
         await perform(machine.agreementEnded(id, at: .now()))
+    }
+
+    func agreementRefused(_ id: AgreementID) async {
+        await perform(machine.agreementRefused(id, at: .now()))
     }
 
     func workUnusable(_ id: AgreementID, reason: String) async {
@@ -165,20 +183,49 @@ actor Treasurer {
             // Accepted before a crash, as the ledger says; only the confirmation was lost.
             await perform(machine.acceptanceTaken(BillID(invoice.id)))
             if invoice.status == .settled { await perform(machine.invoiceSettled(invoice.id)) }
-        } else {
-            await perform(machine.invoiceReceived(invoice, at: .now()))
+            return
         }
+        var trial = machine
+        if trial.invoiceReceived(invoice, at: .now()).contains(where: \.isForAmount) {
+            // The last debit notes say what the provider has counted, and may not have been read yet.
+            for note in (try? await client.payment.debitNotes()) ?? [] where note.agreementID == invoice.agreementID {
+                await perform(machine.debitNoteReceived(note, at: .now()))
+            }
+        }
+        await perform(machine.invoiceReceived(invoice, at: .now()))
     }
 
-    /// Waits until every invoice has come and is dealt with, at most `limit`.
-    func settleUp(within limit: Duration) async {
-        let end = ContinuousClock.now + limit
-        while ContinuousClock.now < end,
-            rejectionsUnderWay > 0 || machine.awaitedInvoices.contains(where: { !unreachable.contains($0) })
-        {
+    /// Waits until every invoice that can still come has come and is dealt with, at most `limit`; `enough` ends it before.
+    /// It is said who is waited for.
+    func settleUp(within limit: Duration, enough: OneShot<Void>?) async {
+        let start = ContinuousClock.now
+        var looked = start
+        var isTold = false
+        while ContinuousClock.now - start < limit, enough?.value == nil {
+            let awaited = machine.awaitedInvoices.filter { !unreachable.contains($0) }
+            guard rejectionsUnderWay > 0 || !awaited.isEmpty else { break }
+            if !isTold, !awaited.isEmpty, ContinuousClock.now - start > .seconds(1) {
+                isTold = true
+                let names = Set(awaited.compactMap { machine.contract(of: $0)?.providerName }).sorted()
+                emit(
+                    RentalEvent(
+                        .waiting, "waiting for the last bill of \(names.joined(separator: ", ")), at most \(limit.text)"
+                    ))
+            }
+            if ContinuousClock.now - looked > .seconds(2) {
+                looked = .now
+                // Whatever became of its event, here it is.
+                await handleInvoices(of: Set(awaited))
+            }
             try? await Task.sleep(for: .milliseconds(50))
         }
         for agreement in machine.awaitedInvoices { machine.invoiceGivenUp(agreement) }
+    }
+
+    private func handleInvoices(of agreements: Set<AgreementID>) async {
+        for invoice in (try? await client.payment.invoices()) ?? [] where agreements.contains(invoice.agreementID) {
+            try? await handle(invoice)
+        }
     }
 
     // MARK: Actions
@@ -229,23 +276,34 @@ actor Treasurer {
     private func accept(
         _ document: BillID, _ send: @escaping @Sendable (GolemClient, AllocationID) async throws -> Void
     ) async {
-        guard let allocation = allocation ?? machine.openAllocations.last, !isLedgerBroken else { return }
         var pause = Duration.milliseconds(200)
-        for _ in 1...8 {
+        var attempts = 0
+        while !isLedgerBroken, let source = allocation ?? machine.openAllocations.last {
             do {
-                try await send(client, allocation)
+                try await send(client, source)
                 await perform(machine.acceptanceTaken(document))
                 return
             } catch let error as GolemError where !error.mayPass && error.code != .daemon {
-                emit(RentalEvent(.warning, "an acceptance was refused: \(error)"))
-                await perform(machine.acceptanceRefused(document, reason: error.message))
-                return
+                switch await renewAllocation(source, after: error) {
+                case .renewed: continue
+                case .impossible: break
+                case .notTheReason:
+                    emit(RentalEvent(.warning, "an acceptance was refused: \(error)"))
+                    await perform(machine.acceptanceRefused(document, reason: error.message))
+                    return
+                }
+                break
             } catch {
                 // Not known whether it arrived: sending it again pays nothing twice.
+                attempts += 1
+                guard attempts < 8 else { break }
                 try? await Task.sleep(for: pause)
                 pause = min(pause * 2, .seconds(3))
+                continue
             }
+            break
         }
+        guard !isLedgerBroken else { return }
         emit(RentalEvent(.warning, "the acceptance of \(document) may not have arrived; it stays in the ledger"))
     }
 
@@ -313,9 +371,7 @@ extension Treasurer {
         while true {
             let awaited = Set(machine.awaitedInvoices)
             guard !awaited.isEmpty else { return }
-            for invoice in (try? await client.payment.invoices()) ?? [] where awaited.contains(invoice.agreementID) {
-                try? await handle(invoice)
-            }
+            await handleInvoices(of: awaited)
             guard ContinuousClock.now < end, machine.awaitedInvoices.contains(where: { !unreachable.contains($0) })
             else { break }
             try? await Task.sleep(for: .milliseconds(300))

@@ -1,17 +1,16 @@
 extension Treasurer {
-    /// Sets what is left of the budget aside.
+    /// Sets an amount aside.
     ///
     /// It is written down before it is asked for. Where the answer is lost, the daemon may have made it all the same: then
     /// it is found by its amount and time-out, which nobody else's has to the nanosecond.
     /// - Throws: what the daemon says; `budget` if the funds do not suffice.
-    func allocate(platform: String, lifetime: Duration) async throws -> Allocation {
-        let total = remainingBudget
-        let timeout = Timestamp.now() + lifetime
+    func allocate(_ total: Amount) async throws -> Allocation {
+        let timeout = Timestamp.now() + allocationLifetime
         try record(.allocationAsked(total, timeout: timeout))
         machine.allocationAsked(total, timeout: timeout)
         let made: Allocation
         do {
-            made = try await client.payment.allocate(total, platform: platform, timeout: timeout)
+            made = try await client.payment.allocate(total, platform: paymentPlatform, timeout: timeout)
         } catch let error as GolemError where error.mayPass {
             let found = try await client.waitingForDaemon(patience: daemonPatience) { try await unnamedAllocations() }
             guard let first = found.first else {
@@ -39,13 +38,47 @@ extension Treasurer {
         }
     }
 
+    enum Renewal { case renewed, notTheReason, impossible }
+
+    /// Makes another allocation, within the budget, in the place of one that somebody released (`yagna payment
+    /// release-allocations` does that), whose time is over, or that is used up.
+    func renewAllocation(_ old: AllocationID, after error: GolemError) async -> Renewal {
+        guard (try? await allocationTurn.acquire()) != nil else { return .impossible }
+        defer { allocationTurn.release() }
+        // Somebody else found out before.
+        if let allocation, allocation != old { return .renewed }
+        let wanted = remainingBudget + machine.promisedButNotTaken
+        guard let open = try? await client.payment.allocations(), wanted > .zero else { return .notTheReason }
+        if let known = open.first(where: { $0.id == old }) {
+            // It holds what may still be asked for: the daemon has another reason.
+            if known.remaining >= wanted || known.remaining >= machine.promisedButNotTaken { return .notTheReason }
+            try? await client.payment.release(old)
+        }
+        do {
+            try record(.allocationReleased(old))
+            machine.closeAllocation(old)
+            if allocation == old { allocation = nil }
+            _ = try await allocate(wanted)
+            emit(
+                RentalEvent(
+                    .warning, "the allocation \(old) was released or used up while it was needed; there is another now",
+                    amount: wanted))
+            return .renewed
+        } catch let reason {
+            emit(RentalEvent(.warning, "no bill can be accepted, as no funds can be set aside again: \(reason)"))
+            return .impossible
+        }
+    }
+
     /// Prolongs the allocation until cancelled.
-    func keepAllocation(_ timeout: Duration) async {
-        while !Task.isCancelled, let allocation {
-            try? await Task.sleep(for: timeout / 3)
-            if Task.isCancelled { return }
+    func keepAllocation() async {
+        while !Task.isCancelled {
+            try? await Task.sleep(for: allocationLifetime / 3)
+            guard !Task.isCancelled, let allocation else { return }
             do {
-                _ = try await client.payment.amend(allocation, timeout: .now() + timeout)
+                _ = try await client.payment.amend(allocation, timeout: .now() + allocationLifetime)
+            } catch let error as GolemError where [.gone, .notFound, .refused].contains(error.code) {
+                _ = await renewAllocation(allocation, after: error)
             } catch {
                 emit(RentalEvent(.warning, "the allocation could not be prolonged: \(error)"))
             }

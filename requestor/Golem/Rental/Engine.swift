@@ -359,8 +359,14 @@ actor Engine {
     /// Ends all rentals and waits until they are over, at most `limit`.
     func shutDown(within limit: Duration) async {
         stop(.stopped, "the requestor is shutting down", closeCode: "Success")
-        let end = ContinuousClock.now + limit
-        while !pool.openRentals.isEmpty, ContinuousClock.now < end {
+        let start = ContinuousClock.now
+        var isTold = false
+        while !pool.openRentals.isEmpty, ContinuousClock.now - start < limit {
+            if !isTold, ContinuousClock.now - start > .seconds(2) {
+                isTold = true
+                let names = Set(contexts.values.map(\.proposal.offer.nodeName)).sorted().joined(separator: ", ")
+                emit(RentalEvent(.waiting, "waiting until \(names) is given back, at most \(limit.text)"))
+            }
             try? await Task.sleep(for: .milliseconds(20))
         }
     }

@@ -126,6 +126,8 @@ public struct RentalEvent: Sendable, CustomStringConvertible {
     public enum Kind: String, Sendable {
         case leftover, allocated, released, demand, offer, offerRefused, negotiation, agreement, activity, machineReady
         case machineLost, machineClosed, providerLeft, debitNote, invoice, billRefused, budget, daemon, warning
+        /// Something that is waited for at the end.
+        case waiting
     }
 
     public var kind: Kind

@@ -57,6 +57,7 @@ extension Engine {
                 actions = machine.handle(event)
             }
         }
+        if outcome.wasTurnedDown, let id = context.agreement.value { await treasurer.agreementRefused(id) }
         if let id = outcome.agreementLeft {
             emit(context.event(.warning, "agreement \(id) could not be ended, its provider does not answer"))
         }
@@ -93,7 +94,7 @@ extension Engine {
         case .cancelAgreement(let id):
             do {
                 try await client.market.cancel(id, reason: "not needed any more")
-                await treasurer.agreementEnded(id, providerAnswers: false)
+                await treasurer.agreementRefused(id)
                 mailbox.yield(.agreementTerminated)
             } catch {
                 mailbox.yield(.agreementNotTerminated)

@@ -55,8 +55,7 @@ public actor Requestor {
         await LeftoverSearch(client: client, plan: plan).releaseOthers()
         await treasurer.releaseLeftovers(invoiceLimit: .seconds(10))
         let started = Timestamp.now()
-        try await treasurer.record(
-            .opened(run: plan.runName, budget: plan.budget, platform: plan.paymentPlatform, at: started))
+        try await treasurer.begin(budget: plan.budget, platform: plan.paymentPlatform, at: started)
         guard await treasurer.remainingBudget > .zero else {
             await treasurer.closeLedger()
             finalExpenses = await treasurer.expenses()
@@ -66,13 +65,15 @@ public actor Requestor {
         }
         let outcome: Swift.Result<Result, any Error>
         do {
-            let allocation = try await treasurer.allocate(
-                platform: plan.paymentPlatform, lifetime: plan.allocationTimeout)
+            let asked = Timestamp.now()
+            let allocation = try await treasurer.allocate(treasurer.remainingBudget)
+            let clocks = ClockDifference(daemon: allocation.made, asked: asked, answered: .now())
+            if let warning = clocks.warning { plan.onEvent(RentalEvent(.warning, warning)) }
             let decorations = try await client.payment.decorations(for: [allocation.id])
             let session = "\(plan.runName)-\(UInt32.random(in: 0...UInt32.max))"
             let engine = Engine(
                 plan: plan, client: client, treasurer: treasurer, decorations: decorations, session: session)
-            outcome = await operate(engine, treasurer, started, stop, body)
+            outcome = await operate(engine, treasurer, clocks.eventsBegin, stop, body)
         } catch {
             outcome = .failure(error)
         }
@@ -84,14 +85,12 @@ public actor Requestor {
 
     /// Everything that goes on at the same time, until `body` has ended and all is given back.
     private func operate<Result: Sendable>(
-        _ engine: Engine, _ treasurer: Treasurer, _ started: Timestamp, _ stop: OneShot<Void>,
+        _ engine: Engine, _ treasurer: Treasurer, _ since: Timestamp, _ stop: OneShot<Void>,
         _ body: @Sendable @escaping (MachinePool) async throws -> Result
     ) async -> Swift.Result<Result, any Error> {
         await treasurer.connect(
             endAgreement: { await engine.endAgreement($0, code: $1, reason: $2) },
             budgetExhausted: { await engine.stop(.budget, $0, closeCode: "Cancelled") })
-        // The daemon's clock stamps the events; a margin costs nothing, as bills of others are not touched.
-        let since = started + .seconds(-60)
         let plan = plan
         return await withTaskGroup(of: Void.self) { group in
             group.addTask { await engine.carryOutOrders() }
@@ -101,7 +100,7 @@ public actor Requestor {
             group.addTask { await treasurer.handleDebitNotes(since: since) }
             group.addTask { await treasurer.handleInvoices(since: since) }
             group.addTask { await treasurer.watchBudget(every: .seconds(1), margin: .seconds(10)) }
-            group.addTask { await treasurer.keepAllocation(plan.allocationTimeout) }
+            group.addTask { await treasurer.keepAllocation() }
             let outcome: Swift.Result<Result, any Error>
             do {
                 outcome = .success(try await Requestor.race(body, MachinePool(engine: engine), stop))
@@ -109,7 +108,9 @@ public actor Requestor {
                 outcome = .failure(error)
             }
             await engine.shutDown(within: .seconds(45))
-            await treasurer.settleUp(within: plan.invoiceLimit)
+            // Who ends the run while it waits for bills does not wait for them. A run that is ended already waits for the
+            // bills of what was done; a second Ctrl-C ends the process.
+            await treasurer.settleUp(within: plan.invoiceLimit, enough: stop.value == nil ? stop : nil)
             group.cancelAll()
             return outcome
         }

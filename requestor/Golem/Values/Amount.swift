@@ -11,6 +11,8 @@ public struct Amount: Hashable, Comparable, Sendable {
     static let one: Int128 = 1_000_000_000_000_000_000
 
     public static let zero = Amount(units: 0)
+    /// 10²⁰ GLM, more than there will ever be: sums stop here.
+    public static let largest = Amount(units: 100 * one * one)
 
     public init(units: Int128) {
         self.units = units
@@ -73,16 +75,20 @@ public struct Amount: Hashable, Comparable, Sendable {
     }
 
     public static func < (left: Amount, right: Amount) -> Bool { left.units < right.units }
-    public static func + (left: Amount, right: Amount) -> Amount { Amount(units: left.units + right.units) }
-    public static func - (left: Amount, right: Amount) -> Amount { Amount(units: left.units - right.units) }
-    public static func += (left: inout Amount, right: Amount) { left.units += right.units }
-    public static func -= (left: inout Amount, right: Amount) { left.units -= right.units }
+    public static func + (left: Amount, right: Amount) -> Amount {
+        let (sum, overflow) = left.units.addingReportingOverflow(right.units)
+        if overflow { return Amount(units: left.units < 0 ? -largest.units : largest.units) }
+        return Amount(units: min(max(sum, -largest.units), largest.units))
+    }
+    public static func - (left: Amount, right: Amount) -> Amount { left + Amount(units: -right.units) }
+    public static func += (left: inout Amount, right: Amount) { left = left + right }
+    public static func -= (left: inout Amount, right: Amount) { left = left - right }
 
     /// The amount times a factor that is not negative, rounded up to the next unit; saturates at 10²⁰ GLM.
     public func scaled(by factor: Double) -> Amount {
         precondition(factor >= 0, "an amount is scaled by a factor that is not negative")
         let product = Double(units) * factor
-        guard product < 1e38 else { return Amount(units: 100 * Amount.one * Amount.one) }
+        guard product < 1e38 else { return .largest }
         return Amount(units: Int128(product.rounded(.up)))
     }
 }
