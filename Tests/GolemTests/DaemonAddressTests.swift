@@ -24,7 +24,8 @@ struct DaemonAddressTests {
             ("http://h:99999", "ports are numbers from 1 to 65535"), ("http://h:0", "from 1 to 65535"),
             ("http://h:", "from 1 to 65535"), ("http://h:+80", "from 1 to 65535"), ("http://h:80x", "from 1 to 65535"),
             ("http://h:99999999999999999999", "from 1 to 65535"), ("http://::1:7465", "http://[::1]:7465"),
-            ("http://[::1", "without its ]"), ("http://[::1]x", "goes on behind"), ("http://[host]:1", "not of IPv6"),
+            ("http://[::1", "without its ]"), ("http://[::1]x", "goes on behind"),
+            ("http://[host]:1", "no IPv6 address"),
             ("http://h h", "blank"), ("http://h\r\nX: y", "blank"), ("http://h\u{e4}", "cannot hold"),
             ("http://user:secret@host", "user or a password"), ("http://h/?a=b", "query"), ("http://h#x", "fragment"),
         ])

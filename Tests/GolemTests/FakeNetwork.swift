@@ -65,8 +65,16 @@ actor FakeNetwork {
     }
 
     nonisolated var script: ScriptedServer.Script {
-        { request in await self.answer(request) }
+        { request in
+            if await self.isAway { return .hangUp }
+            let reply = await self.answer(request)
+            return await self.isAway ? .hangUp : reply
+        }
     }
+
+    /// The daemon is not there; what providers do goes on.
+    private var isAway = false
+    func setAway(_ isAway: Bool) { self.isAway = isAway }
 
     /// An agreement and an allocation that a crashed run left.
     func leaveBehind(agreement: String, activity: String, allocation: String) {
@@ -168,7 +176,7 @@ actor FakeNetwork {
                 allocations.contains(request.body["allocationId"]?.string ?? "")
             else { return .json(["message": "Allocation not found"], status: 400) }
             if allocationsMade == 1, let limit = faults.firstAllocationPays, amount > limit {
-                return .json(["message": "Not enough funds. Allocated: 1. Needed: \(amount)"], status: 400)
+                return .json(["message": .string("Not enough funds. Allocated: 1. Needed: \(amount)")], status: 400)
             }
             acceptances.append(path[1])
             accepted[path[1]] = amount

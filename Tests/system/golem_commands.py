@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """deml doctor, offers, status and payments against a real daemon; and every command that README and messages name."""
 import json
+import os
 import re
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "golem"))
 from checks import (DEML, SCRATCH, TREE, Testnet, expect, image, on_golem, run_all, small_options)  # noqa: E402
+from tls_proxy import TLSProxy  # noqa: E402
 
 # Subcommands of yagna that a text may name, with their options: `yagna payment fund --network hoodi`.
 COMMAND = re.compile(r"(?<![\w/.-])yagna((?: [a-z][a-z-]+)+)((?: --[a-z-]+(?: [A-Za-z0-9$\\(){}.]+)?)*)")
@@ -73,6 +75,12 @@ def main():
                 ({"YAGNA_APPKEY": ""}, [], "YAGNA_APPKEY is not set", "yagna app-key create"),
                 ({"YAGNA_APPKEY": "wrong"}, [], "app-key", "yagna app-key create"),
                 ({"YAGNA_API_URL": "http://127.0.0.1:9"}, [], "no yagna daemon answers", "yagna service run"),
+                ({"YAGNA_API_URL": "127.0.0.1:7465"}, [], "did you mean http://127.0.0.1:7465?", "deml doctor --help"),
+                ({"YAGNA_API_URL": "http://127.0.0.1:99999"}, [], "ports are numbers from 1 to 65535", "deml doctor --help"),
+                ({"YAGNA_API_URL": "ftp://127.0.0.1"}, [], "neither http nor https", "deml doctor --help"),
+                ({"YAGNA_API_URL": "http://[::1]:9"}, [], "no yagna daemon answers at http://[::1]:9", "yagna service run"),
+                ({"YAGNA_API_URL": network.env["YAGNA_API_URL"].replace("http:", "https:")}, [],
+                 "no secure connection could be made", "write http://"),
                 ({}, ["--budget", "1000000"], "funds", "yagna payment fund --network hoodi"),
                 ({}, ["--subnet", "nobody-is-here", "--market-time", "3"], "no offer was seen", "yagna net status"),
                 ({}, ["--max-price-per-hour", "0.000001", "--market-time", "3"], "none of use", "deml offers"),
@@ -86,6 +94,29 @@ def main():
                 expect(code == 69, f"exit code 69 for {words} {environment}", (code, text))
                 expect(message in text and remedy in text, f"it says '{message}' and '{remedy}'", text)
             return f"{len(cases)} troubles, each with its remedy"
+
+        def over_tls():
+            """A daemon behind a proxy with a certificate: everything works, files too, and a stranger is not believed."""
+            certificate = SCRATCH / "localhost.pem"
+            subprocess.run(f"{TREE}/tools/need-packages openssl && openssl req -x509 -newkey rsa:2048 -nodes -days 2 "
+                           f"-subj /CN=localhost -addext subjectAltName=DNS:localhost -keyout {certificate}.key "
+                           f"-out {certificate}", shell=True, check=True, capture_output=True)
+            port = int(network.env["YAGNA_API_URL"].rsplit(":", 1)[1])
+            with TLSProxy(certificate, f"{certificate}.key", port) as proxy:
+                url = f"https://localhost:{proxy.port}"
+                code, text = deml(network, "doctor", "--image", image(), "--market-time", 20, YAGNA_API_URL=url)
+                expect(code == 69 and "is not trusted" in text and "SSL_CERT_FILE" in text, "a stranger is not believed", text)
+                os.environ["SSL_CERT_FILE"] = str(certificate)
+                try:
+                    other = url.replace("localhost", "127.0.0.1")
+                    code, text = deml(network, "doctor", "--image", image(), "--market-time", 20, YAGNA_API_URL=other)
+                    expect(code == 69 and "mismatch" in text, "nor somebody else's certificate", text)
+                    code, text = deml(network, "doctor", "--image", image(), "--market-time", 20, YAGNA_API_URL=url)
+                    expect(code == 0 and f"answers at {url}" in text, "one that is trusted is", text)
+                    run = on_golem(network, "tls", small_options(rounds=1), api_url=url).good()
+                finally:
+                    del os.environ["SSL_CERT_FILE"]
+                return f"{run.seconds:.1f} s through TLS, {proxy.connections} connections"
 
         def offers():
             code, text = deml(network, "offers", "--json", "--market-time", 20, "--enough", 2)
@@ -124,7 +155,7 @@ def main():
             text = run.text()
             expect(run.code == 69 and "worst case" in text and "budget 2" in text, "limits are told, then nobody is found", text)
 
-        return run_all([("real-commands", real_commands), ("doctor", doctor), ("doctor-finds", doctor_finds),
+        return run_all([("real-commands", real_commands), ("doctor", doctor), ("doctor-finds", doctor_finds), ("over-tls", over_tls),
                         ("offers", offers), ("status-and-payments", status_and_payments),
                         ("limits-are-told", limits_are_told_first)])
 

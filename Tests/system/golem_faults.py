@@ -4,13 +4,15 @@
     Tests/system/golem_faults.py                     all
     Tests/system/golem_faults.py hang corrupt        only those
 """
+import json
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "golem"))
-from checks import (SCRATCH, Failed, Run, Testnet, check_money, check_nothing_left, expect, local_reference,  # noqa: E402
+from checks import (DEML, SCRATCH, Failed, Run, Testnet, check_money, check_nothing_left, expect, local_reference,  # noqa: E402
                     on_golem, run_all, small_options)
 
 REFERENCE = {}
@@ -174,6 +176,71 @@ def cases(network):
         check_nothing_left(network)
         return f"{run.seconds:.1f} s; {len(run.failures())} attempts lost"
 
+    def ledger(run):
+        """What `deml payments` says of a run."""
+        environment = network.environment(DEML_GOLEM_DATA=str(SCRATCH / "data" / run.folder.name))
+        done = subprocess.run([DEML, "payments", run.folder, "--json"], env=environment, capture_output=True, text=True)
+        expect(done.returncode == 0, "payments are shown", done.stderr)
+        return json.loads(done.stdout)[0]
+
+    def money():
+        """One refuses its agreement, one asks for what nobody has; and our allocation is released while it is needed."""
+        faults(network, p0="--reject-agreement", p1="--invoice-amount 1e40")
+        run = on_golem(network, "money", small_options())
+        run.await_event(lambda e: e["event"] == "attempt_started" and e["round"] == 2, "task of round 2")
+        expect(network.control("release-allocations") == 1, "the run has one allocation")
+        run.good()
+        same_model(run)
+        lines = {a["provider"]["name"]: a for a in run.summary()["agreements"]}
+        expect(set(lines) == {"provider-1", "provider-2"}, "nothing was rented of who refused", lines)
+        odd, honest = lines["provider-1"], lines["provider-2"]
+        expect(odd["state"] == "rejected" and "1e40" in odd["reason"], "what nobody has is refused by name", odd)
+        expect(honest["state"] in ("accepted", "settled") and honest["paid_glm"] > 0, "who did the work is paid", honest)
+        check_money(network, run)
+        check_nothing_left(network)
+        expect("another now" in run.text(), "that the allocation was lost is told", run.text()[-2000:])
+        expect("waiting for the last bill" not in run.text(), "nothing is waited for in vain", run.text()[-2000:])
+        page = ledger(run)
+        expect(not page.get("note"), "the ledger is closed", page)
+        return f"{run.seconds:.1f} s; {odd['reason'][:80]}"
+
+    def no_invoice():
+        """Who sends no invoice is waited for aloud; Ctrl-C ends the waiting, and what was learned counts."""
+        faults(network, p0="--no-invoice")
+        run = on_golem(network, "no-invoice", small_options(), min_machines=3)
+        end = time.time() + 120
+        while "waiting for the last bill of provider-0" not in run.text():
+            expect(time.time() < end and run.process.poll() is None, "it says whom it waits for", run.text()[-2000:])
+            time.sleep(0.1)
+        run.process.send_signal(signal.SIGINT)
+        asked = time.time()
+        run.wait(60)
+        expect(time.time() - asked < 10, "Ctrl-C ends the waiting", time.time() - asked)
+        same_model(run)
+        check_nothing_left(network)
+        expect(not ledger(run).get("note"), "the ledger is closed", ledger(run))
+        return f"{run.seconds:.1f} s, {time.time() - asked:.1f} s after Ctrl-C"
+
+    def daemon_away():
+        """Our own daemon is away for longer than a task may take."""
+        faults(network, **{f"p{i}": "--at-least 4" for i in range(3)})
+        run = on_golem(network, "away", small_options(rounds=3, timeout=12, straggler_factor=0), min_machines=3)
+        run.await_event(lambda e: e["event"] == "attempt_started" and e["round"] == 1, "task of round 1")
+        time.sleep(1)
+        network.control("restart", "requestor", "kill", "25")
+        run.good()
+        same_model(run)
+        bad = [e for e in run.failures() if e["failure"] in ("late", "bad_result")]
+        expect(not bad, "nobody is late while we are away", bad)
+        lines = run.summary()["agreements"]
+        expect(all(a["state"] in ("accepted", "settled") for a in lines), "all work is paid", lines)
+        expect(run.text().count("our own daemon does not answer") == 1, "it is said once", run.text()[-3000:])
+        expect("answers again" in run.text(), "and that it is there again", run.text()[-3000:])
+        check_money(network, run)
+        check_nothing_left(network)
+        expect(not ledger(run).get("note"), "the ledger is closed", ledger(run))
+        return f"{run.seconds:.1f} s; {len(run.failures())} attempts lost, {len(lines)} agreements"
+
     def busy_notes():
         """Debit notes every 2 s that must be accepted within 5 s, for more than two minutes of training."""
         for i in range(3):
@@ -197,6 +264,7 @@ def cases(network):
         ("slow", slow), ("corrupt", corrupt), ("corrupt-once", corrupt_once), ("rejected", rejected),
         ("never-starts", never_starts), ("overbill", overbill), ("nobody", nobody), ("fewer", fewer),
         ("two-at-once", two_at_once), ("requestor-killed", killed_requestor), ("daemon-restarted", daemon_restarted),
+        ("daemon-away", daemon_away), ("money", money), ("no-invoice", no_invoice),
         ("busy-notes", busy_notes),
     ]
 

@@ -20,6 +20,8 @@ def add_arguments(parser):
     f.add_argument("--hang-run", type=int, nargs="?", const=1, default=0, metavar="N",
                    help="programs from the N-th on never end")
     f.add_argument("--overbill", type=float, default=1.0, metavar="FACTOR")
+    f.add_argument("--no-invoice", action="store_true", help="never send one")
+    f.add_argument("--invoice-amount", default="", metavar="TEXT", help="what every invoice asks for, whatever was done")
     f.add_argument("--note-every", type=int, default=0, metavar="S",
                    help="insist on a debit note every S seconds, whatever the demand asks")
 

@@ -206,6 +206,11 @@ class Network:
             time.sleep(float(words[-1]) if words[-1].replace(".", "").isdigit() else 0)
             self.daemons[0].start(die_with_parent).wait_ready()
             return "restarted"
+        if verb == "release-allocations":     # as `yagna payment release-allocations` does
+            open_ones = self.daemons[0].get("/payment-api/v1/allocations", timeout=10)
+            for one in open_ones:
+                self.daemons[0].delete(f"/payment-api/v1/allocations/{one['allocationId']}")
+            return len(open_ones)
         if verb == "leftovers":
             return self.leftovers()
         if verb == "invoices":

@@ -120,3 +120,8 @@ extension GolemError {
         [.unreachable, .timedOut, .peer].contains(code)
     }
 }
+
+extension Error {
+    /// Whether it is that our own daemon cannot be reached.
+    var isOurDaemons: Bool { (self as? GolemError)?.isOurDaemons ?? false }
+}

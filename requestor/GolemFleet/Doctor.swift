@@ -89,8 +89,12 @@ public struct Doctor: Sendable {
                         "payments", .warning, trouble, remedy: "yagna payment status --network \(settings.network)"))
             }
             // The only question about funds that the daemon answers is whether it can set them aside.
+            let asked = Timestamp.now()
             let allocation = try await client.payment.allocate(
                 settings.budget, platform: settings.platform, timeout: .now() + .seconds(60))
+            if let warning = ClockDifference(daemon: allocation.made, asked: asked, answered: .now()).warning {
+                tell(Finding("clock", .warning, warning, remedy: "timedatectl set-ntp true"))
+            }
             try await client.payment.release(allocation.id)
             tell(
                 Finding("funds", .good, "the budget of \(settings.budget) GLM can be set aside on \(settings.network)"))

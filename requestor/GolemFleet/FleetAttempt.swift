@@ -35,7 +35,7 @@ struct FleetAttempt: Sendable {
 
     func run() async throws -> Outcome {
         let start = ContinuousClock.now
-        var state = Progress(lease: lease)
+        var state = Progress(lease: lease, daemonAway: machine.daemonAway)
         var outcome: Outcome
         do {
             outcome = try await attempt(&state, start)
@@ -78,6 +78,8 @@ struct FleetAttempt: Sendable {
     /// What is true of an attempt at the moment it fails.
     private struct Progress {
         var lease: Dispatcher.Lease
+        /// For how long our own daemon had been away when it began.
+        let daemonAway: Duration
         var stage = "upload"
         var bytesUp = 0
         var bytesDown = 0
@@ -108,14 +110,15 @@ struct FleetAttempt: Sendable {
         progress(.stage(job.kind.name))
 
         let output = Shared(ProgressReader(asked))
-        let left = Duration.seconds(max(1, limit - (ContinuousClock.now - start).inSeconds))
-        let begin = ContinuousClock.now
+        let used = ContinuousClock.now - start - (machine.daemonAway - state.daemonAway)
+        let left = Duration.seconds(max(1, limit - used.inSeconds))
+        let (begin, away) = (ContinuousClock.now, machine.daemonAway)
         let results = try await machine.perform(batch, limit: left) { text in
             for epoch in output.with({ $0.take(text.utf8) }) { progress(.epoch(epoch)) }
         }
         if let failure = take(uploads, results, &state) { return failure }
         guard results[program].isDone else { return await workerFailed(results[program], state.lease) }
-        let seconds = (ContinuousClock.now - begin).inSeconds
+        let seconds = (ContinuousClock.now - begin - (machine.daemonAway - away)).inSeconds
         state.stage = "download"
         return try await checked(
             files.map { results[$0] }, asked, state: &state,

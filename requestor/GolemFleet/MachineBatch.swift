@@ -8,6 +8,11 @@ package enum MachineStep: Sendable, Equatable {
     case download(String, into: String, maximumBytes: Int)
 }
 
+extension MachineStep {
+    /// It goes through our own daemon.
+    var isTransfer: Bool { if case .run = self { false } else { true } }
+}
+
 /// Steps that are performed in order until one fails. Adding a step gives the key to its result, so that no result can
 /// be taken for that of another step.
 package struct MachineBatch: Sendable, Equatable {

@@ -14,6 +14,9 @@ package protocol TrainingMachine: Sendable {
     /// Whether it is known to be gone.
     var isLost: Bool { get }
 
+    /// For how long our own daemon was away since the fleet began: time that is not this machine's.
+    var daemonAway: Duration { get }
+
     /// Performs the steps in order and stops at the first that fails. Every step has a result: a file that was announced
     /// and did not come is the failure of its own step.
     ///
@@ -30,6 +33,10 @@ package protocol TrainingMachine: Sendable {
     ///   - blame: whether that is the provider's fault.
     ///   - pay: false if it delivered nothing of use.
     func discard(because reason: String, blame: Bool, pay: Bool) async
+}
+
+extension TrainingMachine {
+    package var daemonAway: Duration { .zero }
 }
 
 /// Where machines come from. The real one is ``RentedMachines``, on a pool of the Golem client.
@@ -50,11 +57,20 @@ struct RentedMachine: TrainingMachine {
     var price: LinearPrice? { machine.offer.price }
     var expiration: Timestamp { machine.expiration }
     var isLost: Bool { machine.lossReason != nil }
+    var daemonAway: Duration { machine.client.watch.total() }
 
     func perform(
         _ batch: MachineBatch, limit: Duration, onOutput: @escaping @Sendable (String) -> Void
     ) async throws -> MachineBatchResults {
-        try await RentedMachineLink(machine: machine).perform(batch, limit: limit, onOutput: onOutput)
+        while true {
+            let before = daemonAway
+            let results = try await RentedMachineLink(machine: machine).perform(batch, limit: limit, onOutput: onOutput)
+            // A transfer that broke because our own daemon was away is made again; that costs work, but nobody's name.
+            let wasAway = daemonAway - before > DaemonWatch.hiccup
+            guard wasAway,
+                batch.steps.indices.contains(where: { batch.steps[$0].isTransfer && results[$0].outcome == .failed })
+            else { return results }
+        }
     }
 
     func discard(because reason: String, blame: Bool, pay: Bool) async {

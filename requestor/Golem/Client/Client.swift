@@ -16,6 +16,8 @@ public struct GolemClient: Sendable {
     public let address: DaemonAddress
     let appKey: String
     public var logger: Logger
+    /// Whether the daemon answers this client and its copies.
+    public let watch = DaemonWatch()
 
     public init(address: DaemonAddress, appKey: String, logger: Logger = GolemClient.silent) {
         self.address = address
@@ -59,11 +61,13 @@ public struct GolemClient: Sendable {
 
     /// Sends a call and reads the whole answer.
     ///
-    /// - Parameter wait: how long the daemon may hold the call; our own limit is some seconds above it.
+    /// - Parameters:
+    ///   - wait: how long the daemon may hold the call.
+    ///   - limit: our own limit; some seconds above `wait` where none is given.
     /// - Returns: the answer as JSON, `null` for an empty one.
     func call(
         _ method: HTTPMethod, _ path: String, query: [(String, String?)] = [], body: JSON? = nil,
-        wait: Duration = .seconds(5), maximumBytes: Int = 64 << 20
+        wait: Duration = .seconds(5), limit: Duration? = nil, maximumBytes: Int = 64 << 20
     ) async throws -> JSON {
         var items = Query()
         for (name, value) in query { items.add(name, value) }
@@ -80,7 +84,7 @@ public struct GolemClient: Sendable {
             request.body = ByteBuffer()
         }
         let prepared = request
-        let (status, bytes) = try await transport(asked, limit: wait + .seconds(15)) {
+        let (status, bytes) = try await transport(asked, limit: limit ?? wait + .seconds(15)) {
             try await prepared.perform { head, body in
                 (Int(head.status.code), try await body.collect(upTo: maximumBytes))
             }
@@ -100,18 +104,23 @@ public struct GolemClient: Sendable {
     func transport<Result: Sendable>(
         _ asked: String, limit: Duration, _ operation: @Sendable @escaping () async throws -> Result
     ) async throws -> Result {
+        let start = ContinuousClock.now
         do {
-            return try await withDeadline(limit, operation)
+            let answer = try await withDeadline(limit, operation)
+            watch.answered()
+            return answer
         } catch let error as GolemError {
             throw error
         } catch is CancellationError {
             throw CancellationError()
         } catch is DeadlineExceeded {
+            watch.missed(waited: ContinuousClock.now - start)
             throw GolemError(
                 .unreachable, "the daemon did not answer within \(limit)", request: asked, place: url,
                 hint: "see whether it is alive: yagna version show")
         } catch {
             if Task.isCancelled { throw CancellationError() }
+            watch.missed(waited: .zero)
             throw GolemError(
                 .unreachable, "the daemon cannot be reached", request: asked, place: url,
                 hint: "start it (yagna service run) or set YAGNA_API_URL to where it is", cause: error)

@@ -66,6 +66,9 @@ public struct DaemonAddress: Hashable, Sendable {
                     "holds something in [ ] that is no IPv6 address", "an address is written like http://[::1]:7465")
             }
         } else {
+            guard authority.count(where: { $0 == ":" }) < 2 else {
+                throw wrong("holds several colons", "an address of IPv6 is written like http://[::1]:7465")
+            }
             host = authority.prefix { $0 != ":" }
             rest = authority.dropFirst(host.count)
             guard !host.isEmpty else { throw wrong("names no host", example) }
@@ -76,9 +79,6 @@ public struct DaemonAddress: Hashable, Sendable {
         guard let colon = rest.first else { return (String(host), nil) }
         guard colon == ":" else { throw wrong("goes on behind its host with `\(rest)`", example) }
         let digits = rest.dropFirst()
-        if digits.contains(":") {
-            throw wrong("holds several colons", "an address of IPv6 is written like http://[::1]:7465")
-        }
         guard digits.utf8.allSatisfy({ (48...57).contains($0) }), let port = Int(digits), (1...65_535).contains(port)
         else { throw wrong("has the port `\(digits)`; ports are numbers from 1 to 65535", example) }
         return (String(host), port)

@@ -1,6 +1,7 @@
 import NIOCore
 import NIOHTTP1
 import NIOPosix
+import Waiting
 
 /// One HTTP/1.1 call of the daemon, on a connection of its own.
 ///
@@ -64,7 +65,7 @@ struct HTTPExchange: Sendable {
     func perform<Result: Sendable>(
         _ receive: @Sendable (HTTPResponseHead, inout Body) async throws -> Result
     ) async throws -> Result {
-        let connection = try await address.connect(timeout: connectTimeout) { channel in
+        let (connection, refusal) = try await address.connect(timeout: connectTimeout) { channel in
             try channel.pipeline.syncOperations.addHTTPClientHandlers()
             return try Connection(wrappingChannelSynchronously: channel)
         }
@@ -75,40 +76,47 @@ struct HTTPExchange: Sendable {
         var request: [HTTPClientRequestPart] = [.head(head)]
         if let body { request.append(.body(.byteBuffer(body))) }
         request.append(.end(nil))
-        return try await connection.executeThenClose { inbound, outbound in
-            let channel = connection.channel
-            let overdue = headTimeout.map { channel.eventLoop.scheduleTask(in: $0) { channel.close(promise: nil) } }
-            defer { overdue?.cancel() }
-            try await outbound.write(contentsOf: request)
-            var parts = inbound.makeAsyncIterator()
-            while let part = try await parts.next() {
-                guard case .head(let head) = part else { continue }
-                overdue?.cancel()
-                var body = Body(parts)
-                return try await receive(head, &body)
+        do {
+            return try await connection.executeThenClose { inbound, outbound in
+                let channel = connection.channel
+                let overdue = headTimeout.map { channel.eventLoop.scheduleTask(in: $0) { channel.close(promise: nil) } }
+                defer { overdue?.cancel() }
+                try await outbound.write(contentsOf: request)
+                var parts = inbound.makeAsyncIterator()
+                while let part = try await parts.next() {
+                    guard case .head(let head) = part else { continue }
+                    overdue?.cancel()
+                    var body = Body(parts)
+                    return try await receive(head, &body)
+                }
+                try Task.checkCancellation()
+                throw ChannelError.eof
             }
-            try Task.checkCancellation()
-            throw ChannelError.eof
+        } catch {
+            throw refusal.value ?? error
         }
     }
 }
 
 extension DaemonAddress {
     /// Connects, with TLS where the address says so; `prepare` puts the handlers for what is spoken into place.
+    /// - Returns: what `prepare` made; why there is no TLS, as soon as that is known.
     func connect<Output: Sendable>(
         timeout: TimeAmount, _ prepare: @Sendable @escaping (any Channel) throws -> Output
-    ) async throws -> Output {
+    ) async throws -> (Output, refusal: OneShot<GolemError>) {
         let (scheme, host) = (scheme, host)
-        return try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+        let refusal = OneShot<GolemError>()
+        let output = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .connectTimeout(timeout)
             .channelOption(.tcpOption(.tcp_nodelay), value: 1)
             .connect(host: host, port: port) { channel in
                 channel.eventLoop.makeCompletedFuture {
                     if scheme == .https {
-                        try channel.pipeline.syncOperations.addHandler(SecureChannel(host: host))
+                        try channel.pipeline.syncOperations.addHandler(SecureChannel(host: host, refusal: refusal))
                     }
                     return try prepare(channel)
                 }
             }
+        return (output, refusal)
     }
 }

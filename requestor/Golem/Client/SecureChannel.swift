@@ -1,4 +1,5 @@
 import NIOCore
+import Waiting
 
 /// TLS between a channel's socket and the handlers behind it, which see plain bytes. They learn of the connection when the
 /// handshake is done; what they write before is kept until then.
@@ -9,11 +10,14 @@ final class SecureChannel: ChannelDuplexHandler {
     typealias OutboundOut = ByteBuffer
 
     private let connection: OpenSSL.Connection
+    /// Set when the other side is not trusted, or does not speak TLS: what is behind this sees a closed channel only.
+    private let refusal: OneShot<GolemError>
     private var isReady = false
     private var hasEnded = false
     private var waiting: [(ByteBuffer, EventLoopPromise<Void>?)] = []
 
-    init(host: String) throws {
+    init(host: String, refusal: OneShot<GolemError>) throws {
+        self.refusal = refusal
         connection = try OpenSSL.Connection(try OpenSSL.shared(), host: host)
     }
 
@@ -101,6 +105,7 @@ final class SecureChannel: ChannelDuplexHandler {
 
     private func fail(_ context: ChannelHandlerContext, _ error: any Error) {
         hasEnded = true
+        if let error = error as? GolemError { refusal.set(error) }
         // An alert says to the other side why.
         send(context, nil)
         context.flush()

@@ -16,7 +16,7 @@ struct ServiceSocket: Sendable {
     static func connect(
         address: DaemonAddress, path: String, appKey: String, connectTimeout: TimeAmount = .seconds(5)
     ) async throws -> ServiceSocket {
-        let (channel, upgraded) = try await address.connect(timeout: connectTimeout) { channel in
+        let ((channel, upgraded), refusal) = try await address.connect(timeout: connectTimeout) { channel in
             let promise = channel.eventLoop.makePromise(of: Channel.self)
             let request = """
                 GET \(address.path + path) HTTP/1.1\r
@@ -38,6 +38,7 @@ struct ServiceSocket: Sendable {
         do {
             return ServiceSocket(channel: try await upgraded.get())
         } catch var error as GolemError {
+            error = refusal.value ?? error
             error.request = "GET \(path) (WebSocket)"
             throw error.at(address.description)
         }
@@ -185,6 +186,11 @@ private final class SocketUpgrade: ChannelInboundHandler, RemovableChannelHandle
         isDone = true
         upgraded.fail(GolemError(.daemon, "the daemon refused a WebSocket for serving files", answer: answer))
         context.close(promise: nil)
+    }
+
+    /// Also of a channel that was never connected.
+    func handlerRemoved(context: ChannelHandlerContext) {
+        if !isDone { fail(context, "the connection was closed") }
     }
 
     func channelInactive(context: ChannelHandlerContext) {

@@ -1,3 +1,5 @@
+import Waiting
+
 /// Performs what ``PaymentStateMachine`` decides: keeps the ledger, accepts and rejects bills, watches the budget.
 actor Treasurer {
     let client: GolemClient
@@ -9,13 +11,13 @@ actor Treasurer {
     /// How long an allocation lives without being prolonged.
     let allocationLifetime: Duration
     /// One allocation is made at a time.
-    let allocationTurn = AsyncLock()
+    let allocationTurn = WaitQueue(Turns(width: 1))
     let emit: @Sendable (RentalEvent) -> Void
     var allocation: AllocationID?
     /// Set when the ledger cannot be written any more: nothing is accepted from then on.
     private var isLedgerBroken = false
     /// Agreements whose provider cannot be reached: their invoices are not waited for.
-    private var unreachable: Set<AgreementID> = []
+    var unreachable: Set<AgreementID> = []
     /// Refusals that are being told: a refused invoice is not awaited any more, but its provider must learn of it.
     private var rejectionsUnderWay = 0
     private var endAgreement: @Sendable (AgreementID, String, String) async -> Void = { _, _, _ in }
@@ -72,7 +74,10 @@ actor Treasurer {
 
     /// The run left nothing behind.
     func closeLedger() {
-        guard machine.openAgreements.isEmpty, machine.openAllocations.isEmpty, allocation == nil else { return }
+        guard machine.openAgreements.isEmpty, machine.openAllocations.isEmpty, allocation == nil,
+            // Bills may have come that nobody could tell us of.
+            client.watch.awayFor() == nil
+        else { return }
         try? record(.closed(at: .now()))
     }
 
@@ -201,7 +206,10 @@ actor Treasurer {
         let start = ContinuousClock.now
         var looked = start
         var isTold = false
-        while ContinuousClock.now - start < limit, enough?.value == nil {
+        let before = client.watch.total()
+        while ContinuousClock.now - start - (client.watch.total() - before) < limit, enough?.value == nil,
+            client.watch.awayFor() ?? .zero < min(.seconds(60), daemonPatience)
+        {
             let awaited = machine.awaitedInvoices.filter { !unreachable.contains($0) }
             guard rejectionsUnderWay > 0 || !awaited.isEmpty else { break }
             if !isTold, !awaited.isEmpty, ContinuousClock.now - start > .seconds(1) {
@@ -222,7 +230,7 @@ actor Treasurer {
         for agreement in machine.awaitedInvoices { machine.invoiceGivenUp(agreement) }
     }
 
-    private func handleInvoices(of agreements: Set<AgreementID>) async {
+    func handleInvoices(of agreements: Set<AgreementID>) async {
         for invoice in (try? await client.payment.invoices()) ?? [] where agreements.contains(invoice.agreementID) {
             try? await handle(invoice)
         }
@@ -250,8 +258,10 @@ actor Treasurer {
         case .rejectInvoice(let id, let reason, let message):
             rejectionsUnderWay += 1
             defer { rejectionsUnderWay -= 1 }
-            await attempt("reject an invoice") { [client] in
-                try await client.payment.rejectInvoice(id, reason: reason, message: message)
+            await attempt("reject an invoice") { [client, daemonPatience] in
+                try await client.waitingForDaemon(patience: daemonPatience) {
+                    try await client.payment.rejectInvoice(id, reason: reason, message: message)
+                }
             }
         case .endAgreement(let id, let code, let message):
             await endAgreement(id, code, message)
@@ -284,7 +294,7 @@ actor Treasurer {
                 await perform(machine.acceptanceTaken(document))
                 return
             } catch let error as GolemError where !error.mayPass && error.code != .daemon {
-                switch await renewAllocation(source, after: error) {
+                switch await renewAllocation(source) {
                 case .renewed: continue
                 case .impossible: break
                 case .notTheReason:
@@ -293,10 +303,13 @@ actor Treasurer {
                     return
                 }
                 break
+            } catch is CancellationError {
+                // The run is over: what it promised is in the ledger, and its invoice covers it.
+                return
             } catch {
                 // Not known whether it arrived: sending it again pays nothing twice.
-                attempts += 1
-                guard attempts < 8 else { break }
+                if !error.isOurDaemons { attempts += 1 }
+                guard attempts < 8, client.watch.awayFor() ?? .zero < daemonPatience, !Task.isCancelled else { break }
                 try? await Task.sleep(for: pause)
                 pause = min(pause * 2, .seconds(3))
                 continue
@@ -316,66 +329,5 @@ actor Treasurer {
                 try? await Task.sleep(for: .milliseconds(300))
             }
         }
-    }
-}
-
-extension Treasurer {
-    /// Gives back what a crashed run left: activities, agreements, bills, allocations.
-    func releaseLeftovers(invoiceLimit: Duration) async {
-        let agreements = machine.openAgreements
-        let answering = await withTaskGroup(of: (AgreementID, Bool).self) { group in
-            for id in agreements {
-                group.addTask { (id, await self.endLeftover(id)) }
-            }
-            var answers: [AgreementID: Bool] = [:]
-            for await (id, answered) in group { answers[id] = answered }
-            return answers
-        }
-        for id in agreements { await agreementEnded(id, providerAnswers: answering[id] ?? false) }
-        await collectInvoices(within: invoiceLimit)
-        await releaseOldAllocations()
-    }
-
-    /// Ends one agreement of a crashed run; returns whether its provider answers.
-    private func endLeftover(_ id: AgreementID) async -> Bool {
-        let known = machine.openActivities(of: id)
-        let listed = (try? await client.activity.list(agreement: id)) ?? []
-        for activity in Set(known + listed) {
-            try? await client.activity.destroy(activity, timeout: .seconds(5))
-        }
-        guard let agreement = try? await client.market.agreement(id) else { return false }
-        switch agreement.state {
-        case .approved:
-            do {
-                try await client.market.terminate(
-                    id, code: "Cancelled", message: "the requestor was interrupted and has started again")
-                emit(RentalEvent(.leftover, "ended an agreement of an earlier run", agreementID: id))
-                return true
-            } catch {
-                emit(RentalEvent(.warning, "an agreement of an earlier run could not be ended: \(error)"))
-                return false
-            }
-        case .pending, .proposal:
-            try? await client.market.cancel(id, reason: "the requestor has started again")
-            return false
-        case .terminated:
-            return true
-        default:
-            return false
-        }
-    }
-
-    /// Handles the invoices of agreements that are over, at most for `limit`.
-    private func collectInvoices(within limit: Duration) async {
-        let end = ContinuousClock.now + limit
-        while true {
-            let awaited = Set(machine.awaitedInvoices)
-            guard !awaited.isEmpty else { return }
-            await handleInvoices(of: awaited)
-            guard ContinuousClock.now < end, machine.awaitedInvoices.contains(where: { !unreachable.contains($0) })
-            else { break }
-            try? await Task.sleep(for: .milliseconds(300))
-        }
-        for agreement in machine.awaitedInvoices { machine.invoiceGivenUp(agreement) }
     }
 }

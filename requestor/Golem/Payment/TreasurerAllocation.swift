@@ -42,9 +42,11 @@ extension Treasurer {
 
     /// Makes another allocation, within the budget, in the place of one that somebody released (`yagna payment
     /// release-allocations` does that), whose time is over, or that is used up.
-    func renewAllocation(_ old: AllocationID, after error: GolemError) async -> Renewal {
-        guard (try? await allocationTurn.acquire()) != nil else { return .impossible }
-        defer { allocationTurn.release() }
+    func renewAllocation(_ old: AllocationID) async -> Renewal {
+        (try? await allocationTurn.pass { await renewInTurn(old) }) ?? .impossible
+    }
+
+    private func renewInTurn(_ old: AllocationID) async -> Renewal {
         // Somebody else found out before.
         if let allocation, allocation != old { return .renewed }
         let wanted = remainingBudget + machine.promisedButNotTaken
@@ -78,7 +80,10 @@ extension Treasurer {
             do {
                 _ = try await client.payment.amend(allocation, timeout: .now() + allocationLifetime)
             } catch let error as GolemError where [.gone, .notFound, .refused].contains(error.code) {
-                _ = await renewAllocation(allocation, after: error)
+                _ = await renewAllocation(allocation)
+            } catch  where error.isOurDaemons {
+                // It is told elsewhere, and there is time: two thirds of the allocation's life are left.
+                continue
             } catch {
                 emit(RentalEvent(.warning, "the allocation could not be prolonged: \(error)"))
             }

@@ -33,18 +33,20 @@ package final class ActivitySession: Sendable {
         _ commands: [Command], limit: Duration, onEvent: (@Sendable (RuntimeEvent) -> Void)?
     ) async throws -> BatchResult {
         if let reason = lost.value { throw reason }
-        let rest = expiration - .now()
         do {
             return try await withThrowingTaskGroup(of: BatchResult?.self) { group in
                 group.addTask { [self] in try await attempt(commands, onEvent: onEvent) }
                 group.addTask { [lost] in throw try await lost.wait() }
-                group.addTask {
-                    try await Task.sleep(for: min(limit, rest))
+                group.addTask { [client] in
+                    try await client.waitWhileDaemonAnswers(limit)
                     return nil
+                }
+                group.addTask { [self] in
+                    try await Task.sleep(for: expiration - .now())
+                    throw expired(cause: nil)
                 }
                 defer { group.cancelAll() }
                 guard let first = try await group.next(), let result = first else {
-                    guard limit <= rest else { throw expired(cause: nil) }
                     throw GolemError(
                         .timedOut, "`\(commands.map(\.summary).joined(separator: "; "))` did not end within \(limit)",
                         place: label, hint: "the machine is given up; raise the limit if the work needs longer")
@@ -71,12 +73,20 @@ package final class ActivitySession: Sendable {
         // Providers end what is over, and clocks differ by a few seconds.
         if expiration - .now() < .seconds(5) { return expired(cause: error) }
         switch error.code {
-        case .machineLost, .timedOut: return error
+        case .machineLost where !client.watch.wasAway(within: .seconds(60)): return error
+        case .timedOut: return error
         case .unreachable:
             return GolemError(
                 .unreachable, "the machine is lost: our own daemon did not answer for \(daemonPatience)", place: label,
                 hint: "see whether the daemon is running", cause: error)
         default:
+            // What broke while our own daemon was away is not the provider's doing.
+            if client.watch.wasAway(within: .seconds(60)) {
+                return GolemError(
+                    .unreachable, "the machine is lost: it was not found again after our own daemon was away",
+                    place: label,
+                    hint: "another machine takes its place", cause: error)
+            }
             return GolemError(
                 .machineLost, "the machine is lost: its provider does not answer", place: label,
                 hint: "another machine takes its place", cause: error)
@@ -120,7 +130,6 @@ package final class ActivitySession: Sendable {
         let clock = ContinuousClock()
         var peerFailures = 0
         var awaySince: ContinuousClock.Instant?
-        var lastAway: ContinuousClock.Instant?
         while true {
             do {
                 let results = try await client.activity.results(of: batch, on: activityID, timeout: .seconds(10))
@@ -135,14 +144,13 @@ package final class ActivitySession: Sendable {
                 case .unreachable:
                     let since = awaySince ?? clock.now
                     awaySince = since
-                    lastAway = clock.now
                     guard clock.now - since < daemonPatience else { throw error }
                     try await Task.sleep(for: .milliseconds(300))
                 case .timedOut:
                     continue
                 case .peer, .daemon, .notFound:
                     // After a restart of our own daemon the way to the provider takes some seconds to come back.
-                    let restarted = lastAway.map { clock.now - $0 < .seconds(20) } ?? false
+                    let restarted = client.watch.wasAway(within: GolemClient.recovery)
                     peerFailures += 1
                     if let state = try? await client.activity.state(activityID), state.isOver {
                         throw ended(state, cause: error)

@@ -61,9 +61,36 @@ actor Engine {
         }
     }
 
+    /// How long the end waits for our own daemon.
+    var endPatience: Duration { min(.seconds(60), plan.daemonPatience) }
+
+    /// Says once that our own daemon is away, and once that it is there again.
+    func watchDaemon() async {
+        var longest: Duration?
+        while !Task.isCancelled {
+            let away = client.watch.awayFor()
+            if longest == nil, let away, away > DaemonWatch.hiccup {
+                emit(
+                    RentalEvent(
+                        .daemon, "our own daemon does not answer: it is waited for, and nothing is late meanwhile"))
+            }
+            if let away, away > DaemonWatch.hiccup { longest = away }
+            if away == nil, let time = longest {
+                emit(RentalEvent(.daemon, "our own daemon answers again, after \(time.text)"))
+                longest = nil
+            }
+            try? await Task.sleep(for: .milliseconds(250))
+        }
+    }
+
     func tick(every interval: Duration) async {
         while !Task.isCancelled {
-            perform(pool.clockTicked(.now()))
+            // While our own daemon is away nothing can be rented, and nobody waits in vain.
+            if client.watch.wasAway(within: .zero) {
+                pool.clockStoodStill(.now())
+            } else {
+                perform(pool.clockTicked(.now()))
+            }
             try? await Task.sleep(for: interval)
         }
     }
@@ -85,7 +112,7 @@ actor Engine {
                 continue
             } catch {
                 if Task.isCancelled { break }
-                emit(RentalEvent(.warning, "the market does not answer: \(error)"))
+                if !error.isOurDaemons { emit(RentalEvent(.warning, "the market does not answer: \(error)")) }
                 try? await Task.sleep(for: .milliseconds(500))
                 if let demand { try? await client.market.unsubscribe(demand) }
             }
@@ -124,7 +151,9 @@ actor Engine {
                     guard let context = contexts[rental] else { continue }
                     // By our clock, not by what the provider says; a minute is for clocks that differ.
                     let isOver = context.expiration - .now() < .seconds(60)
-                    context.mailbox.yield(.agreementEnded(event.reason + code, blame: !isOver))
+                    // Nor is it to blame when it could not reach us for so long.
+                    let isOurs = client.watch.wasAway(within: .seconds(120))
+                    context.mailbox.yield(.agreementEnded(event.reason + code, blame: !isOver && !isOurs))
                 }
             } catch {
                 try? await Task.sleep(for: .milliseconds(500))
@@ -361,7 +390,10 @@ actor Engine {
         stop(.stopped, "the requestor is shutting down", closeCode: "Success")
         let start = ContinuousClock.now
         var isTold = false
-        while !pool.openRentals.isEmpty, ContinuousClock.now - start < limit {
+        let before = client.watch.total()
+        while !pool.openRentals.isEmpty, ContinuousClock.now - start - (client.watch.total() - before) < limit,
+            client.watch.awayFor() ?? .zero < endPatience
+        {
             if !isTold, ContinuousClock.now - start > .seconds(2) {
                 isTold = true
                 let names = Set(contexts.values.map(\.proposal.offer.nodeName)).sorted().joined(separator: ", ")

@@ -51,8 +51,8 @@ public struct RentalPlan: Sendable {
     public var tolerance = BillTolerance()
     /// How long to go on without a single machine before ``MachinePool/next(excluding:)`` gives up.
     public var patience: Duration = .seconds(120)
-    /// How long our own daemon may be away, e.g. while it restarts.
-    public var daemonPatience: Duration = .seconds(60)
+    /// How long our own daemon may be away, e.g. while it restarts. Agreements go on meanwhile.
+    public var daemonPatience: Duration = .seconds(600)
     /// A provider that failed this many times in a run is left.
     public var failuresAllowed: Int = 2
 

@@ -59,7 +59,8 @@ extension Engine {
         }
         if outcome.wasTurnedDown, let id = context.agreement.value { await treasurer.agreementRefused(id) }
         if let id = outcome.agreementLeft {
-            emit(context.event(.warning, "agreement \(id) could not be ended, its provider does not answer"))
+            let who = client.watch.awayFor() == nil ? "its provider" : "our own daemon"
+            emit(context.event(.warning, "agreement \(id) could not be ended, \(who) does not answer"))
         }
         let wasRented = context.agreement.value != nil
         emit(context.event(wasRented ? .machineClosed : .negotiation, outcome.reason))
@@ -76,7 +77,11 @@ extension Engine {
         case .createActivity(let agreement): await createActivity(agreement, context)
         case .prepare(let activity): await prepare(activity, context)
         case .startTimer(let step):
-            try? await Task.sleep(for: step == .lastCall ? .seconds(5) : plan.answerLimit)
+            if step == .lastCall {
+                try? await Task.sleep(for: .seconds(5))
+            } else {
+                try? await client.waitWhileDaemonAnswers(plan.answerLimit)
+            }
             if !Task.isCancelled { mailbox.yield(.stepExpired(step)) }
         case .announceReady(let agreement, let activity): announceReady(agreement, activity, context)
         case .announceLost(let reason):
@@ -93,7 +98,9 @@ extension Engine {
         case .destroyActivity(let id): await destroy(id, context)
         case .cancelAgreement(let id):
             do {
-                try await client.market.cancel(id, reason: "not needed any more")
+                try await client.waitingForDaemon(patience: plan.daemonPatience) {
+                    try await client.market.cancel(id, reason: "not needed any more")
+                }
                 await treasurer.agreementRefused(id)
                 mailbox.yield(.agreementTerminated)
             } catch {
@@ -255,20 +262,29 @@ extension Engine {
     }
 
     private func terminate(_ id: AgreementID, _ code: String, _ reason: String, _ context: RentalContext) async {
-        for attempt in 1...3 {
+        while true {
             do {
-                try await client.market.terminate(id, code: code, message: reason)
+                try await client.waitingForDaemon(patience: plan.daemonPatience) {
+                    try await client.market.terminate(id, code: code, message: reason)
+                }
                 await treasurer.agreementEnded(id, providerAnswers: true)
                 context.mailbox.yield(.agreementTerminated)
                 return
-            } catch let error as GolemError where error.code == .unreachable && attempt < 3 {
-                try? await Task.sleep(for: .seconds(2))
+            } catch let error as GolemError where !error.isOurDaemons {
+                // The way to the provider takes a while to come back after our own daemon has.
+                if error.mayPass, client.watch.wasAway(within: GolemClient.recovery), !Task.isCancelled {
+                    try? await Task.sleep(for: .seconds(1))
+                    continue
+                }
+                await treasurer.agreementEnded(id, providerAnswers: false)
+                context.mailbox.yield(.agreementNotTerminated)
+                return
             } catch {
-                break
+                // Nobody was told: in the ledger it stays open, and the next run ends it.
+                context.mailbox.yield(.agreementNotTerminated)
+                return
             }
         }
-        await treasurer.agreementEnded(id, providerAnswers: false)
-        context.mailbox.yield(.agreementNotTerminated)
     }
 
     private func reason(_ error: any Error) -> String {

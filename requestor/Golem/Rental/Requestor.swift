@@ -50,6 +50,8 @@ public actor Requestor {
         try Ledger.createFolder(plan.ledgerFolder)
         let ledger = try await LedgerRecovery(client: client, emit: plan.onEvent).open(
             Ledger.path(folder: plan.ledgerFolder, run: plan.runName), run: plan.runName)
+        // Another run in this process may go on with it.
+        defer { ledger.close() }
         let treasurer = Treasurer(
             client: client, ledger: ledger, budget: plan.budget, runName: plan.runName, plan: plan)
         await LeftoverSearch(client: client, plan: plan).releaseOthers()
@@ -94,6 +96,7 @@ public actor Requestor {
         let plan = plan
         return await withTaskGroup(of: Void.self) { group in
             group.addTask { await engine.carryOutOrders() }
+            group.addTask { await engine.watchDaemon() }
             group.addTask { await engine.tick(every: .milliseconds(150)) }
             group.addTask { await engine.followDemand() }
             group.addTask { await engine.followAgreements(since: since) }

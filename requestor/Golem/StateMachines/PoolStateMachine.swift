@@ -211,6 +211,11 @@ public struct PoolStateMachine: Sendable {
         return actions + refuseHopeless(now)
     }
 
+    /// Time passed in which nothing could come: who waits does not do so in vain.
+    public mutating func clockStoodStill(_ now: Timestamp) {
+        for index in waiting.indices { waiting[index].hopeSeen = now }
+    }
+
     /// Ends everything: no more machines, all that there are are closed.
     public mutating func stop(_ code: GolemError.Code, _ reason: String, closeCode: String) -> [Action] {
         guard stopReason == nil else { return [] }

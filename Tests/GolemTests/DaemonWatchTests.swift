@@ -1,0 +1,43 @@
+import Golem
+import Testing
+
+@Suite("Whether our own daemon is there")
+struct DaemonWatchTests {
+    private let start = ContinuousClock.now
+    private func at(_ seconds: Double) -> ContinuousClock.Instant { start + .seconds(seconds) }
+
+    @Test("time is counted from the first call that was not answered to the next that was")
+    func outage() {
+        let watch = DaemonWatch()
+        watch.answered(at: at(1))
+        #expect(watch.awayFor(at: at(2)) == nil && watch.total(at: at(2)) == .zero)
+        watch.missed(waited: .zero, at: at(10))
+        watch.missed(waited: .zero, at: at(20))
+        #expect(watch.awayFor(at: at(30)) == .seconds(20) && watch.total(at: at(30)) == .seconds(20))
+        watch.answered(at: at(35))
+        #expect(watch.awayFor(at: at(40)) == nil && watch.total(at: at(40)) == .seconds(25))
+        #expect(watch.wasAway(within: .seconds(10), at: at(40)) && !watch.wasAway(within: .seconds(10), at: at(50)))
+    }
+
+    @Test("a daemon that hangs is away since it was asked, but not before it last answered")
+    func hanging() {
+        let watch = DaemonWatch()
+        watch.answered(at: at(10))
+        watch.missed(waited: .seconds(25), at: at(30))
+        #expect(watch.awayFor(at: at(30)) == .seconds(20))
+        watch.answered(at: at(40))
+        watch.missed(waited: .seconds(5), at: at(50))
+        #expect(watch.total(at: at(50)) == .seconds(35))
+    }
+
+    @Test("a connection that breaks and is there again at once is no outage")
+    func hiccup() {
+        let watch = DaemonWatch()
+        watch.missed(waited: .zero, at: at(10))
+        #expect(!watch.wasAway(within: .seconds(60), at: at(11)))
+        watch.answered(at: at(11))
+        #expect(!watch.wasAway(within: .seconds(60), at: at(12)))
+        watch.missed(waited: .zero, at: at(20))
+        #expect(watch.wasAway(within: .zero, at: at(23)))
+    }
+}

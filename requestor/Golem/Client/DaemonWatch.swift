@@ -1,0 +1,93 @@
+import Synchronization
+
+/// Whether our own daemon answers, as the calls of its clients see it.
+///
+/// While it is away nothing can arrive of what providers owe us, whatever the cause: it restarts, it hangs, this machine has
+/// no file descriptors or no network left. So nothing of theirs is late then, and nobody is to blame.
+public final class DaemonWatch: Sendable {
+    private struct State {
+        var lastAnswer: ContinuousClock.Instant
+        var awaySince: ContinuousClock.Instant?
+        /// Of outages that are over.
+        var total = Duration.zero
+        /// The end of the last outage that was more than a hiccup.
+        var lastReturn: ContinuousClock.Instant?
+    }
+
+    /// A connection that breaks, and is there again at once, means nothing.
+    package static let hiccup = Duration.seconds(2)
+
+    private let state: Mutex<State>
+
+    package init() { state = Mutex(State(lastAnswer: .now)) }
+
+    /// A call was answered, whatever the answer.
+    package func answered(at now: ContinuousClock.Instant = .now) {
+        state.withLock { state in
+            if let since = state.awaySince {
+                state.total += now - since
+                if now - since > Self.hiccup { state.lastReturn = now }
+                state.awaySince = nil
+            }
+            state.lastAnswer = max(state.lastAnswer, now)
+        }
+    }
+
+    /// A call was not answered, `waited` after it was sent.
+    package func missed(waited: Duration, at now: ContinuousClock.Instant = .now) {
+        state.withLock { state in
+            state.awaySince = state.awaySince ?? max(state.lastAnswer, now - waited)
+        }
+    }
+
+    /// For how long it has been away now; `nil` when it is there.
+    public func awayFor(at now: ContinuousClock.Instant = .now) -> Duration? {
+        state.withLock { state in state.awaySince.map { now - $0 } }
+    }
+
+    /// All the time for which it was away, up to now.
+    package func total(at now: ContinuousClock.Instant = .now) -> Duration {
+        state.withLock { state in state.total + (state.awaySince.map { now - $0 } ?? .zero) }
+    }
+
+    /// Whether it is away, or was within that time, for more than a hiccup.
+    package func wasAway(within time: Duration, at now: ContinuousClock.Instant = .now) -> Bool {
+        state.withLock { state in
+            if let since = state.awaySince, now - since > Self.hiccup { return true }
+            return state.lastReturn.map { now - $0 < time } ?? false
+        }
+    }
+}
+
+extension GolemClient {
+    /// How long the ways to providers take to come back after our own daemon has.
+    static let recovery = Duration.seconds(30)
+
+    /// Waits for a time in which our own daemon is there: what it is away does not count, nor what it takes then to find the
+    /// providers again.
+    func waitWhileDaemonAnswers(_ limit: Duration) async throws {
+        let start = ContinuousClock.now
+        let before = watch.total()
+        while true {
+            let left = limit - (ContinuousClock.now - start - (watch.total() - before))
+            if left > .zero {
+                try await Task.sleep(for: left)
+            } else if watch.wasAway(within: Self.recovery) {
+                try await Task.sleep(for: .milliseconds(300))
+                // Nobody else may be asking.
+                if watch.awayFor() != nil { _ = try? await call(.GET, "/me", limit: .seconds(5)) }
+            } else {
+                // Nothing came: because of the provider, or because our daemon hangs?
+                do {
+                    _ = try await call(.GET, "/me", limit: .seconds(5))
+                    return
+                } catch let error as GolemError where error.isOurDaemons {
+                    continue
+                } catch {
+                    try Task.checkCancellation()
+                    return
+                }
+            }
+        }
+    }
+}
