@@ -1,38 +1,44 @@
 // Convolutions as matrix products whose rows point into a zero-padded copy of one image: nothing is unfolded.
 // In an NHWC image the elements under one row of the kernel are contiguous, so a sum over (kh, kw, in) is
 // `kernel_height` segments of kernel_width·in_channels.
-#include "internal.h"
+#include "conv2d.h"
 
 long deml_window_output(long size, long kernel, long stride, long padding) {
     return (deml_plus(size, deml_times(2, padding)) - kernel) / stride + 1;
 }
 
-typedef struct {
-    deml_conv2d s;
-    long oh, ow;                         // output
-    long padded_height, padded_width;    // of the image copy
-    const float *x, *dy, *weights, *bias;
-    float *to;
-    bool relu;
-    const deml_sink *weight_sink, *bias_sink;
-} conv2d_arguments;
-
-/// One image [height][width][channels] into the middle of zeros, `spread` elements apart (1: as it is).
-static void pad_image(const float *image, long height, long width, long channels, long top, long left, long spread_h,
-                      long spread_w, long padded_height, long padded_width, float *to) {
-    memset(to, 0, (size_t)(padded_height * padded_width * channels) * sizeof(float));
+void deml_pad_image(const float *image, long height, long width, long channels, long first, long count, long top,
+                    long left, long spread_h, long spread_w, long padded_height, long padded_width, float *to) {
+    memset(to, 0, (size_t)(padded_height * padded_width * count) * sizeof(float));
     for (long h = 0; h < height; h++) {
-        const float *from = image + h * width * channels;
-        float *row = to + ((top + h * spread_h) * padded_width + left) * channels;
-        if (spread_w == 1) memcpy(row, from, (size_t)(width * channels) * sizeof(float));
+        const float *from = image + h * width * channels + first;
+        float *row = to + ((top + h * spread_h) * padded_width + left) * count;
+        if (spread_w == 1 && count == channels) memcpy(row, from, (size_t)(width * channels) * sizeof(float));
         else
             for (long w = 0; w < width; w++)
-                memcpy(row + w * spread_w * channels, from + w * channels, (size_t)channels * sizeof(float));
+                memcpy(row + w * spread_w * count, from + w * channels, (size_t)count * sizeof(float));
     }
 }
 
-/// a·b·c; LONG_MAX if that is too much.
-static long product_of(long a, long b, long c) { return deml_times(deml_times(a, b), c); }
+void deml_pad_input(const conv2d_arguments *a, long image, long first, long count, float *to) {
+    const deml_conv2d *s = &a->s;
+    deml_pad_image(a->x + image * s->height * s->width * s->in_channels, s->height, s->width, s->in_channels, first,
+                   count, s->padding_height, s->padding_width, 1, 1, a->padded_height, a->padded_width, to);
+}
+
+void deml_pad_gradient(const conv2d_arguments *a, long image, float *to) {
+    const deml_conv2d *s = &a->s;
+    const long out = s->out_channels;
+    deml_pad_image(a->dy + image * a->oh * a->ow * out, a->oh, a->ow, out, 0, out,
+                   reach(s->kernel_height, s->dilation_height) - 1, reach(s->kernel_width, s->dilation_width) - 1,
+                   s->stride_height, s->stride_width, a->padded_height, a->padded_width, to);
+}
+
+/// One of three ways: depthwise; grouped, or with gaps within a row, which need an unfolded copy; else dense.
+static deml_body *way(const deml_conv2d *s, deml_body *dense, deml_body *depthwise, deml_body *grouped) {
+    if (s->groups > 1 && s->groups == s->in_channels && s->groups == s->out_channels) return depthwise;
+    return s->groups > 1 || (s->dilation_width > 1 && s->kernel_width > 1) ? grouped : dense;
+}
 
 /// Rows begin ..< end of y, counted over all images. scratch: a padded image, the product's.
 DEML_BODY(conv2d_forward) {
@@ -42,15 +48,15 @@ DEML_BODY(conv2d_forward) {
     float *padded = deml_cut(&worker->scratch, deml_times(a->padded_height, row_floats));
     deml_product p = {.a = padded, .group = a->ow, .group_stride = deml_times(s->stride_height, row_floats),
                       .row_stride = deml_times(s->stride_width, s->in_channels), .segments = s->kernel_height,
-                      .run = deml_times(s->kernel_width, s->in_channels), .segment = row_floats, .step = 1,
-                      .b = a->weights, .b_stride = s->out_channels, .init = a->bias, .c_stride = s->out_channels,
+                      .run = deml_times(s->kernel_width, s->in_channels),
+                      .segment = deml_times(s->dilation_height, row_floats), .step = 1, .b = a->weights,
+                      .b_stride = s->out_channels, .init = a->bias, .c_stride = s->out_channels,
                       .relu = a->relu};
     if (worker->scratch.measuring)
         return deml_product_rows(worker, &p, 0, deml_times(a->oh, a->ow), s->out_channels);
     for (long row = begin; row < end;) {
         const long image = row / a->oh, first = row % a->oh, last = deml_min(a->oh, first + end - row);
-        pad_image(a->x + image * s->height * s->width * s->in_channels, s->height, s->width, s->in_channels,
-                  s->padding_height, s->padding_width, 1, 1, a->padded_height, a->padded_width, padded);
+        deml_pad_input(a, image, 0, s->in_channels, padded);
         p.c = a->to + image * a->oh * a->ow * s->out_channels;
         deml_product_rows(worker, &p, first * a->ow, last * a->ow, s->out_channels);
         row += last - first;
@@ -59,17 +65,20 @@ DEML_BODY(conv2d_forward) {
 
 static conv2d_arguments prepare(const deml_conv2d *s) {
     return (conv2d_arguments){
-        .s = *s, .oh = deml_window_output(s->height, s->kernel_height, s->stride_height, s->padding_height),
-        .ow = deml_window_output(s->width, s->kernel_width, s->stride_width, s->padding_width),
+        .s = *s,
+        .oh = deml_window_output(s->height, reach(s->kernel_height, s->dilation_height), s->stride_height,
+                                 s->padding_height),
+        .ow = deml_window_output(s->width, reach(s->kernel_width, s->dilation_width), s->stride_width,
+                                 s->padding_width),
         .padded_height = deml_plus(s->height, deml_times(2, s->padding_height)),
         .padded_width = deml_plus(s->width, deml_times(2, s->padding_width))};
 }
 
 static deml_call forward_call(const conv2d_arguments *a) {
     const deml_conv2d *s = &a->s;
-    const double k = (double)s->kernel_height * (double)s->kernel_width * (double)s->in_channels;
-    return (deml_call){conv2d_forward, a, deml_times(s->batch, a->oh), 1,
-                       2.0 * k * (double)a->ow * (double)s->out_channels / 16, true};
+    return (deml_call){way(s, conv2d_forward, deml_depthwise_forward, deml_grouped_forward), a,
+                       deml_times(s->batch, a->oh), 1,
+                       2.0 * (double)weight_rows(s) * (double)a->ow * (double)s->out_channels / 16, true};
 }
 
 void deml_conv2d_forward(deml_pool *pool, const deml_conv2d *shape, const float *x, const float *weights,
@@ -90,19 +99,19 @@ DEML_BODY(conv2d_input_gradient) {
     float *turned = deml_cut(&worker->scratch, product_of(taps, in, out));
     float *padded = deml_cut(&worker->scratch, deml_times(a->padded_height, row_floats));
     deml_product p = {.group = s->width, .group_stride = row_floats, .row_stride = out, .segments = s->kernel_height,
-                      .run = deml_times(s->kernel_width, out), .segment = row_floats, .step = 1, .b = turned,
-                      .b_stride = in, .c_stride = in};
+                      .run = deml_times(s->kernel_width, out),
+                      .segment = deml_times(s->dilation_height, row_floats), .step = 1, .b = turned, .b_stride = in,
+                      .init = a->bias, .c_stride = in, .relu = a->relu};
     if (worker->scratch.measuring)
         return deml_product_rows(worker, &p, 0, deml_times(s->height, s->width), in);
     for (long t = 0; t < taps; t++)
         for (long o = 0; o < out; o++)
             for (long i = 0; i < in; i++)
                 turned[(t * out + o) * in + i] = a->weights[((taps - 1 - t) * in + i) * out + o];
-    p.a = padded + (s->padding_height * a->padded_width + s->padding_width) * out;
+    p.a = padded + gradient_begin(a);
     for (long row = begin; row < end;) {
         const long image = row / s->height, first = row % s->height, last = deml_min(s->height, first + end - row);
-        pad_image(a->dy + image * a->oh * a->ow * out, a->oh, a->ow, out, s->kernel_height - 1, s->kernel_width - 1,
-                  s->stride_height, s->stride_width, a->padded_height, a->padded_width, padded);
+        deml_pad_gradient(a, image, padded);
         p.c = a->to + image * s->height * s->width * in;
         deml_product_rows(worker, &p, first * s->width, last * s->width, in);
         row += last - first;
@@ -112,27 +121,37 @@ DEML_BODY(conv2d_input_gradient) {
 static conv2d_arguments prepare_input_gradient(const deml_conv2d *s) {
     conv2d_arguments a = prepare(s);
     // The last rows and columns may not be covered by any window: the copy reaches over them too.
-    a.padded_height = deml_plus(a.padded_height, s->kernel_height - 1);
-    a.padded_width = deml_plus(a.padded_width, s->kernel_width - 1);
+    a.padded_height = deml_plus(a.padded_height, reach(s->kernel_height, s->dilation_height) - 1);
+    a.padded_width = deml_plus(a.padded_width, reach(s->kernel_width, s->dilation_width) - 1);
     return a;
 }
 
 static deml_call input_gradient_call(const conv2d_arguments *a) {
     const deml_conv2d *s = &a->s;
-    const double k = (double)s->kernel_height * (double)s->kernel_width * (double)s->out_channels;
-    return (deml_call){conv2d_input_gradient, a, deml_times(s->batch, s->height), 1,
+    const double k = (double)s->kernel_height * (double)s->kernel_width * (double)(s->out_channels / s->groups);
+    return (deml_call){way(s, conv2d_input_gradient, deml_depthwise_input_gradient, deml_grouped_input_gradient), a,
+                       deml_times(s->batch, s->height), 1,
                        2.0 * k * (double)s->width * (double)s->in_channels / 16, true};
+}
+
+void deml_conv2d_transposed_forward(deml_pool *pool, const deml_conv2d *shape, const float *x, const float *weights,
+                                    const float *bias, deml_activation activation, float *y) {
+    conv2d_arguments a = prepare_input_gradient(shape);
+    a.dy = x, a.weights = weights, a.bias = bias, a.relu = activation == DEML_RELU, a.to = y;
+    deml_run(pool, input_gradient_call(&a));
 }
 
 void deml_conv2d_input_gradient(deml_pool *pool, const deml_conv2d *shape, const float *dy, const float *weights,
                                 float *dx) {
-    conv2d_arguments a = prepare_input_gradient(shape);
-    a.dy = dy, a.weights = weights, a.to = dx;
-    deml_run(pool, input_gradient_call(&a));
+    deml_conv2d_transposed_forward(pool, shape, dy, weights, NULL, DEML_IDENTITY, dx);
 }
 
-/// Rows of the weights' gradient: kernel_height·kernel_width·in_channels.
-static long weight_rows(const deml_conv2d *s) { return product_of(s->kernel_height, s->kernel_width, s->in_channels); }
+void deml_conv2d_put(const conv2d_arguments *a, deml_worker *worker, long begin, long end, const float *rows) {
+    const long out = a->s.out_channels;
+    deml_update update;
+    if (a->weight_sink->optimizer) update = deml_update_prepare(a->weight_sink->optimizer);
+    deml_sink_put(worker->kernels, a->weight_sink, &update, begin * out, (end - begin) * out, rows);
+}
 
 /// Rows begin ..< end of the weights' gradient (kh, kw, in); the row after the last is the bias. Sums run over
 /// (b, oh, ow): image after image goes on with the chains. scratch: padded image, the rows unless the sink keeps them,
@@ -146,8 +165,9 @@ DEML_BODY(conv2d_weight_gradient) {
     if (begin < rows_end) {
         float *padded = deml_cut(&worker->scratch, deml_times(a->padded_height, row_floats));
         float *rows = sink->gradient ? NULL : deml_cut(&worker->scratch, deml_times(rows_end - begin, out));
-        deml_product p = {.a = padded, .group = deml_times(s->kernel_width, in), .group_stride = row_floats,
-                          .row_stride = 1, .segments = a->oh, .run = a->ow,
+        deml_product p = {.a = padded, .group = deml_times(s->kernel_width, in),
+                          .group_stride = deml_times(s->dilation_height, row_floats), .row_stride = 1,
+                          .segments = a->oh, .run = a->ow,
                           .segment = deml_times(s->stride_height, row_floats), .step = deml_times(s->stride_width, in),
                           .b_stride = out, .init_stride = out, .c_stride = out};
         if (worker->scratch.measuring) {
@@ -158,27 +178,28 @@ DEML_BODY(conv2d_weight_gradient) {
             if (sink->gradient) rows = sink->gradient + begin * out;
             p.c = rows - begin * out;
             for (long image = 0; image < s->batch; image++) {
-                pad_image(a->x + image * s->height * s->width * in, s->height, s->width, in, s->padding_height,
-                          s->padding_width, 1, 1, a->padded_height, a->padded_width, padded);
+                deml_pad_input(a, image, 0, in, padded);
                 p.b = a->dy + image * a->oh * a->ow * out;
                 p.goes_on = image > 0;
                 p.init = image > 0 ? p.c : NULL;
                 deml_product_rows(worker, &p, begin, rows_end, out);
             }
-            deml_update update;
-            if (sink->optimizer) update = deml_update_prepare(sink->optimizer);
-            deml_sink_put(worker->kernels, sink, &update, begin * out, (rows_end - begin) * out, rows);
+            deml_conv2d_put(a, worker, begin, rows_end, rows);
         }
         deml_arena_release(&worker->scratch, mark);
     }
     if (a->bias_sink && end > weight_rows(s))
-        deml_bias_gradient(worker, product_of(s->batch, a->oh, a->ow), 0, out, out, a->dy, a->bias_sink);
+        deml_bias_gradient(worker, output_pixels(a), 0, out, out, a->dy, a->bias_sink);
 }
 
 static deml_call weight_gradient_call(const conv2d_arguments *a) {
     const deml_conv2d *s = &a->s;
-    return (deml_call){conv2d_weight_gradient, a, deml_plus(weight_rows(s), 1), 1,
-                       2.0 * (double)s->batch * (double)a->oh * (double)a->ow * (double)s->out_channels / 16, true};
+    deml_body *body = way(s, conv2d_weight_gradient, deml_depthwise_weight_gradient, deml_grouped_weight_gradient);
+    const double pixels = 2.0 * (double)s->batch * (double)a->oh * (double)a->ow / 16;
+    // Depthwise: channels, each with all its weights and its bias.
+    if (body == deml_depthwise_weight_gradient)
+        return (deml_call){body, a, s->in_channels, 16, pixels * (double)weight_rows(s), true};
+    return (deml_call){body, a, deml_plus(weight_rows(s), 1), 1, pixels * (double)s->out_channels, true};
 }
 
 void deml_conv2d_weight_gradient(deml_pool *pool, const deml_conv2d *shape, const float *x, const float *dy,
@@ -188,14 +209,35 @@ void deml_conv2d_weight_gradient(deml_pool *pool, const deml_conv2d *shape, cons
     deml_run(pool, weight_gradient_call(&a));
 }
 
+typedef struct { long rows, channels; const float *dy; const deml_sink *sink; } bias_arguments;
+
+/// Elements: channels.
+DEML_BODY(bias_gradient) {
+    const bias_arguments *a = arguments;
+    deml_bias_gradient(worker, a->rows, begin, end, a->channels, a->dy, a->sink);
+}
+
+static deml_call bias_call(const bias_arguments *a) {
+    return (deml_call){bias_gradient, a, a->channels, 16, (double)a->rows / 8, true};
+}
+
+void deml_bias_gradient_of(deml_pool *pool, long rows, long channels, const float *dy, const deml_sink *bias) {
+    const bias_arguments a = {rows, channels, dy, bias};
+    deml_run(pool, bias_call(&a));
+}
+
 deml_scratch deml_conv2d_scratch(long threads, deml_isa isa, const deml_conv2d *shape, bool training) {
     const deml_kernels *kernels = deml_isa_kernels(isa);
     const deml_sink nowhere = {0};  // keeps no gradient: that needs the most
     conv2d_arguments a = prepare(shape), of_input = prepare_input_gradient(shape);
     a.weight_sink = &nowhere, a.bias_sink = &nowhere;
-    const deml_call calls[] = {forward_call(&a), input_gradient_call(&of_input), weight_gradient_call(&a)};
+    // Of a transposed convolution the inputs are what has a bias.
+    const bias_arguments bias = {.rows = product_of(shape->batch, shape->height, shape->width),
+                                 .channels = shape->in_channels};
+    const deml_call calls[] = {forward_call(&a), input_gradient_call(&of_input), weight_gradient_call(&a),
+                               bias_call(&bias)};
     deml_scratch need = {0, 0};
-    for (int i = 0; i < (training ? 3 : 1); i++)
+    for (int i = 0; i < (training ? 4 : 1); i++)
         need.thread_bytes = deml_max(need.thread_bytes, deml_call_scratch(kernels, threads, &calls[i]));
     return need;
 }

@@ -6,15 +6,20 @@
 #define RUN(body, arguments, count, unit, operations) \
     deml_run(pool, (deml_call){deml_pool_kernels(pool)->body, arguments, count, unit, operations, false})
 
-void deml_activation_forward(deml_pool *pool, deml_activation activation, float slope, long count, const float *x,
-                             float *y) {
-    const deml_activation_arguments a = {activation, slope, x, NULL, NULL, y};
-    RUN(activation_forward, &a, count, 64, activation >= DEML_GELU ? 4 : 1);
+/// Whether it takes an exponential function.
+static bool is_expensive(deml_activation kind) {
+    return (kind >= DEML_GELU && kind <= DEML_SILU) || kind >= DEML_ELU;
 }
-void deml_activation_backward(deml_pool *pool, deml_activation activation, float slope, long count, const float *x,
-                              const float *y, const float *dy, float *dx) {
-    const deml_activation_arguments a = {activation, slope, x, y, dy, dx};
-    RUN(activation_backward, &a, count, 64, activation == DEML_GELU || activation == DEML_SILU ? 4 : 1);
+void deml_activation_forward(deml_pool *pool, deml_activation activation, deml_activation_options options, long count,
+                             const float *x, float *y) {
+    const deml_activation_arguments a = {activation, options, x, NULL, NULL, y};
+    RUN(activation_forward, &a, count, 64, is_expensive(activation) ? 4 : 1);
+}
+void deml_activation_backward(deml_pool *pool, deml_activation activation, deml_activation_options options, long count,
+                              const float *x, const float *y, const float *dy, float *dx) {
+    const deml_activation_arguments a = {activation, options, x, y, dy, dx};
+    RUN(activation_backward, &a, count, 64, is_expensive(activation) && activation != DEML_TANH &&
+                                            activation != DEML_SIGMOID ? 4 : 1);
 }
 void deml_add(deml_pool *pool, long count, const float *x, float *y) {
     const deml_vector_arguments a = {1, x, y, y};
@@ -27,6 +32,21 @@ void deml_scale(deml_pool *pool, long count, float factor, float *x) {
 void deml_multiply(deml_pool *pool, long count, const float *x, const float *y, float *product) {
     const deml_vector_arguments a = {1, x, y, product};
     RUN(multiply, &a, count, 64, 1);
+}
+void deml_gate_forward(deml_pool *pool, long batch, long pixels, long channels, const float *x, const float *gate,
+                       float *y) {
+    const deml_gate_arguments a = {.pixels = pixels, .channels = channels, .x = x, .gate = gate, .to = y};
+    RUN(gate_forward, &a, batch * pixels, 1, (double)channels);
+}
+void deml_gate_gradient(deml_pool *pool, long batch, long pixels, long channels, const float *x, const float *dy,
+                        float *dgate) {
+    const deml_gate_arguments a = {.pixels = pixels, .channels = channels, .x = x, .dy = dy, .to = dgate};
+    RUN(gate_gradient, &a, batch, 1, (double)pixels * (double)channels);
+}
+void deml_gate_input_gradient(deml_pool *pool, long batch, long pixels, long channels, const float *gate,
+                              const float *dy, float *dx) {
+    const deml_gate_arguments a = {.pixels = pixels, .channels = channels, .gate = gate, .dy = dy, .to = dx};
+    RUN(gate_input_gradient, &a, batch * pixels, 1, (double)channels);
 }
 double deml_sum_of_squares(deml_pool *pool, long count, const float *x) {
     enum { MOST_BLOCKS = 256, LEAST_ELEMENTS = 4096 };  // part of the numeric contract: README.md
@@ -122,9 +142,9 @@ void deml_cross_entropy(deml_pool *pool, long rows, long classes, const float *x
                                    .smoothing = label_smoothing, .losses = losses, .to = dx, .correct = correct};
     RUN(cross_entropy, &a, rows, 1, 8.0 * (double)classes);
 }
-void deml_mean_squared_error(deml_pool *pool, long rows, long outputs, const float *x, const float *target,
-                             float *losses, float *dx) {
-    const deml_loss_arguments a = {.rows = rows, .classes = outputs, .x = x, .target = target, .losses = losses,
-                                   .to = dx};
-    RUN(mean_squared_error, &a, rows, 1, 2.0 * (double)outputs);
+void deml_compare_outputs(deml_pool *pool, deml_output_loss loss, float delta, long rows, long outputs, const float *x,
+                          const float *target, float *losses, float *dx) {
+    const deml_loss_arguments a = {.rows = rows, .classes = outputs, .x = x, .target = target, .loss = loss,
+                                   .delta = delta, .losses = losses, .to = dx};
+    RUN(compare_outputs, &a, rows, 1, (loss == DEML_BINARY_CROSS_ENTROPY ? 12.0 : 2.0) * (double)outputs);
 }

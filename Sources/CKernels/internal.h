@@ -68,8 +68,14 @@ typedef struct {
 
 // MARK: Arguments of the bodies
 
-typedef struct { deml_activation kind; float slope; const float *x, *y, *dy; float *to; } deml_activation_arguments;
+typedef struct {
+    deml_activation kind;
+    deml_activation_options options;
+    const float *x, *y, *dy;
+    float *to;
+} deml_activation_arguments;
 typedef struct { float a; const float *x, *y; float *to; } deml_vector_arguments;
+typedef struct { long pixels, channels; const float *x, *gate, *dy; float *to; } deml_gate_arguments;
 typedef struct { long count, block; const float *x; double *sums; } deml_squares_arguments;
 typedef struct { deml_function function; const float *x; float *y; } deml_function_arguments;
 typedef struct {
@@ -98,6 +104,8 @@ typedef struct {
 
 typedef struct { deml_pool2d s; long oh, ow; const float *in; uint16_t *position; float *out; } deml_pool2d_arguments;
 
+typedef struct { deml_resize2d s; const float *from; float *to; } deml_resize2d_arguments;
+
 typedef struct {
     long rows, size, pixels, groups;
     float epsilon;
@@ -112,9 +120,14 @@ typedef struct {
     const float *x, *y, *target;
     const int32_t *labels;
     float smoothing;
+    deml_output_loss loss;
+    float delta;
     float *losses, *to;
     uint8_t *correct;
 } deml_loss_arguments;
+
+/// Where a depthwise kernel's elements read, from the first one on, in floats.
+typedef struct { long rows, columns, row_stride, column_stride; } deml_taps;
 
 /// The inner loops compiled for one instruction set: kernels/*.h, included once by each kernels_*.c.
 typedef struct deml_kernels {
@@ -127,13 +140,20 @@ typedef struct deml_kernels {
     void (*normalize_u8)(long count, const uint8_t *x, float scale, float shift, float *y);
     void (*normalize_f32)(long count, const float *x, float scale, float shift, float *y);
     void (*update)(const deml_update *u, long count, const float *g, float *value, float *state1, float *state2);
+    /// y[p][c] = f(bias[c] + sum over taps of x[p·pixel_stride + tap][c]·weights[tap][c]); f: identity or relu.
+    void (*depthwise_pixels)(const deml_taps *taps, long pixels, long channels, long pixel_stride, const float *x,
+                             const float *weights, const float *bias, bool relu, float *y);
+    /// sums[tap][c] += x[r·row_stride + p·pixel_stride + tap][c]·dy[r][p][c], in the order of (r, p).
+    void (*depthwise_weights)(const deml_taps *taps, long rows, long pixels, long channels, long row_stride,
+                              long pixel_stride, const float *x, long dy_stride, const float *dy, float *sums);
     double (*fma_peak)(long iterations);
     deml_body *activation_forward, *activation_backward, *add, *scale, *multiply, *subtract;
-    deml_body *sum_of_squares, *function, *dropout;
+    deml_body *sum_of_squares, *function, *dropout, *gate_forward, *gate_gradient, *gate_input_gradient;
     deml_body *max_pool_forward, *max_pool_backward, *avg_pool_forward, *avg_pool_backward;
+    deml_body *upsample_forward, *upsample_backward, *adaptive_pool_forward, *adaptive_pool_backward;
     deml_body *layer_norm_forward, *layer_norm_backward, *layer_norm_parameters;
     deml_body *group_norm_forward, *group_norm_backward;
-    deml_body *softmax_forward, *cross_entropy, *mean_squared_error;
+    deml_body *softmax_forward, *cross_entropy, *compare_outputs;
 } deml_kernels;
 
 extern const deml_kernels deml_kernels_portable;

@@ -117,3 +117,18 @@ deml_scratch deml_gather_scratch(long threads, deml_isa isa, long batch, long ch
     const deml_call call = gather_call(gather_u8, batch, &a);
     return (deml_scratch){deml_call_scratch(deml_isa_kernels(isa), threads, &call), 0};
 }
+
+typedef struct { long width, from_stride, to_stride; const float *from; float *to; } copy_arguments;
+
+/// Elements: rows.
+DEML_BODY(copy_columns) {
+    const copy_arguments *a = arguments;
+    for (long r = begin; r < end; r++)
+        memcpy(a->to + r * a->to_stride, a->from + r * a->from_stride, (size_t)a->width * sizeof(float));
+}
+
+void deml_copy_columns(deml_pool *pool, long rows, long width, const float *from, long from_stride, float *to,
+                       long to_stride) {
+    const copy_arguments a = {width, from_stride, to_stride, from, to};
+    deml_run(pool, (deml_call){copy_columns, &a, rows, 1, 2 + (double)width / 4, false});
+}

@@ -69,6 +69,7 @@ public final class Evaluator {
             let values = network.output.values
             guard isClassifier else {
                 guard measured != nil, let targets = objective.values.baseAddress else { return }
+                makeProbabilities(count)
                 for index in 0..<count {
                     measured?.add(targets: targets + index * outputs, predicted: values + index * outputs)
                 }
@@ -97,7 +98,8 @@ public final class Evaluator {
             metrics: ranked.map { .classification($0.metrics()) } ?? measured.map { .regression($0.metrics()) })
     }
 
-    /// The model's answer to each input: `[N, classes]` probabilities for cross_entropy, `[N, …output shape]` for mse.
+    /// The model's answer to each input: `[N, classes]` probabilities for cross_entropy, else `[N, …output shape]`: outputs,
+    /// or for bce_with_logits their probabilities.
     /// Targets are not needed. Throws `notFinite` where an answer or a weight is no finite number, and what reading the
     /// inputs throws.
     public func predict(_ weights: some ModelWeights, _ inputs: some ExampleSource) throws(DeMLError) -> Tensor {
@@ -109,12 +111,23 @@ public final class Evaluator {
             if model.loss == .crossEntropy {
                 deml_softmax_forward(network.pass.pool, count, output.size, output.values, output.values)
             }
+            makeProbabilities(count)
             predictions.append(contentsOf: UnsafeBufferPointer(start: output.values, count: count * output.size))
         }
         if let index = predictions.firstIndex(where: { !$0.isFinite }) {
             throw DeMLError(.notFinite, "the prediction of example \(index / output.size) is \(predictions[index])")
         }
         return Tensor(shape: [inputs.count] + model.outputShape, floats: predictions)
+    }
+
+    /// Of bce_with_logits: the outputs of `count` examples are made the probabilities that they stand for, which is what
+    /// people ask for and what is measured.
+    private func makeProbabilities(_ count: Int) {
+        guard model.loss == .binaryCrossEntropy else { return }
+        let output = network.output
+        deml_activation_forward(
+            network.pass.pool, DEML_SIGMOID, deml_activation_options(), count * output.size, output.values,
+            output.values)
     }
 
     /// Runs all batches forward. `body` gets the number of examples of a batch.

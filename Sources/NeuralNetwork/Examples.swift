@@ -23,8 +23,8 @@ public struct Examples: ExampleSource {
     /// Checks a data set against a model.
     /// - Parameters:
     ///   - x: U8 or a floating-point type, `[N, …input shape]`, N at least 1, all finite.
-    ///   - y: for cross_entropy integer class ids `[N]`, 0 ..< classes; for mse `[N, …output shape]`, or `[N]` where the
-    ///     output is a single number.
+    ///   - y: for cross_entropy integer class ids `[N]`, 0 ..< classes; else `[N, …output shape]`, or `[N]` where the output
+    ///     is a single number; for bce_with_logits all between 0 and 1.
     ///
     /// Throws `dtype`, `shape`, `missing` (no examples), `notFinite` or `outOfRange`, with the tensor as place.
     public init(x: Tensor, y: Tensor, for model: ModelDescription) throws(DeMLError) {
@@ -99,7 +99,7 @@ public struct Examples: ExampleSource {
         try form.checkTargets(y.dtype, y.shape, examples: examples)
         return switch form.model.loss {
         case .crossEntropy: .labels(try form.labels(y, firstExample: 0))
-        case .meanSquaredError: .values(try form.values(y, firstExample: 0))
+        default: .values(try form.values(y, firstExample: 0))
         }
     }
 }

@@ -12,7 +12,8 @@ package struct BatchResult {
 ///
 /// cross_entropy: -log softmax(logits)[label], averaged over the batch; with label smoothing s the target is 1-s for the
 /// label plus s/classes for every class; with class weights w as torch's CrossEntropyLoss(weight: w, label_smoothing: s):
-/// the terms of class c count w[c], and the sum is divided by that of the labels' weights. mse: (output - target)² averaged over batch and outputs.
+/// the terms of class c count w[c], and the sum is divided by that of the labels' weights. All other losses compare each
+/// output with its target, averaged over batch and outputs.
 package final class Objective {
     private let network: Network
     private let labelSmoothing: Float
@@ -25,14 +26,14 @@ package final class Objective {
     struct Arrays {
         /// [batch capacity], of a classifier.
         let labels: UnsafeMutablePointer<Int32>
-        /// [batch capacity][outputs], of a regression.
+        /// [batch capacity][outputs], where outputs are compared with numbers.
         let values: UnsafeMutablePointer<Float>
         /// [batch capacity]
         let losses: UnsafeMutablePointer<Float>
         let correct: UnsafeMutablePointer<UInt8>
 
         init(_ model: ModelDescription, outputs: Int, in network: NetworkBuilder) throws(DeMLError) {
-            let isRegression = model.loss == .meanSquaredError
+            let isRegression = model.loss != .crossEntropy
             labels = try network.array(of: Int32.self, perExample: isRegression ? 0 : 1, for: .activations)
             values = try network.array(perExample: isRegression ? outputs : 0, for: .activations)
             losses = try network.array(perExample: 1, for: .activations)
@@ -65,16 +66,16 @@ package final class Objective {
     package func compare() -> BatchResult {
         let pass = network.pass
         let output = network.output
-        switch network.model.loss {
-        case .crossEntropy where !classWeights.isEmpty:
+        if let (loss, delta) = network.model.loss.kernel {
+            deml_compare_outputs(
+                pass.pool, loss, delta, pass.batch, outputs, output.values, arrays.values, arrays.losses,
+                output.gradient)
+        } else if !classWeights.isEmpty {
             return compareWeighted()
-        case .crossEntropy:
+        } else {
             deml_cross_entropy(
                 pass.pool, pass.batch, outputs, output.values, arrays.labels, labelSmoothing, arrays.losses,
                 arrays.correct, output.gradient)
-        case .meanSquaredError:
-            deml_mean_squared_error(
-                pass.pool, pass.batch, outputs, output.values, arrays.values, arrays.losses, output.gradient)
         }
         // In the order of the rows, so that the sum does not depend on threads.
         var result = BatchResult()

@@ -90,20 +90,22 @@ struct Train: ParsableCommand {
     var epochs = 1
     @Option(help: "Examples a step.")
     var batchSize = 64
-    @Option(help: "sgd, adam or adamw.")
+    @Option(help: "sgd, adam, adamw, rmsprop or lion.")
     var optimizer = "sgd"
     @Option(help: "Step size.")
     var learningRate = 0.01
-    @Option(help: "Momentum of sgd. (default: 0)")
+    @Option(help: "Momentum of sgd and rmsprop. (default: 0)")
     var momentum: Double?
     @Flag(help: "Nesterov's momentum.")
     var nesterov = false
     @Option(name: .customLong("beta1"), help: "Decay of adam's first moment. (default: 0.9)")
     var firstBeta: Double?
-    @Option(name: .customLong("beta2"), help: "Decay of adam's second moment. (default: 0.999)")
+    @Option(name: .customLong("beta2"), help: "Decay of adam's second moment. (default: 0.999; lion: 0.99)")
     var secondBeta: Double?
-    @Option(help: "Adam's epsilon. (default: 1e-08)")
+    @Option(help: "Epsilon of adam, adamw and rmsprop. (default: 1e-08)")
     var epsilon: Double?
+    @Option(help: "Decay of rmsprop's average. (default: 0.99)")
+    var alpha: Double?
     @Option(help: "Weight decay. (default: 0; adamw: 0.01)")
     var weightDecay: Double?
     @Option(help: "Label smoothing of cross_entropy.")
@@ -149,13 +151,13 @@ struct Train: ParsableCommand {
     }
 
     private func options() throws(DeMLError) -> TrainingOptions {
-        let isAdam = firstBeta != nil || secondBeta != nil
+        let hasBetas = firstBeta != nil || secondBeta != nil
         let options = TrainingOptions(
             epochs: epochs, batchSize: batchSize,
             optimizer: try OptimizerDescription(
                 type: optimizer, learningRate: learningRate, momentum: momentum, nesterov: nesterov ? true : nil,
-                betas: isAdam ? (firstBeta ?? 0.9, secondBeta ?? 0.999) : nil, epsilon: epsilon,
-                weightDecay: weightDecay),
+                betas: hasBetas ? (firstBeta ?? 0.9, secondBeta ?? (optimizer == "lion" ? 0.99 : 0.999)) : nil,
+                epsilon: epsilon, weightDecay: weightDecay, alpha: alpha),
             seed: seed, shuffle: !keepsOrder, labelSmoothing: labelSmoothing,
             schedule: try schedule.map { (json) throws(DeMLError) in try LearningRateSchedule(json: json) }
                 ?? .constant,

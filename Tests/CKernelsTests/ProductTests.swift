@@ -123,7 +123,7 @@ import Testing
         deml_conv2d(
             batch: batch, height: height, width: width, in_channels: inputs, out_channels: outputs,
             kernel_height: kernel, kernel_width: kernel, stride_height: stride, stride_width: stride,
-            padding_height: padding, padding_width: padding)
+            padding_height: padding, padding_width: padding, groups: 1, dilation_height: 1, dilation_width: 1)
     }
 
     @Test(arguments: convolutions) func convolution(shape: deml_conv2d) throws {

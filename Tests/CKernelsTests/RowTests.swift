@@ -204,21 +204,38 @@ import Testing
         #expect(correct == [1, 0])
     }
 
-    @Test(arguments: [(1, 1), (10, 3), (33, 40)]) func meanSquaredError(rows: Int, outputs: Int) throws {
+    /// A loss and its derivative, by output and target.
+    static let comparisons: [(deml_output_loss, @Sendable (Double, Double) -> (Double, Double))] = [
+        (DEML_SQUARED_ERROR, { (($0 - $1) * ($0 - $1), 2 * ($0 - $1)) }),
+        (DEML_ABSOLUTE_ERROR, { (abs($0 - $1), $0 > $1 ? 1 : -1) }),
+        (
+            DEML_HUBER,
+            { x, t in
+                let d = x - t
+                return abs(d) < 0.7 ? (d * d / 2, d) : (0.7 * (abs(d) - 0.35), d > 0 ? 0.7 : -0.7)
+            }
+        ),
+        (DEML_BINARY_CROSS_ENTROPY, { (log1p(exp($0)) - $0 * $1, 1 / (1 + exp(-$0)) - $1) }),
+    ]
+
+    @Test(arguments: [(1, 1), (10, 3), (33, 40)], comparisons.indices)
+    func outputLosses(size: (rows: Int, outputs: Int), index: Int) throws {
+        let (rows, outputs) = size
+        let (loss, function) = Self.comparisons[index]
         var random = Random(rows)
-        let x = random.floats(rows * outputs)
-        let target = random.floats(rows * outputs)
-        let result = try sameOnEveryPool("mean squared error") { pool in
+        let x = random.floats(rows * outputs, -9...9)
+        let target = random.floats(rows * outputs).map { loss == DEML_BINARY_CROSS_ENTROPY ? abs($0) : $0 }
+        let result = try sameOnEveryPool("loss \(loss.rawValue)") { pool in
             var losses = [Float](repeating: .nan, count: rows)
             let dx = output(rows * outputs) {
-                deml_mean_squared_error(pool, rows, outputs, x, target, &losses, $0)
+                deml_compare_outputs(pool, loss, 0.7, rows, outputs, x, target, &losses, $0)
             }
             return dx + losses
         }
-        let difference = zip(x, target).map { Double($0) - Double($1) }
+        let exact = zip(x, target).map { function(Double($0), Double($1)) }
         let losses = (0..<rows).map { r in
-            difference[r * outputs..<(r + 1) * outputs].reduce(0) { $0 + $1 * $1 } / Double(outputs)
+            exact[r * outputs..<(r + 1) * outputs].reduce(0) { $0 + $1.0 } / Double(outputs)
         }
-        expectClose(result, difference.map { $0 * 2 / Double(rows * outputs) } + losses, 1e-6, "mean squared error")
+        expectClose(result, exact.map { $0.1 / Double(rows * outputs) } + losses, 1e-6, "loss \(loss.rawValue)")
     }
 }

@@ -140,7 +140,8 @@ import Testing
     @Test func absurdShapesAreCounted() throws {
         var shape = deml_conv2d(
             batch: 1, height: 1, width: 1, in_channels: 1, out_channels: 1, kernel_height: 1, kernel_width: 1,
-            stride_height: 65535, stride_width: 65535, padding_height: 65535, padding_width: 65535)
+            stride_height: 65535, stride_width: 65535, padding_height: 65535, padding_width: 65535,
+            groups: 1, dilation_height: 1, dilation_width: 1)
         for isa in instructionSets {
             let bytes = deml_scratch_bytes(deml_conv2d_scratch(1, isa, &shape, true), 1)
             #expect(bytes >= 131_071 * 131_071 * 4)
@@ -149,7 +150,8 @@ import Testing
         let most = Int.max
         shape = deml_conv2d(
             batch: most, height: most, width: most, in_channels: most, out_channels: most, kernel_height: 3,
-            kernel_width: 3, stride_height: 1, stride_width: 1, padding_height: most, padding_width: most)
+            kernel_width: 3, stride_height: 1, stride_width: 1, padding_height: most, padding_width: most,
+            groups: 1, dilation_height: 1, dilation_width: 1)
         for isa in instructionSets {
             for training in [false, true] {
                 for threads in [1, 4096] {

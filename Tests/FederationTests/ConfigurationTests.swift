@@ -79,7 +79,7 @@ struct ConfigurationTests {
                 ConfigurationProblem("colour", "unknown setting"),
                 ConfigurationProblem("learning_rat", "unknown setting; did you mean 'learning_rate'?"),
                 ConfigurationProblem("rounds", "is to be a whole number"),
-                ConfigurationProblem("optimizer", "is to be sgd, adam or adamw"),
+                ConfigurationProblem("optimizer", "is to be sgd, adam, adamw, rmsprop or lion"),
                 ConfigurationProblem("fleet", "is to be local, simulated or golem"),
             ])
         #expect(file.configuration.federation.workers == 5)
@@ -113,6 +113,31 @@ struct ConfigurationTests {
                 "data", "model", "partition", "workers", "rounds", "fraction", "straggler_factor", "learning_rate",
                 "momentum", "server_nesterov", "clip_norm", "threads",
             ])
+    }
+
+    @Test("an option of another optimizer is named with those that have it")
+    func optimizerProblems() throws {
+        let file = try decode(
+            #"{"optimizer": "rmsprop", "alpha": 0.9, "momentum": 0.5, "beta1": 0.8, "nesterov": true}"#)
+        let problems = file.configuration.problems().filter {
+            ["alpha", "momentum", "beta1", "nesterov"].contains($0.key)
+        }
+        #expect(
+            problems == [
+                ConfigurationProblem("nesterov", "belongs to the optimizer sgd, not to rmsprop"),
+                ConfigurationProblem("beta1", "belongs to the optimizers adam, adamw, lion, not to rmsprop"),
+            ])
+        var training = TrainingSettings()
+        training.optimizer = .rmsprop
+        training.alpha = 0.9
+        training.momentum = 0.5
+        #expect(
+            try training.options(round: 1, seed: 1).optimizer
+                == .rmsprop(learningRate: 0.001, alpha: 0.9, momentum: 0.5))
+        training = TrainingSettings()
+        training.optimizer = .lion
+        training.beta1 = 0.8
+        #expect(try training.options(round: 1, seed: 1).optimizer == .lion(learningRate: 0.001, betas: (0.8, 0.99)))
     }
 
     @Test("a right configuration has no problems")

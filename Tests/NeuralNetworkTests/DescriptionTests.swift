@@ -102,7 +102,24 @@ import Yams
             #"{"type":"conv2d","out_channels":3,"kernel_size":3,"in_channels":1}"#, .shape, "layer 0 (conv2d)",
             ["1", "[2, 6, 6]"]
         ),
-        (#"{"type":"conv2d","out_channels":3,"kernel_size":3,"groups":2}"#, .outOfRange, "layer 0", ["groups"]),
+        (
+            #"{"type":"conv2d","out_channels":3,"kernel_size":3,"groups":2}"#, .shape, "layer 0 (conv2d)",
+            ["groups 2", "3"]
+        ),
+        (#"{"type":"conv2d","out_channels":4,"kernel_size":3,"groups":0}"#, .shape, "layer 0 (conv2d)", ["groups 0"]),
+        (
+            #"{"type":"conv2d","out_channels":4,"kernel_size":3,"dilation":3}"#, .shape, "layer 0 (conv2d)",
+            ["dilation [3, 3]", "[2, 6, 6]"]
+        ),
+        (#"{"type":"conv1d","out_channels":4,"kernel_size":3}"#, .shape, "layer 0 (conv1d)", ["[2, 6, 6]"]),
+        (
+            #"{"type":"conv_transpose2d","out_channels":4,"kernel_size":3,"output_padding":1}"#, .outOfRange,
+            "layer 0 (conv_transpose2d)", ["output_padding 1", "stride 1"]
+        ),
+        (
+            #"{"type":"conv_transpose2d","out_channels":4,"kernel_size":1,"padding":9}"#, .shape,
+            "layer 0 (conv_transpose2d)", ["padding 9"]
+        ),
         (#"{"type":"conv2d","out_channels":3,"kernel_size":[1,2,3]}"#, .malformed, "layer 0.kernel_size", ["3"]),
         (#"{"type":"conv2d","out_channels":3,"kernel_size":2,"padding":"same"}"#, .shape, "layer 0", ["same"]),
         (
@@ -115,7 +132,20 @@ import Yams
         ),
         (#"{"type":"max_pool2d","kernel_size":2,"padding":2}"#, .shape, "layer 0 (max_pool2d)", ["padding"]),
         (#"{"type":"max_pool2d","kernel_size":2,"ceil_mode":true}"#, .outOfRange, "layer 0", ["ceil_mode"]),
-        (#"{"type":"gelu","approximate":"tanh"}"#, .outOfRange, "layer 0", ["approximate"]),
+        (#"{"type":"gelu","approximate":"sigmoid"}"#, .outOfRange, "layer 0", ["approximate", "sigmoid"]),
+        (#"{"type":"elu","alpha":1e300}"#, .outOfRange, "layer 0 (elu)", ["alpha"]),
+        (#"{"type":"softplus","beta":0}"#, .outOfRange, "layer 0 (softplus)", ["beta"]),
+        (#"{"type":"pad","padding":[1,2,3]}"#, .shape, "layer 0 (pad)", ["[1, 2, 3]", "[2, 6, 6]"]),
+        (#"{"type":"pad","padding":-1}"#, .outOfRange, "layer 0 (pad)", ["padding"]),
+        (#"{"type":"pad","padding":1,"mode":"reflect"}"#, .outOfRange, "layer 0", ["reflect"]),
+        (#"{"type":"upsample"}"#, .usage, "layer 0", ["size", "scale_factor"]),
+        (#"{"type":"upsample","scale_factor":1e9}"#, .outOfRange, "layer 0 (upsample)", ["scale_factor", "[2, 6, 6]"]),
+        (#"{"type":"upsample","scale_factor":2,"mode":"bicubic"}"#, .outOfRange, "layer 0", ["bicubic"]),
+        (#"{"type":"upsample","scale_factor":2,"align_corners":true}"#, .outOfRange, "layer 0", ["align_corners"]),
+        (
+            #"{"type":"adaptive_avg_pool2d","output_size":0}"#, .outOfRange, "layer 0 (adaptive_avg_pool2d)",
+            ["output_size"]
+        ),
         (#"{"type":"dropout","p":1}"#, .outOfRange, "layer 0 (dropout)", ["p 1"]),
         (#"{"type":"layer_norm"}"#, .missing, "layer 0 (layer_norm)", ["normalized_shape", "[2, 6, 6]"]),
         (#"{"type":"layer_norm","normalized_shape":[2,6]}"#, .shape, "layer 0 (layer_norm)", ["[2, 6]", "[2, 6, 6]"]),
@@ -130,6 +160,20 @@ import Yams
         ),
         (#"{"type":"residual","layers":[{"type":"relu","x":1}]}"#, .outOfRange, "layer 0.layers.0", ["'x'"]),
         (#"{"type":"residual","layers":[]}"#, .missing, "layer 0 (residual)", []),
+        (#"{"type":"concat","branches":[]}"#, .missing, "layer 0 (concat)", []),
+        (
+            #"{"type":"concat","branches":[[],[{"type":"global_avg_pool2d"}]]}"#, .shape, "layer 0 (concat)",
+            ["branch 1", "[2, 1, 1]", "[2, 6, 6]"]
+        ),
+        (
+            #"{"type":"concat","branches":[[],[{"type":"linear","out_features":0}]]}"#, .outOfRange,
+            "layer 0.branches.1.0 (linear)", []
+        ),
+        (
+            #"{"type":"gate","layers":[{"type":"flatten"}]}"#, .shape, "layer 0 (gate)",
+            ["[72]", "[2, 6, 6]", "[2, 1, 1]"]
+        ),
+        (#"{"type":"gate","layers":[]}"#, .missing, "layer 0 (gate)", []),
         (
             #"{"type":"flatten"},{"type":"softmax"},{"type":"linear","out_features":3}"#, .mismatch,
             "layer 1 (softmax)", ["last"]
@@ -203,6 +247,29 @@ import Yams
         #expect(error?.code == .tooLarge)
     }
 
+    @Test func losses() throws {
+        func model(_ loss: String) throws -> ModelDescription {
+            try ModelDescription(
+                json: #"{"input":{"shape":[2]},"layers":[{"type":"linear","out_features":2}],"loss":\#(loss)}"#)
+        }
+        for (text, loss) in [
+            ("\"mse\"", ModelDescription.Loss.meanSquaredError), ("\"l1\"", .absoluteError), ("\"huber\"", .huber()),
+            ("\"bce_with_logits\"", .binaryCrossEntropy), (#"{"type":"huber","delta":0.5}"#, .huber(delta: 0.5)),
+            (#"{"type":"mse"}"#, .meanSquaredError),
+        ] {
+            let description = try model(text)
+            #expect(description.loss == loss)
+            #expect(try ModelDescription(json: description.canonicalJSON) == description)
+        }
+        #expect(try model(#"{"type":"huber","delta":1}"#).canonicalJSON == model("\"huber\"").canonicalJSON)
+        for bad in [
+            "\"hinge\"", "3", "[]", "{}", #"{"type":"l1","delta":1}"#, #"{"type":"huber","delta":0}"#,
+            #"{"type":"huber","delta":-1}"#, #"{"type":"huber","delta":1e300}"#, #"{"type":"huber","beta":1}"#,
+        ] {
+            #expect(throws: DeMLError.self, "\(bad)") { try model(bad) }
+        }
+    }
+
     @Test func trainingOptions() throws {
         let options = try TrainingOptions(
             json: #"{"epochs":5,"optimizer":{"type":"adam","learning_rate":0.002},"seed":18446744073709551615}"#)
@@ -212,15 +279,19 @@ import Yams
                 + #""learning_rate":0.002,"type":"adam","weight_decay":0},"seed":18446744073709551615,"shuffle":true}"#)
         #expect(try TrainingOptions(json: options.canonicalJSON) == options)
         #expect(try TrainingOptions(json: #"{"optimizer":"adamw"}"#).optimizer == .adamw())
+        #expect(try TrainingOptions(json: #"{"optimizer":"rmsprop"}"#).optimizer == .rmsprop())
+        #expect(try TrainingOptions(json: #"{"optimizer":"lion"}"#).optimizer == .lion())
         for optimizer in [
             OptimizerDescription.sgd(learningRate: 0.1, momentum: 0.9, nesterov: true, weightDecay: 1e-4), .adam(),
-            .adamw(),
+            .adamw(), .rmsprop(alpha: 0.9, weightDecay: 0.1, momentum: 0.5), .lion(betas: (0.95, 0.98), weightDecay: 1),
         ] {
             let options = TrainingOptions(optimizer: optimizer)
             #expect(try TrainingOptions(json: options.canonicalJSON) == options)
         }
         for bad in [
-            #"{"epoch":5}"#, #"{"epochs":0}"#, #"{"optimizer":"rmsprop"}"#,
+            #"{"epoch":5}"#, #"{"epochs":0}"#, #"{"optimizer":"adagrad"}"#,
+            #"{"optimizer":{"type":"rmsprop","betas":[0.9,0.99]}}"#,
+            #"{"optimizer":{"type":"rmsprop","alpha":1}}"#, #"{"optimizer":{"type":"lion","epsilon":1e-8}}"#,
             #"{"optimizer":{"type":"adam","momentum":0.9}}"#,
             #"{"optimizer":{"type":"sgd","betas":[0.9,0.99]}}"#, #"{"optimizer":{"type":"adam","betas":[0.9]}}"#,
             #"{"optimizer":{"type":"adam","betas":[0.9,1]}}"#, #"{"optimizer":{"type":"sgd","lr":1}}"#,

@@ -6,8 +6,9 @@ import Testing
 /// direction, by the fourth-order formula (8(f(h) - f(-h)) - (f(2h) - f(-2h)))/12h.
 @Suite struct GradientTests {
     @Test(arguments: [
-        "linear", "conv", "max_pool", "avg_pool", "activation", "layer_norm", "group_norm", "dropout", "residual",
-        "mse",
+        "linear", "conv", "conv_groups", "conv1d", "conv_transpose", "max_pool", "avg_pool", "activation", "layer_norm",
+        "group_norm", "rms_norm", "dropout",
+        "residual", "concat", "gate", "mse", "bce_with_logits", "huber", "pad", "upsample", "adaptive_avg_pool",
     ])
     func finiteDifferences(_ kind: String) throws {
         for number in 0..<12 {
@@ -64,6 +65,39 @@ import Testing
             return try ModelDescription(
                 input: .init(shape: image), layers: [conv(channels, &random), .tanh, conv(3, &random)] + head,
                 loss: .crossEntropy)
+        case "conv_groups":
+            let groups = random.integer(2...4)
+            let each = random.choice([1, 2])
+            return try ModelDescription(
+                input: .init(shape: image),
+                layers: [
+                    same(groups * each), .tanh,
+                    .conv2d(
+                        outChannels: groups * random.integer(1...2), kernelSize: Size2D(random.integer(1...3), 2),
+                        stride: Size2D(1, random.integer(1...2)), padding: 1,
+                        dilation: Size2D(random.integer(1...2), random.integer(1...2)), groups: groups), .tanh, same(3),
+                ] + head, loss: .crossEntropy)
+        case "conv1d":
+            return try ModelDescription(
+                input: .init(shape: [image[0], 9]),
+                layers: [
+                    .conv1d(outChannels: 4, kernelSize: 3, padding: random.integer(0...2)), .tanh,
+                    .conv1d(
+                        outChannels: 4, kernelSize: 2, stride: random.integer(1...2), dilation: random.integer(1...2),
+                        groups: random.choice([1, 2, 4])),
+                ] + head, loss: .crossEntropy)
+        case "conv_transpose":
+            let stride = random.integer(1...3)
+            let groups = random.choice([1, 2, 4])
+            return try ModelDescription(
+                input: .init(shape: image),
+                layers: [
+                    same(4), .tanh,
+                    .convTranspose2d(
+                        outChannels: 4, kernelSize: Size2D(random.integer(1...3), 2), stride: Size2D(stride, 2),
+                        padding: random.choice([0, 1]), outputPadding: Size2D(stride - 1, 1),
+                        dilation: Size2D(1, random.integer(1...2)), groups: groups), .tanh, same(2),
+                ] + head, loss: .crossEntropy)
         case "max_pool":
             return try ModelDescription(
                 input: .init(shape: image),
@@ -79,8 +113,10 @@ import Testing
             return try ModelDescription(
                 input: .init(shape: [random.integer(1...9)]),
                 layers: [
-                    .linear(outFeatures: 9), random.choice([.tanh, .sigmoid, .gelu, .silu]), .linear(outFeatures: 7),
-                    random.choice([.gelu, .sigmoid, .silu]), .linear(outFeatures: classes),
+                    .linear(outFeatures: 9), random.choice([.tanh, .sigmoid, .gelu, .silu, .elu(), .geluTanh]),
+                    .linear(outFeatures: 7),
+                    random.choice([.gelu, .sigmoid, .silu, .softplus(beta: 1.3), .geluTanh]),
+                    .linear(outFeatures: classes),
                 ], loss: .crossEntropy)
         case "layer_norm":
             let shape = [channels, image[1], image[2]]
@@ -89,6 +125,36 @@ import Testing
                 layers: [
                     same(channels), .layerNorm(normalizedShape: Array(shape.suffix(random.integer(1...3)))), .tanh,
                 ] + head, loss: .crossEntropy)
+        case "rms_norm":
+            return try ModelDescription(
+                input: .init(shape: image),
+                layers: [
+                    same(channels),
+                    .rmsNorm(
+                        normalizedShape: Array([channels, image[1], image[2]].suffix(random.integer(1...3))),
+                        epsilon: 0.01), .tanh,
+                ] + head, loss: .crossEntropy)
+        case "pad":
+            let padding = (0..<4).map { _ in random.integer(0...3) }
+            return try ModelDescription(
+                input: .init(shape: image),
+                layers: [same(channels), .pad(padding, value: 0.3), .tanh, same(2), .pad([1]), same(3)] + head,
+                loss: .crossEntropy)
+        case "upsample":
+            let bilinear = random.choice([true, false])
+            let size = Size2D(random.integer(1...9), random.integer(1...9))
+            return try ModelDescription(
+                input: .init(shape: image),
+                layers: [
+                    same(channels), .upsample(scaleFactor: random.choice([0.6, 1.7, 2, 3]), bilinear: bilinear), .tanh,
+                    same(2), .upsample(size: size, bilinear: bilinear), same(3),
+                ] + head, loss: .crossEntropy)
+        case "adaptive_avg_pool":
+            let size = Size2D(random.integer(1...9), random.integer(1...9))
+            return try ModelDescription(
+                input: .init(shape: image),
+                layers: [same(channels), .adaptiveAveragePool2d(outputSize: size), .tanh, same(3)] + head,
+                loss: .crossEntropy)
         case "group_norm":
             return try ModelDescription(
                 input: .init(shape: image),
@@ -99,6 +165,24 @@ import Testing
                 input: .init(shape: image),
                 layers: [.dropout(p: 0.3), same(channels), .tanh, .dropout(), .flatten, .dropout(p: 0.1)]
                     + [.linear(outFeatures: classes)], loss: .crossEntropy)
+        case "concat":
+            return try ModelDescription(
+                input: .init(shape: image),
+                layers: [
+                    .concat(branches: [[], [same(channels), .tanh]]), same(3),
+                    .concat(
+                        branches: random.choice([
+                            [[.tanh], [same(channels), .sigmoid], []], [[], [.tanh], [.sigmoid]],
+                        ])), .tanh, same(2),
+                ] + head, loss: .crossEntropy)
+        case "gate":
+            return try ModelDescription(
+                input: .init(shape: image),
+                layers: [
+                    same(channels),
+                    .gate(layers: [.globalAveragePool2d, .conv2d(outChannels: channels, kernelSize: 1), .sigmoid]),
+                    .gate(layers: [same(channels), .tanh]), .gate(layers: [.sigmoid]),
+                ] + head, loss: .crossEntropy)
         case "residual":
             return try ModelDescription(
                 input: .init(shape: image),
@@ -108,8 +192,10 @@ import Testing
                     .residual(layers: [.groupNorm(groups: 1), .gelu, same(channels)]),
                 ] + head, loss: .crossEntropy)
         default:
+            let losses: [ModelDescription.Loss] = [.meanSquaredError, .binaryCrossEntropy, .huber(delta: 0.8)]
+            let loss = losses.first { $0.name == kind }
             return try ModelDescription(
-                input: .init(shape: image), layers: [same(channels), .sigmoid, same(2)], loss: .meanSquaredError)
+                input: .init(shape: image), layers: [same(channels), .sigmoid, same(2)], loss: #require(loss))
         }
     }
 }

@@ -136,7 +136,9 @@ struct RandomSource {
         let y =
             model.loss == .crossEntropy
             ? Tensor(shape: [count], int64s: (0..<count).map { _ in Int64(integer(0...outputs - 1)) })
-            : Tensor(shape: [count] + model.outputShape, floats: normals(count * outputs))
+            : Tensor(
+                shape: [count] + model.outputShape,
+                floats: normals(count * outputs).map { model.loss == .binaryCrossEntropy ? min(abs($0), 1) : $0 })
         return try Examples(x: x, y: y, for: model)
     }
 }

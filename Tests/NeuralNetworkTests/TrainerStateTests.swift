@@ -17,6 +17,8 @@ import Testing
                 optimizer: .adam(learningRate: 0.01), schedule: .init(.step(size: 3), warmupSteps: 2),
                 clipGradNorm: 0.5, accumulateSteps: 2, proximalMu: 0.1)
         ),
+        ("rmsprop", TrainingOptions(optimizer: .rmsprop(learningRate: 0.002, momentum: 0.5))),
+        ("lion", TrainingOptions(optimizer: .lion(learningRate: 0.002))),
     ].map { name, options in
         var options = options
         options.epochs = 3

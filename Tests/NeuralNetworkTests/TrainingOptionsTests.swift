@@ -107,7 +107,7 @@ import Testing
         for optimizer in [
             OptimizerDescription.sgd(learningRate: 0.05),
             .sgd(learningRate: 0.05, momentum: 0.9, nesterov: true, weightDecay: 0.01), .adam(weightDecay: 0.01),
-            .adamw(),
+            .adamw(), .rmsprop(), .rmsprop(momentum: 0.9), .lion(weightDecay: 0.1),
         ] {
             var results: [Weights] = []
             for norm in [nil, 1e30] {

@@ -35,6 +35,28 @@ class Residual(nn.Module):
         return self.layers(x) + (x if self.projection is None else self.projection(x))
 
 
+class Concat(nn.Module):
+    """The branches' outputs, one behind the other along the channels."""
+
+    def __init__(self, branches):
+        super().__init__()
+        self.branches = nn.ModuleList(branches)
+
+    def forward(self, x):
+        return torch.cat([branch(x) for branch in self.branches], dim=1)
+
+
+class Gate(nn.Module):
+    """x times layers(x)."""
+
+    def __init__(self, layers):
+        super().__init__()
+        self.layers = layers
+
+    def forward(self, x):
+        return x * self.layers(x)
+
+
 def module(layer, shape):
     """The torch module of one layer of a description; `shape`: of one input example."""
     options = {key: value for key, value in layer.items() if key != "type"}
@@ -43,10 +65,23 @@ def module(layer, shape):
         return nn.Linear(shape[-1], options.pop("out_features"), **options)
     if kind == "conv2d":
         return nn.Conv2d(shape[0], options.pop("out_channels"), **options)
+    if kind == "conv1d":
+        return nn.Conv1d(shape[0], options.pop("out_channels"), **options)
+    if kind == "conv_transpose2d":
+        return nn.ConvTranspose2d(shape[0], options.pop("out_channels"), **options)
     if kind == "layer_norm":
         return nn.LayerNorm(options.pop("normalized_shape", shape), **options)
+    if kind == "rms_norm":
+        return nn.RMSNorm(options.pop("normalized_shape", shape), options.pop("eps", 2.0 ** -23), **options)
+    if kind == "pad":
+        return nn.ZeroPad2d(options["padding"]) if len(shape) == 3 and not options.get("value") else \
+            (nn.ConstantPad2d if len(shape) == 3 else nn.ConstantPad1d)(options["padding"], options.get("value", 0.0))
     if kind == "group_norm":
         return nn.GroupNorm(options.pop("num_groups"), shape[0], **options)
+    if kind == "concat":
+        return Concat([sequence(branch, shape) for branch in options["branches"]])
+    if kind == "gate":
+        return Gate(sequence(options["layers"], shape))
     if kind == "residual":
         projection = options.get("projection")
         return Residual(sequence(options["layers"], shape), sequence(projection, shape) if projection else None)
@@ -55,8 +90,12 @@ def module(layer, shape):
     names = {
         "max_pool2d": nn.MaxPool2d, "avg_pool2d": nn.AvgPool2d, "flatten": nn.Flatten, "relu": nn.ReLU,
         "leaky_relu": nn.LeakyReLU, "gelu": nn.GELU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid, "silu": nn.SiLU,
-        "dropout": nn.Dropout,
+        "dropout": nn.Dropout, "relu6": nn.ReLU6, "hard_sigmoid": nn.Hardsigmoid, "hard_swish": nn.Hardswish,
+        "elu": nn.ELU, "softplus": nn.Softplus, "upsample": nn.Upsample,
+        "adaptive_avg_pool2d": nn.AdaptiveAvgPool2d,
     }
+    if kind == "upsample":
+        options = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
     return names[kind](**options)
 
 
@@ -67,7 +106,7 @@ def sequence(layers, shape):
     for layer in layers:
         made = module(layer, list(example.shape[1:])).double()
         for name, parameter in made.named_parameters(recurse=False):
-            if isinstance(made, (nn.LayerNorm, nn.GroupNorm)):
+            if isinstance(made, (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm)):
                 nn.init.normal_(parameter, mean=1.0 if name == "weight" else 0.0, std=0.2)
         example = made(example)
         modules.append(made)
@@ -84,6 +123,23 @@ def normalised(x, description):
     return x
 
 
+class Lion(torch.optim.Optimizer):
+    """Algorithm 2 of arXiv 2302.06675; torch has none."""
+
+    def __init__(self, params, lr, betas=(0.9, 0.99), weight_decay=0.0):
+        super().__init__(params, {"lr": lr, "betas": betas, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            first, second = group["betas"]
+            for parameter in group["params"]:
+                average = self.state[parameter].setdefault("exp_avg", torch.zeros_like(parameter))
+                parameter.mul_(1 - group["lr"] * group["weight_decay"])
+                parameter.sub_(group["lr"] * torch.sign(first * average + (1 - first) * parameter.grad))
+                average.mul_(second).add_((1 - second) * parameter.grad)
+
+
 def optimizer(parameters, options):
     """The torch optimiser of our options."""
     options = dict(options)
@@ -91,7 +147,18 @@ def optimizer(parameters, options):
     options["lr"] = options.pop("learning_rate")
     if "epsilon" in options:
         options["eps"] = options.pop("epsilon")
-    return {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[kind](parameters, **options)
+    kinds = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW,
+             "rmsprop": torch.optim.RMSprop, "lion": Lion}
+    return kinds[kind](parameters, **options)
+
+
+def loss_function(loss, smoothing):
+    """The torch loss of our description."""
+    kind, options = (loss, {}) if isinstance(loss, str) else (loss["type"], {"delta": loss["delta"]})
+    if kind == "cross_entropy":
+        return nn.CrossEntropyLoss(label_smoothing=smoothing)
+    return {"mse": nn.MSELoss, "l1": nn.L1Loss, "huber": nn.HuberLoss,
+            "bce_with_logits": nn.BCEWithLogitsLoss}[kind](**options)
 
 
 OPTIMIZERS = {
@@ -101,7 +168,15 @@ OPTIMIZERS = {
     "adam": {"type": "adam", "learning_rate": 0.002},
     "adam_decay": {"type": "adam", "learning_rate": 0.01, "betas": [0.8, 0.99], "epsilon": 1e-6, "weight_decay": 0.1},
     "adamw": {"type": "adamw", "learning_rate": 0.01, "weight_decay": 0.1},
+    "rmsprop": {"type": "rmsprop", "learning_rate": 0.002},
+    "rmsprop_momentum": {"type": "rmsprop", "learning_rate": 0.001, "alpha": 0.9, "epsilon": 1e-6, "momentum": 0.5,
+                         "weight_decay": 0.1},
+    "lion": {"type": "lion", "learning_rate": 0.003},
+    "lion_decay": {"type": "lion", "learning_rate": 0.003, "betas": [0.95, 0.9], "weight_decay": 0.5},
 }
+
+
+OLDER_OPTIMIZERS = ("sgd", "momentum", "nesterov", "adam", "adam_decay", "adamw")
 
 
 def case(name, shape, layers, loss="cross_entropy", smoothing=0.0, optimizers=("sgd", "adam"), stored="F32", **input_):
@@ -122,10 +197,11 @@ def case(name, shape, layers, loss="cross_entropy", smoothing=0.0, optimizers=("
     outputs = model(inputs[:BATCH])
     if loss == "cross_entropy":
         y = random.integers(0, outputs.shape[1], count, dtype=numpy.int64)
-        function = nn.CrossEntropyLoss(label_smoothing=smoothing)
+    elif loss == "bce_with_logits":
+        y = random.integers(0, 2, (count, *outputs.shape[1:]), dtype=numpy.int64)
     else:
         y = random.normal(size=(count, *outputs.shape[1:])).astype(numpy.float32)
-        function = nn.MSELoss()
+    function = loss_function(loss, smoothing)
     targets = torch.from_numpy(y) if loss == "cross_entropy" else torch.from_numpy(y).double()
 
     tensors = {"x": x, "y": y, "output": outputs.detach().numpy().astype(numpy.float32)}
@@ -173,9 +249,15 @@ def main():
         return {"type": "conv2d", "out_channels": out, "kernel_size": kernel, **options}
 
     case("mlp", [1, 5, 4], [flatten, linear(17), relu, linear(5)], stored="U8", divide_by=255,
-         optimizers=list(OPTIMIZERS))
+         optimizers=OLDER_OPTIMIZERS)
     case("label_smoothing", [9], [linear(12), relu, linear(4)], smoothing=0.1)
-    case("mse", [7], [linear(8), {"type": "tanh"}, linear(3)], loss="mse", optimizers=list(OPTIMIZERS))
+    case("mse", [7], [linear(8), {"type": "tanh"}, linear(3)], loss="mse", optimizers=OLDER_OPTIMIZERS)
+    case("optimizers", [7], [linear(8), {"type": "tanh"}, linear(3)], optimizers=("adam", *(
+        name for name in OPTIMIZERS if name not in OLDER_OPTIMIZERS)))
+    case("bce_with_logits", [7], [linear(8), {"type": "tanh"}, linear(4)], loss="bce_with_logits", divide_by=0.3)
+    case("l1", [7], [linear(8), {"type": "tanh"}, linear(3)], loss="l1")
+    case("huber", [7], [linear(8), {"type": "tanh"}, linear(3)], loss="huber")
+    case("huber_delta", [7], [linear(8), {"type": "tanh"}, linear(3)], loss={"type": "huber", "delta": 0.4})
     case("mse_single", [7], [linear(8), relu, linear(1)], loss="mse")
     case("normalised_features", [3], [linear(6), relu, linear(3)], mean=[0.5, -1.0, 2.0], std=[2.0, 0.5, 1.5])
     case("normalised_channels", [3, 4, 5], [flatten, linear(6), relu, linear(3)], stored="U8", divide_by=255,
@@ -187,6 +269,28 @@ def main():
         conv(4, [3, 2], stride=[2, 1], padding=[1, 0], bias=False), relu, conv(6, 3, stride=2, padding=1), relu,
         flatten, linear(4)])
     case("conv_wide", [1, 6, 6], [conv(19, 5, padding=2), relu, conv(17, 3, padding=1), flatten, linear(3)])
+    case("conv_groups", [4, 6, 7], [
+        conv(6, 3, groups=2, padding=1), {"type": "tanh"}, conv(9, [3, 2], groups=3, stride=2, dilation=[1, 2]),
+        relu, flatten, linear(3)])
+    case("conv_dilated", [2, 9, 8], [
+        conv(5, 3, dilation=2, padding="same"), relu, conv(4, [2, 3], dilation=[3, 1], stride=[1, 2], bias=False),
+        {"type": "tanh"}, flatten, linear(3)])
+    case("conv_depthwise", [2, 7, 8], [
+        conv(19, 1), {"type": "tanh"}, conv(19, 3, groups=19, padding=1), relu,
+        conv(19, [5, 3], groups=19, padding=[2, 1], stride=2, bias=False), conv(38, 2, groups=19, dilation=2),
+        {"type": "tanh"}, flatten, linear(3)], optimizers=("sgd", "momentum", "adam"))
+    case("conv1d", [3, 11], [
+        {"type": "conv1d", "out_channels": 6, "kernel_size": 3, "padding": "same"}, relu,
+        {"type": "conv1d", "out_channels": 6, "kernel_size": 3, "groups": 6, "dilation": 2},
+        {"type": "tanh"}, {"type": "conv1d", "out_channels": 4, "kernel_size": 2, "stride": 2, "padding": 1,
+                           "bias": False}, flatten, linear(3)])
+    case("conv_transpose", [3, 4, 3], [
+        {"type": "conv_transpose2d", "out_channels": 6, "kernel_size": 3, "stride": 2, "padding": 1,
+         "output_padding": 1}, relu,
+        {"type": "conv_transpose2d", "out_channels": 4, "kernel_size": [2, 3], "groups": 2, "dilation": [1, 2],
+         "padding": [0, 1]}, {"type": "tanh"},
+        {"type": "conv_transpose2d", "out_channels": 4, "kernel_size": 3, "groups": 4, "stride": [1, 2],
+         "bias": False}, conv(2, 2), flatten, linear(3)])
     case("max_pool", [2, 8, 7], [
         conv(3, 3, padding=1), {"type": "max_pool2d", "kernel_size": 2}, relu, conv(4, 2),
         {"type": "max_pool2d", "kernel_size": [3, 2], "stride": [2, 1], "padding": 1}, flatten, linear(3)])
@@ -198,8 +302,40 @@ def main():
     case("tanh", [6], [linear(9), {"type": "tanh"}, linear(3)])
     case("sigmoid", [6], [linear(9), {"type": "sigmoid"}, linear(3)])
     case("silu", [6], [linear(9), {"type": "silu"}, linear(3)])
+    case("relu6", [6], [linear(9), {"type": "tanh"}, linear(7), {"type": "relu6"}, linear(3)], divide_by=0.25)
+    case("hard_sigmoid", [6], [linear(9), {"type": "hard_sigmoid"}, linear(3)], divide_by=0.2)
+    case("hard_swish", [6], [linear(9), {"type": "hard_swish"}, linear(3)], divide_by=0.2)
+    case("elu", [6], [linear(9), {"type": "elu"}, linear(7), {"type": "elu", "alpha": 0.7}, linear(3)])
+    case("gelu_tanh", [6], [linear(9), {"type": "gelu", "approximate": "tanh"}, linear(3)])
+    case("softplus", [6], [
+        linear(9), {"type": "softplus"}, linear(7), {"type": "softplus", "beta": 1.5, "threshold": 1.2}, linear(3)],
+         divide_by=0.5)
     case("relu", [6], [relu, linear(9), {"type": "tanh"}, relu, linear(3)])
     case("layer_norm", [10], [{"type": "layer_norm"}, linear(9), {"type": "layer_norm", "eps": 1e-3}, relu, linear(3)])
+    case("rms_norm", [2, 5], [
+        linear(12), {"type": "rms_norm", "normalized_shape": 12}, {"type": "tanh"}, flatten, linear(9),
+        {"type": "rms_norm", "eps": 1e-2, "elementwise_affine": False}, linear(3)])
+    case("rms_norm_images", [2, 5, 4], [
+        conv(3, 3, padding=1), {"type": "rms_norm", "normalized_shape": [3, 5, 4]}, {"type": "tanh"},
+        conv(2, 3), flatten, linear(3)])
+    case("pad", [2, 4, 3], [
+        {"type": "pad", "padding": [1, 2, 0, 3], "value": 0.5}, conv(3, 3), {"type": "tanh"},
+        {"type": "pad", "padding": 1}, conv(2, 3), flatten, linear(3)])
+    case("pad_sequence", [3, 5], [
+        linear(4), {"type": "pad", "padding": [2, 1], "value": -0.25}, {"type": "pad", "padding": 1}, linear(6),
+        {"type": "tanh"}, flatten, linear(3)])
+    case("upsample", [2, 4, 3], [
+        conv(3, 3, padding=1), {"type": "upsample", "scale_factor": 2}, conv(2, 3),
+        {"type": "upsample", "size": [5, 7]}, {"type": "tanh"}, conv(2, 2),
+        {"type": "upsample", "scale_factor": [1.5, 0.75]}, flatten, linear(3)])
+    case("upsample_bilinear", [2, 4, 3], [
+        conv(3, 3, padding=1), {"type": "upsample", "scale_factor": 2, "mode": "bilinear"}, conv(2, 3),
+        {"type": "upsample", "size": [4, 7], "mode": "bilinear"}, {"type": "tanh"}, conv(2, 2),
+        {"type": "upsample", "scale_factor": [2.5, 0.75], "mode": "bilinear"}, flatten, linear(3)])
+    case("adaptive_avg_pool", [2, 7, 8], [
+        conv(3, 3, padding=1), {"type": "adaptive_avg_pool2d", "output_size": [3, 4]}, {"type": "tanh"},
+        conv(4, 2), {"type": "adaptive_avg_pool2d", "output_size": 5}, conv(3, 2, bias=False),
+        {"type": "adaptive_avg_pool2d", "output_size": 1}, flatten, linear(3)])
     case("layer_norm_images", [2, 5, 9], [
         conv(3, 3, padding=1), {"type": "layer_norm", "normalized_shape": [3, 5, 9]}, relu,
         # No bias: the norm takes it away again, its gradient is nothing but rounding.
@@ -220,6 +356,25 @@ def main():
         {"type": "residual", "layers": [
             {"type": "residual", "layers": [{"type": "sigmoid"}]}, linear(5)], "projection": [linear(5, bias=False)]},
         linear(3)])
+    case("concat", [2, 6, 5], [
+        conv(4, 3, padding=1), {"type": "concat", "branches": [
+            [conv(3, 1), relu], [conv(2, 3, padding=1), {"type": "tanh"}, conv(5, 3, padding=1)], [],
+            [{"type": "avg_pool2d", "kernel_size": 3, "stride": 1, "padding": 1}]]},
+        {"type": "tanh"}, {"type": "concat", "branches": [[], [conv(2, 3, padding=1), {"type": "sigmoid"}]]},
+        {"type": "global_avg_pool2d"}, flatten,
+        {"type": "concat", "branches": [[linear(4), {"type": "tanh"}], [{"type": "sigmoid"}], []]}, linear(3)])
+    case("concat_first", [3, 4], [
+        {"type": "concat", "branches": [[linear(4), {"type": "tanh"}], [{"type": "sigmoid"}]]}, flatten, linear(3)])
+    case("gate", [2, 6, 5], [
+        conv(6, 3, padding=1), {"type": "tanh"},
+        {"type": "gate", "layers": [
+            {"type": "global_avg_pool2d"}, conv(3, 1), relu, conv(6, 1), {"type": "sigmoid"}]},
+        {"type": "gate", "layers": [conv(6, 3, padding=1), {"type": "sigmoid"}]},
+        {"type": "gate", "layers": [{"type": "sigmoid"}]},
+        {"type": "global_avg_pool2d"}, flatten, {"type": "gate", "layers": [linear(6), {"type": "tanh"}]}, linear(3)])
+    case("gate_first", [2, 4, 3], [
+        {"type": "gate", "layers": [{"type": "global_avg_pool2d"}, {"type": "sigmoid"}]},
+        {"type": "gate", "layers": [conv(2, 1), {"type": "tanh"}]}, flatten, linear(3)])
     case("residual_first", [2, 5, 4], [
         {"type": "residual", "layers": [conv(2, 3, padding=1), relu]},
         {"type": "residual", "layers": [{"type": "tanh"}]}, flatten, linear(3)])

@@ -88,22 +88,25 @@ struct LocalTrainingOptions: SettingOptions {
     var localEpochs: String?
     @Option(help: ArgumentHelp("Examples a step. (default: 64)", valueName: "n"))
     var batchSize: String?
-    @Option(help: ArgumentHelp("sgd, adam or adamw. (default: adam)", valueName: "name"))
+    @Option(help: ArgumentHelp("sgd, adam, adamw, rmsprop or lion. (default: adam)", valueName: "name"))
     var optimizer: String?
     @Option(help: ArgumentHelp("Step size. (default: 0.001)", valueName: "x"))
     var learningRate: String?
     @Option(help: ArgumentHelp("Factor on the learning rate from round to round. (default: 1.0)", valueName: "x"))
     var learningRateDecay: String?
-    @Option(help: ArgumentHelp("Momentum, for sgd. (default: 0)", valueName: "x"))
+    @Option(help: ArgumentHelp("Momentum, for sgd and rmsprop. (default: 0)", valueName: "x"))
     var momentum: String?
     @Flag(help: "Nesterov's momentum, for sgd.")
     var nesterov = false
-    @Option(help: ArgumentHelp("First decay rate of adam and adamw. (default: 0.9)", valueName: "x"))
+    @Option(help: ArgumentHelp("First decay rate of adam, adamw and lion. (default: 0.9)", valueName: "x"))
     var beta1: String?
-    @Option(help: ArgumentHelp("Second decay rate of adam and adamw. (default: 0.999)", valueName: "x"))
+    @Option(
+        help: ArgumentHelp("Second decay rate of adam, adamw and lion. (default: 0.999, lion 0.99)", valueName: "x"))
     var beta2: String?
-    @Option(help: ArgumentHelp("What adam and adamw add below the fraction. (default: 1e-8)", valueName: "x"))
+    @Option(help: ArgumentHelp("What adam, adamw and rmsprop add below the fraction. (default: 1e-8)", valueName: "x"))
     var epsilon: String?
+    @Option(help: ArgumentHelp("Decay rate of rmsprop. (default: 0.99)", valueName: "x"))
+    var alpha: String?
     @Option(help: ArgumentHelp("Weight decay. (default: 0, adamw 0.01)", valueName: "x"))
     var weightDecay: String?
     @Option(help: ArgumentHelp("Label smoothing of the loss. (default: 0)", valueName: "x"))
@@ -142,6 +145,7 @@ struct LocalTrainingOptions: SettingOptions {
             ("local_epochs", localEpochs), ("batch_size", batchSize), ("optimizer", optimizer),
             ("learning_rate", learningRate), ("learning_rate_decay", learningRateDecay), ("momentum", momentum),
             ("nesterov", nesterov ? "true" : nil), ("beta1", beta1), ("beta2", beta2), ("epsilon", epsilon),
+            ("alpha", alpha),
             ("weight_decay", weightDecay), ("label_smoothing", labelSmoothing),
             ("class_weights", classWeights), ("augmentation", augmentation), ("clip_grad_norm", clipGradNorm),
             ("accumulate_steps", accumulateSteps), ("proximal_mu", proximalMu), ("schedule", schedule),

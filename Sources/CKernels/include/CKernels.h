@@ -86,9 +86,9 @@ deml_scratch deml_gather_scratch(long threads, deml_isa isa, long batch, long ch
 
 // MARK: Optimisers (optimizer.c)
 
-typedef enum { DEML_SGD = 0, DEML_ADAM = 1, DEML_ADAMW = 2 } deml_optimizer_kind;
+typedef enum { DEML_SGD = 0, DEML_ADAM, DEML_ADAMW, DEML_RMSPROP, DEML_LION, DEML_OPTIMIZER_COUNT } deml_optimizer_kind;
 
-/// Settings with torch's meaning. `step` counts from 1 (Adam's bias correction).
+/// Settings with torch's meaning; rmsprop's alpha is beta2. `step` counts from 1 (Adam's bias correction).
 typedef struct {
     deml_optimizer_kind kind;
     float learning_rate, momentum, weight_decay, beta1, beta2, epsilon;
@@ -97,7 +97,8 @@ typedef struct {
 } deml_optimizer;
 
 /// Where a parameter's gradient goes. `gradient` (may be NULL): it is written there. `optimizer` (may be NULL): `value`
-/// is updated. state1: momentum or Adam's m; state2: Adam's v; both start as zeros; NULL where the kind needs none.
+/// is updated. state1: momentum, Adam's and Lion's m, rmsprop's square average; state2: Adam's v, rmsprop's
+/// momentum; both start as zeros; NULL where the kind needs none.
 typedef struct {
     float *gradient;
     const deml_optimizer *optimizer;
@@ -116,7 +117,8 @@ void deml_gemm(deml_pool *pool, long m, long n, long k, const float *a, long lda
                long ldb, float *c, long ldc, bool accumulate);
 
 typedef enum {
-    DEML_IDENTITY = 0, DEML_RELU, DEML_LEAKY_RELU, DEML_GELU, DEML_TANH, DEML_SIGMOID, DEML_SILU
+    DEML_IDENTITY = 0, DEML_RELU, DEML_LEAKY_RELU, DEML_GELU, DEML_TANH, DEML_SIGMOID, DEML_SILU, DEML_RELU6,
+    DEML_HARD_SIGMOID, DEML_HARD_SWISH, DEML_ELU, DEML_GELU_TANH, DEML_SOFTPLUS, DEML_ACTIVATION_COUNT
 } deml_activation;
 
 /// Weights of linear layers lie in blocks of so many outputs, one block after the other, the last with what is left
@@ -145,22 +147,31 @@ deml_scratch deml_linear_scratch(long threads, deml_isa isa, long batch, long in
 typedef struct {
     long batch, height, width, in_channels, out_channels;
     long kernel_height, kernel_width, stride_height, stride_width, padding_height, padding_width;
+    /// Channels are divided into so many groups, in and out; a kernel's elements are so far apart. At least 1.
+    long groups, dilation_height, dilation_width;
 } deml_conv2d;
 
 /// (size + 2·padding - kernel) / stride + 1.
 long deml_window_output(long size, long kernel, long stride, long padding);
-/// y[b][oh][ow][out] = f(bias + sum over (kh,kw,in) of x padded · weights[kh][kw][in][out]); f: DEML_IDENTITY or
-/// DEML_RELU; bias may be NULL.
+/// y[b][oh][ow][out] = f(bias + sum over (kh,kw,in) of x padded · weights[kh][kw][in][out]), `in` being the inputs of
+/// the output's group; f: DEML_IDENTITY or DEML_RELU; bias may be NULL.
 void deml_conv2d_forward(deml_pool *pool, const deml_conv2d *shape, const float *x, const float *weights,
                          const float *bias, deml_activation activation, float *y);
+/// A transposed convolution: what the gradient by the input of `shape` is (so x has its output's shape, and y its
+/// input's), with a bias for each of its in_channels that begins the sum, and f.
+void deml_conv2d_transposed_forward(deml_pool *pool, const deml_conv2d *shape, const float *x, const float *weights,
+                                    const float *bias, deml_activation activation, float *y);
 /// dx[b][h][w][in] from dy[b][oh][ow][out].
 void deml_conv2d_input_gradient(deml_pool *pool, const deml_conv2d *shape, const float *dy, const float *weights,
                                 float *dx);
-/// dweights[kh][kw][in][out] and dbias[out] (`bias` may be NULL) from x[b][h][w][in] and dy[b][oh][ow][out].
+/// dweights[kh][kw][in of a group][out] and dbias[out] (`bias` may be NULL) from x[b][h][w][in] and dy[b][oh][ow][out].
 void deml_conv2d_weight_gradient(deml_pool *pool, const deml_conv2d *shape, const float *x, const float *dy,
                                  const deml_sink *weights, const deml_sink *bias);
 
-/// Scratch of the forward pass and, if `training`, of both gradients.
+/// A bias' gradient alone: sums of dy[rows][channels] over the rows.
+void deml_bias_gradient_of(deml_pool *pool, long rows, long channels, const float *dy, const deml_sink *bias);
+
+/// Scratch of the forward pass and, if `training`, of all others; of a transposed convolution take it for training.
 deml_scratch deml_conv2d_scratch(long threads, deml_isa isa, const deml_conv2d *shape, bool training);
 
 /// A window over x[batch][height][width][channels]; y[batch][oh][ow][channels].
@@ -178,15 +189,41 @@ void deml_max_pool2d_backward(deml_pool *pool, const deml_pool2d *shape, const f
 void deml_avg_pool2d_forward(deml_pool *pool, const deml_pool2d *shape, const float *x, float *y);
 void deml_avg_pool2d_backward(deml_pool *pool, const deml_pool2d *shape, const float *dy, float *dx);
 
+// MARK: Images of another size (resample.c), NHWC
+
+/// y[b][top + height + bottom][left + width + right][c]: x, with `value` around it.
+typedef struct {
+    long batch, height, width, channels, top, bottom, left, right;
+    float value;
+} deml_pad2d;
+void deml_pad2d_forward(deml_pool *pool, const deml_pad2d *shape, const float *x, float *y);
+void deml_pad2d_backward(deml_pool *pool, const deml_pad2d *shape, const float *dy, float *dx);
+
+/// x[batch][height][width][channels] to y[batch][out_height][out_width][channels]. Of upsampling: bilinear or nearest,
+/// and how far an output is from the next, measured in inputs.
+typedef struct {
+    long batch, height, width, channels, out_height, out_width;
+    bool bilinear;
+    float scale_height, scale_width;
+} deml_resize2d;
+/// torch's interpolate with align_corners=False.
+void deml_upsample2d_forward(deml_pool *pool, const deml_resize2d *shape, const float *x, float *y);
+void deml_upsample2d_backward(deml_pool *pool, const deml_resize2d *shape, const float *dy, float *dx);
+/// The mean of window i of n over `size`, which reaches from floor(i·size/n) to ceil((i+1)·size/n).
+void deml_adaptive_avg_pool2d_forward(deml_pool *pool, const deml_resize2d *shape, const float *x, float *y);
+void deml_adaptive_avg_pool2d_backward(deml_pool *pool, const deml_resize2d *shape, const float *dy, float *dx);
+
 // MARK: Elementwise (elementwise.c); input and output may be the same array
 
-/// y[i] = f(x[i]); `slope`: leaky_relu's. gelu is the exact one (erf), torch's default; silu is x·sigmoid(x).
-void deml_activation_forward(deml_pool *pool, deml_activation activation, float slope, long count, const float *x,
-                             float *y);
-/// dx[i] = dy[i]·f'(x[i]). leaky_relu, gelu and silu read the forward *input* x (y may be NULL); relu, tanh and sigmoid
-/// read the *output* y (x may be NULL).
-void deml_activation_backward(deml_pool *pool, deml_activation activation, float slope, long count, const float *x,
-                              const float *y, const float *dy, float *dx);
+/// alpha: leaky_relu's negative_slope, elu's alpha, softplus' beta; threshold: softplus'.
+typedef struct { float alpha, threshold; } deml_activation_options;
+/// y[i] = f(x[i]). gelu is the exact one (erf), torch's default; silu is x·sigmoid(x).
+void deml_activation_forward(deml_pool *pool, deml_activation activation, deml_activation_options options, long count,
+                             const float *x, float *y);
+/// dx[i] = dy[i]·f'(x[i]). relu, relu6, tanh and sigmoid read the forward pass' *output* y (x may be NULL), all others
+/// its *input* x (y may be NULL).
+void deml_activation_backward(deml_pool *pool, deml_activation activation, deml_activation_options options, long count,
+                              const float *x, const float *y, const float *dy, float *dx);
 /// y[i] += x[i] (residual connections).
 void deml_add(deml_pool *pool, long count, const float *x, float *y);
 /// x[i] *= factor.
@@ -195,6 +232,18 @@ void deml_scale(deml_pool *pool, long count, float factor, float *x);
 void deml_multiply(deml_pool *pool, long count, const float *a, const float *b, float *product);
 /// Sum of x[i]² in double precision (a gradient's norm): the same bytes for any number of threads, see README.md.
 double deml_sum_of_squares(deml_pool *pool, long count, const float *x);
+/// y[b][p][c] = x[b][p][c]·gate[b][c].
+void deml_gate_forward(deml_pool *pool, long batch, long pixels, long channels, const float *x, const float *gate,
+                       float *y);
+/// dgate[b][c] = sum of dy·x over the pixels.
+void deml_gate_gradient(deml_pool *pool, long batch, long pixels, long channels, const float *x, const float *dy,
+                        float *dgate);
+/// dx[b][p][c] += dy[b][p][c]·gate[b][c].
+void deml_gate_input_gradient(deml_pool *pool, long batch, long pixels, long channels, const float *gate,
+                              const float *dy, float *dx);
+/// to[r][0 ..< width] = from[r][0 ..< width]; rows are from_stride and to_stride apart.
+void deml_copy_columns(deml_pool *pool, long rows, long width, const float *from, long from_stride, float *to,
+                       long to_stride);
 /// difference[i] = a[i] - b[i].
 void deml_subtract(deml_pool *pool, long count, const float *a, const float *b, float *difference);
 /// Whether every element is finite.
@@ -223,7 +272,8 @@ void deml_dropout(deml_pool *pool, const deml_random *random, float p, long coun
 // MARK: Normalisation (norm.c)
 
 /// y[r][i] = (x[r][i] - mean_r)·rstd_r·gamma[i] + beta[i], over rows of `size` elements. gamma and beta may be NULL.
-/// mean[rows] and rstd[rows] are written for the backward pass.
+/// mean[rows] and rstd[rows] are written for the backward pass. `mean` NULL in both passes: nothing is subtracted, and
+/// rstd = 1/sqrt(mean of x² + epsilon) (root mean square normalisation).
 void deml_layer_norm_forward(deml_pool *pool, long rows, long size, float epsilon, const float *x, const float *gamma,
                              const float *beta, float *y, float *mean, float *rstd);
 void deml_layer_norm_backward(deml_pool *pool, long rows, long size, const float *x, const float *dy,
@@ -250,10 +300,15 @@ void deml_softmax_forward(deml_pool *pool, long rows, long classes, const float 
 /// mean over rows.
 void deml_cross_entropy(deml_pool *pool, long rows, long classes, const float *x, const int32_t *labels,
                         float label_smoothing, float *losses, uint8_t *correct, float *dx);
-/// Mean squared error of x[rows][outputs]: losses[rows] = mean over outputs; dx (may be NULL): gradient of the mean
-/// over everything.
-void deml_mean_squared_error(deml_pool *pool, long rows, long outputs, const float *x, const float *target,
-                             float *losses, float *dx);
+/// What each output is compared by: (x-t)²; |x-t|; (x-t)²/2 where |x-t| < delta, else delta·(|x-t| - delta/2); and
+/// log(1 + e^x) - x·t, the cross entropy of sigmoid(x) with a target between 0 and 1.
+typedef enum {
+    DEML_SQUARED_ERROR = 0, DEML_ABSOLUTE_ERROR, DEML_HUBER, DEML_BINARY_CROSS_ENTROPY, DEML_OUTPUT_LOSS_COUNT
+} deml_output_loss;
+/// x[rows][outputs] against targets of the same shape: losses[rows] = mean over outputs; dx (may be NULL; may be x):
+/// gradient of the mean over everything.
+void deml_compare_outputs(deml_pool *pool, deml_output_loss loss, float delta, long rows, long outputs, const float *x,
+                          const float *target, float *losses, float *dx);
 
 // MARK: Measurement (dispatch.c)
 

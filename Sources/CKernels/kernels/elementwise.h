@@ -2,14 +2,20 @@
 
 #define EACH(i, n) for (long i = begin, n = end - i; i < end; i += LANES, n = end - i)
 
-INLINE vf activate(const deml_activation kind, float slope, vf x) {
+INLINE vf activate(const deml_activation kind, deml_activation_options o, vf x) {
     switch (kind) {
     case DEML_RELU: return choose(x > 0, x, (vf)0);
-    case DEML_LEAKY_RELU: return choose(x > 0, x, x * slope);
+    case DEML_LEAKY_RELU: return choose(x > 0, x, x * o.alpha);
     case DEML_GELU: return gelu(x);
     case DEML_TANH: return hyperbolic_tangent(x);
     case DEML_SIGMOID: return sigmoid(x);
     case DEML_SILU: return silu(x);
+    case DEML_RELU6: return between(x, 0, 6);
+    case DEML_HARD_SIGMOID: return between(x + 3.0f, 0, 6) * (1.0f / 6);
+    case DEML_HARD_SWISH: return x * (between(x + 3.0f, 0, 6) * (1.0f / 6));
+    case DEML_ELU: return choose(x > 0, x, exponential_minus_one(x) * o.alpha);
+    case DEML_GELU_TANH: return gelu_tanh(x);
+    case DEML_SOFTPLUS: return choose(x * o.alpha > o.threshold, x, softplus(x * o.alpha) / o.alpha);
     default: return x;
     }
 }
@@ -17,23 +23,32 @@ INLINE vf activate(const deml_activation kind, float slope, vf x) {
 DEML_BODY(activation_forward) {
     const deml_activation_arguments *a = arguments;
 #define FORWARD(kind_) case kind_: \
-        EACH(i, n) store_some(a->to + i, activate(kind_, a->slope, load_some(a->x + i, n)), n); return;
+        EACH(i, n) store_some(a->to + i, activate(kind_, a->options, load_some(a->x + i, n)), n); return;
     switch (a->kind) {
         FORWARD(DEML_IDENTITY) FORWARD(DEML_RELU) FORWARD(DEML_LEAKY_RELU)
         FORWARD(DEML_GELU) FORWARD(DEML_TANH) FORWARD(DEML_SIGMOID)
-        FORWARD(DEML_SILU)
+        FORWARD(DEML_SILU) FORWARD(DEML_RELU6) FORWARD(DEML_HARD_SIGMOID) FORWARD(DEML_HARD_SWISH)
+        FORWARD(DEML_ELU) FORWARD(DEML_GELU_TANH) FORWARD(DEML_SOFTPLUS)
+    default: return;
     }
 }
 
 /// dy·f'; `v` is x or y, whichever the derivative is written in.
-INLINE vf activate_backward(const deml_activation kind, float slope, vf v, vf dy) {
+INLINE vf activate_backward(const deml_activation kind, deml_activation_options o, vf v, vf dy) {
     switch (kind) {
     case DEML_RELU: return choose(v > 0, dy, (vf)0);
-    case DEML_LEAKY_RELU: return choose(v > 0, dy, dy * slope);
+    case DEML_LEAKY_RELU: return choose(v > 0, dy, dy * o.alpha);
     case DEML_GELU: return dy * gelu_derivative(v);
     case DEML_TANH: return dy * fma_(-v, v, (vf)1);
     case DEML_SIGMOID: return dy * (v * (1 - v));
     case DEML_SILU: return dy * silu_derivative(v);
+    case DEML_RELU6: return choose((v > 0) & (v < 6), dy, (vf)0);
+    case DEML_HARD_SIGMOID: return choose((v > -3) & (v < 3), dy * (1.0f / 6), (vf)0);
+    case DEML_HARD_SWISH:
+        return choose(v > -3, choose(v < 3, dy * fma_(v, (vf)(1.0f / 3), (vf)0.5f), dy), (vf)0);
+    case DEML_ELU: return choose(v > 0, dy, dy * (exponential(v) * o.alpha));
+    case DEML_GELU_TANH: return dy * gelu_tanh_derivative(v);
+    case DEML_SOFTPLUS: return choose(v * o.alpha > o.threshold, dy, dy * sigmoid(v * o.alpha));
     default: return dy;
     }
 }
@@ -41,12 +56,14 @@ INLINE vf activate_backward(const deml_activation kind, float slope, vf v, vf dy
 DEML_BODY(activation_backward) {
     const deml_activation_arguments *a = arguments;
 #define BACKWARD(kind_, from) case kind_: \
-        EACH(i, n) store_some(a->to + i, activate_backward(kind_, a->slope, load_some(a->from + i, n), \
+        EACH(i, n) store_some(a->to + i, activate_backward(kind_, a->options, load_some(a->from + i, n), \
                                                            load_some(a->dy + i, n)), n); return;
     switch (a->kind) {
         BACKWARD(DEML_IDENTITY, dy) BACKWARD(DEML_RELU, y) BACKWARD(DEML_LEAKY_RELU, x)
         BACKWARD(DEML_GELU, x) BACKWARD(DEML_TANH, y) BACKWARD(DEML_SIGMOID, y)
-        BACKWARD(DEML_SILU, x)
+        BACKWARD(DEML_SILU, x) BACKWARD(DEML_RELU6, y) BACKWARD(DEML_HARD_SIGMOID, x)
+        BACKWARD(DEML_HARD_SWISH, x) BACKWARD(DEML_ELU, x) BACKWARD(DEML_GELU_TANH, x) BACKWARD(DEML_SOFTPLUS, x)
+    default: return;
     }
 }
 
@@ -63,6 +80,43 @@ DEML_BODY(scale) {
 DEML_BODY(multiply) {
     const deml_vector_arguments *a = arguments;
     EACH(i, n) store_some(a->to + i, load_some(a->x + i, n) * load_some(a->y + i, n), n);
+}
+
+/// Elements: pixels of all images.
+DEML_BODY(gate_forward) {
+    const deml_gate_arguments *a = arguments;
+    for (long p = begin; p < end; p++)
+        for (long c = 0; c < a->channels; c += LANES) {
+            const long n = a->channels - c, at = p * a->channels + c;
+            const vf gate = load_some(a->gate + p / a->pixels * a->channels + c, n);
+            store_some(a->to + at, load_some(a->x + at, n) * gate, n);
+        }
+}
+
+/// Elements: pixels of all images.
+DEML_BODY(gate_input_gradient) {
+    const deml_gate_arguments *a = arguments;
+    for (long p = begin; p < end; p++)
+        for (long c = 0; c < a->channels; c += LANES) {
+            const long n = a->channels - c, at = p * a->channels + c;
+            const vf gate = load_some(a->gate + p / a->pixels * a->channels + c, n);
+            store_some(a->to + at, fma_(load_some(a->dy + at, n), gate, load_some(a->to + at, n)), n);
+        }
+}
+
+/// Elements: images.
+DEML_BODY(gate_gradient) {
+    const deml_gate_arguments *a = arguments;
+    for (long b = begin; b < end; b++)
+        for (long c = 0; c < a->channels; c += LANES) {
+            const long n = a->channels - c;
+            vf sum = 0;
+            for (long p = 0; p < a->pixels; p++) {
+                const long at = (b * a->pixels + p) * a->channels + c;
+                sum = fma_(load_some(a->dy + at, n), load_some(a->x + at, n), sum);
+            }
+            store_some(a->to + b * a->channels + c, sum, n);
+        }
 }
 
 /// Elements: blocks. A square of a float is exact in double precision: each addition rounds once.
@@ -114,10 +168,11 @@ static void normalize_f32(long count, const float *x, float scale, float shift, 
 }
 
 /// SGD (Sutskever et al. 2013 for momentum and Nesterov), Adam (Kingma and Ba, arXiv:1412.6980), AdamW (Loshchilov and
-/// Hutter, arXiv:1711.05101), in the forms and with the order of operations of torch.optim.
+/// Hutter, arXiv:1711.05101), RMSprop (Tieleman and Hinton 2012), in the forms and with the order of operations of
+/// torch.optim; Lion (Chen et al., arXiv:2302.06675).
 static void update(const deml_update *u, long count, const float *g, float *value, float *state1, float *state2) {
     const deml_optimizer *o = &u->o;
-    const bool decay = o->weight_decay != 0, couple = decay && o->kind != DEML_ADAMW, momentum = o->momentum != 0;
+    const bool decay = o->weight_decay != 0, couple = decay && o->kind != DEML_ADAMW && o->kind != DEML_LION, momentum = o->momentum != 0;
     if (o->kind == DEML_SGD) {
         for (long i = 0; i < count; i += LANES) {
             const long n = count - i;
@@ -129,6 +184,35 @@ static void update(const deml_update *u, long count, const float *g, float *valu
                 d = o->nesterov ? fma_((vf)o->momentum, buffer, d) : buffer;
             }
             store_some(value + i, fma_((vf)-o->learning_rate, d, p), n);
+        }
+        return;
+    }
+    if (o->kind == DEML_RMSPROP) {
+        for (long i = 0; i < count; i += LANES) {
+            const long n = count - i;
+            const vf p = load_some(value + i, n);
+            vf d = load_some(g + i, n);
+            if (couple) d = fma_((vf)o->weight_decay, p, d);
+            const vf square = fma_(d * u->one_minus_beta2, d, load_some(state1 + i, n) * o->beta2);
+            store_some(state1 + i, square, n);
+            vf step = d / (square_root(square) + o->epsilon);
+            if (momentum) {
+                step = fma_((vf)o->momentum, load_some(state2 + i, n), step);
+                store_some(state2 + i, step, n);
+            }
+            store_some(value + i, fma_((vf)-o->learning_rate, step, p), n);
+        }
+        return;
+    }
+    if (o->kind == DEML_LION) {
+        for (long i = 0; i < count; i += LANES) {
+            const long n = count - i;
+            const vf d = load_some(g + i, n), m = load_some(state1 + i, n);
+            vf p = load_some(value + i, n);
+            if (decay) p = p * u->decay_factor;
+            const vf direction = sign(fma_((vf)u->one_minus_beta1, d - m, m));
+            store_some(value + i, fma_((vf)-o->learning_rate, direction, p), n);
+            store_some(state1 + i, fma_((vf)u->one_minus_beta2, d - m, m), n);
         }
         return;
     }

@@ -69,6 +69,23 @@ INLINE vf error_function(vf x) {
     return choose(t > 0.927734375f, large, fma_(p, x, x));
 }
 
+/// e^x - 1, without cancellation where x is small: there the exponential's own polynomial is without its last term.
+INLINE vf exponential_minus_one(vf x) {
+    vf p = 1.37805939e-3f;
+    p = fma_(p, x, (vf)8.37312452e-3f);
+    p = fma_(p, x, (vf)4.16695364e-2f);
+    p = fma_(p, x, (vf)1.66664720e-1f);
+    p = fma_(p, x, (vf)4.99999851e-1f);
+    p = fma_(p, x, (vf)1.0f);
+    return choose(absolute(x) < 0.34657359f, p * x, exponential(x) - 1.0f);
+}
+
+/// ln(1 + x), x ≥ 0: ln u·x/(u - 1), where u is 1 + x rounded (Hewlett-Packard, "HP-15C advanced functions handbook").
+INLINE vf logarithm_of_one_plus(vf x) {
+    const vf u = 1.0f + x, d = u - 1.0f;
+    return choose(d == 0, x, logarithm(u) * x / choose(d == 0, (vf)1, d));
+}
+
 INLINE vf sigmoid(vf x) { return 1.0f / (1.0f + exponential(-x)); }
 /// gelu x = x·Φ(x) = x/2·(1 + erf(x/√2)); Hendrycks and Gimpel, arXiv:1606.08415.
 INLINE vf gaussian_cdf(vf x) { return fma_(error_function(x * 0.70710678f), (vf)0.5f, (vf)0.5f); }
@@ -83,4 +100,16 @@ INLINE vf silu(vf x) { return x / (1.0f + exponential(-x)); }
 INLINE vf silu_derivative(vf x) {
     const vf s = sigmoid(x);
     return s * fma_(x, 1.0f - s, (vf)1);
+}
+/// gelu's form by tanh: x/2·(1 + tanh u), u = √(2/π)·(x + 0.044715·x³).
+INLINE vf gelu_tanh_angle(vf x) { return x * fma_(x * x, (vf)0.035677408f, (vf)0.79788456f); }
+INLINE vf gelu_tanh(vf x) { return x * fma_(hyperbolic_tangent(gelu_tanh_angle(x)), (vf)0.5f, (vf)0.5f); }
+/// (1 + tanh u)/2 + x/2·(1 - tanh² u)·u'.
+INLINE vf gelu_tanh_derivative(vf x) {
+    const vf t = hyperbolic_tangent(gelu_tanh_angle(x)), slope = fma_(x * x, (vf)0.10703222f, (vf)0.79788456f);
+    return fma_(x * 0.5f * slope, fma_(-t, t, (vf)1), fma_(t, (vf)0.5f, (vf)0.5f));
+}
+/// ln(1 + e^x) = max(x, 0) + ln(1 + e^-|x|).
+INLINE vf softplus(vf x) {
+    return choose(x > 0, x, (vf)0) + logarithm_of_one_plus(exponential(-absolute(x)));
 }

@@ -100,7 +100,8 @@ DEML_BODY(avg_pool_forward) {
     }
 }
 
-// MARK: Layer normalisation (Ba et al., arXiv:1607.06450). Elements: rows.
+// MARK: Layer normalisation (Ba et al., arXiv:1607.06450); without means root mean square normalisation (Zhang and
+// Sennrich, arXiv:1910.07467). Elements: rows.
 
 DEML_BODY(layer_norm_forward) {
     const deml_norm_arguments *a = arguments;
@@ -108,7 +109,7 @@ DEML_BODY(layer_norm_forward) {
     for (long r = begin; r < end; r++) {
         const float *x = a->x + r * size;
         partial_sums sums = {0};
-        for (long i = 0; i < size; i += LANES) sums.part[PART(i)] += load_some(x + i, size - i);
+        for (long i = 0; a->mean && i < size; i += LANES) sums.part[PART(i)] += load_some(x + i, size - i);
         const float mean = total(sums) / (float)size;
         partial_sums squares = {0};
         for (long i = 0; i < size; i += LANES) {
@@ -116,7 +117,8 @@ DEML_BODY(layer_norm_forward) {
             squares.part[PART(i)] = fma_(d, d, squares.part[PART(i)]);
         }
         const float rstd = 1.0f / sqrtf(total(squares) / (float)size + a->epsilon);
-        a->mean[r] = mean, a->rstd[r] = rstd;
+        if (a->mean) a->mean[r] = mean;
+        a->rstd[r] = rstd;
         for (long i = 0; i < size; i += LANES) {
             const long n = size - i;
             const vf normal = (load_some(x + i, n) - mean) * rstd;
@@ -130,7 +132,7 @@ DEML_BODY(layer_norm_backward) {
     const deml_norm_arguments *a = arguments;
     const long size = a->size;
     for (long r = begin; r < end; r++) {
-        const float *x = a->x + r * size, *dy = a->dy + r * size, mean = a->mean[r], rstd = a->rstd[r];
+        const float *x = a->x + r * size, *dy = a->dy + r * size, mean = a->mean ? a->mean[r] : 0, rstd = a->rstd[r];
         partial_sums plain = {0}, weighted = {0};
         for (long i = 0; i < size; i += LANES) {
             const long n = size - i;
@@ -139,7 +141,7 @@ DEML_BODY(layer_norm_backward) {
             plain.part[PART(i)] += d;
             weighted.part[PART(i)] = fma_(d, normal, weighted.part[PART(i)]);
         }
-        const float mean_d = total(plain) / (float)size, mean_dn = total(weighted) / (float)size;
+        const float mean_d = a->mean ? total(plain) / (float)size : 0, mean_dn = total(weighted) / (float)size;
         for (long i = 0; i < size; i += LANES) {
             const long n = size - i;
             const vf normal = (load_some(x + i, n) - mean) * rstd;
@@ -156,7 +158,7 @@ DEML_BODY(layer_norm_parameters) {
         vf gamma = 0, beta = 0;
         for (long r = 0; r < a->rows; r++) {
             const vf dy = load_some(a->dy + r * a->size + i, n);
-            const vf normal = (load_some(a->x + r * a->size + i, n) - a->mean[r]) * a->rstd[r];
+            const vf normal = (load_some(a->x + r * a->size + i, n) - (a->mean ? a->mean[r] : 0)) * a->rstd[r];
             gamma = fma_(dy, normal, gamma);
             beta += dy;
         }
@@ -326,17 +328,48 @@ DEML_BODY(cross_entropy) {
     }
 }
 
-DEML_BODY(mean_squared_error) {
+/// A row's losses and gradients by one way of comparing: `term` of d = x - target is the loss, added up in 16 partial
+/// sums, and `slope` its derivative.
+#define COMPARE(add_term, slope) \
+    for (long c = 0; c < n; c += LANES) { \
+        const vf v = load_some(a->x + r * n + c, n - c), t = load_some(a->target + r * n + c, n - c), d = v - t; \
+        vf *const sum = &sums.part[PART(c)]; \
+        (void)d; \
+        *sum = add_term; \
+        if (a->to) store_some(a->to + r * n + c, (slope) * scale, n - c); \
+    }
+
+DEML_BODY(compare_outputs) {
     const deml_loss_arguments *a = arguments;
     const long n = a->classes;
-    const float scale = 2.0f / ((float)a->rows * (float)n);
+    const float each = 1.0f / ((float)a->rows * (float)n), delta = a->delta;
     for (long r = begin; r < end; r++) {
         partial_sums sums = {0};
-        for (long c = 0; c < n; c += LANES) {
-            const vf d = load_some(a->x + r * n + c, n - c) - load_some(a->target + r * n + c, n - c);
-            sums.part[PART(c)] = fma_(d, d, sums.part[PART(c)]);
-            if (a->to) store_some(a->to + r * n + c, d * scale, n - c);
+        switch (a->loss) {
+        case DEML_SQUARED_ERROR: {
+            const float scale = 2.0f / ((float)a->rows * (float)n);
+            COMPARE(fma_(d, d, *sum), d)
+            break;
+        }
+        case DEML_ABSOLUTE_ERROR: {
+            const float scale = each;
+            COMPARE(*sum + absolute(d), sign(d))
+            break;
+        }
+        case DEML_HUBER: {
+            const float scale = each;
+            COMPARE(*sum + choose(absolute(d) < delta, d * 0.5f * d, (absolute(d) - 0.5f * delta) * delta),
+                    between(d, -delta, delta))
+            break;
+        }
+        default: {
+            const float scale = each;
+            // Behind the row's end x and target are 0, but the term is log 2.
+            COMPARE(*sum + first_lanes(fma_(-v, t, choose(v > 0, v, (vf)0)) +
+                                       logarithm_of_one_plus(exponential(-absolute(v))), n - c), sigmoid(v) - t)
+        }
         }
         a->losses[r] = total(sums) / (float)n;
     }
 }
+#undef COMPARE

@@ -35,6 +35,10 @@ INLINE vf first_lanes(vf v, long n) {
 }
 INLINE vf choose(vi mask, vf yes, vf no) { return (vf)(((vi)yes & mask) | ((vi)no & ~mask)); }
 INLINE vi choose_int(vi mask, vi yes, vi no) { return (yes & mask) | (no & ~mask); }
+INLINE vf between(vf a, float least, float most) {
+    return choose(a > least, choose(a < most, a, (vf)most), (vf)least);
+}
+INLINE vf sign(vf a) { return choose(a > 0, (vf)1, choose(a < 0, (vf)-1, (vf)0)); }
 INLINE vf absolute(vf a) { return (vf)((vi)a & 0x7fffffff); }
 INLINE vf copy_sign(vf magnitude, vf sign) {
     return (vf)(((vi)magnitude & 0x7fffffff) | ((vi)sign & (vi)(int32_t)0x80000000));

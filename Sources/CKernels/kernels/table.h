@@ -5,20 +5,26 @@
 #include "tile.h"
 #include "elementwise.h"
 #include "rows.h"
+#include "resample.h"
+#include "depthwise.h"
 
 const deml_kernels TABLE = {
     .isa = ISA, .lanes = LANES, .max_vectors = TILE_VECTORS,
     .max_rows = {0, TILE_ROWS_1, TILE_ROWS_2, TILE_ROWS_3, TILE_ROWS_4},
     .tile = tile, .column_sums = column_sums, .normalize_u8 = normalize_u8, .normalize_f32 = normalize_f32,
     .update = update, .fma_peak = fma_peak,
+    .depthwise_pixels = depthwise_pixels, .depthwise_weights = depthwise_weights,
     .activation_forward = activation_forward, .activation_backward = activation_backward,
     .add = add, .scale = scale, .multiply = multiply, .subtract = subtract,
     .sum_of_squares = sum_of_squares, .function = function, .dropout = dropout,
+    .gate_forward = gate_forward, .gate_gradient = gate_gradient, .gate_input_gradient = gate_input_gradient,
     .max_pool_forward = max_pool_forward, .max_pool_backward = max_pool_backward,
     .avg_pool_forward = avg_pool_forward, .avg_pool_backward = avg_pool_backward,
+    .upsample_forward = upsample_forward, .upsample_backward = upsample_backward,
+    .adaptive_pool_forward = adaptive_pool_forward, .adaptive_pool_backward = adaptive_pool_backward,
     .layer_norm_forward = layer_norm_forward, .layer_norm_backward = layer_norm_backward,
     .layer_norm_parameters = layer_norm_parameters,
     .group_norm_forward = group_norm_forward, .group_norm_backward = group_norm_backward,
     .softmax_forward = softmax_forward,
-    .cross_entropy = cross_entropy, .mean_squared_error = mean_squared_error,
+    .cross_entropy = cross_entropy, .compare_outputs = compare_outputs,
 };

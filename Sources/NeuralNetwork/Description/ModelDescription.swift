@@ -36,13 +36,6 @@ public struct ModelDescription: Sendable, Equatable {
         }
     }
 
-    public enum Loss: String, Sendable, Codable, CaseIterable {
-        /// Softmax and negative log-likelihood of the class, averaged over examples.
-        case crossEntropy = "cross_entropy"
-        /// Squared difference, averaged over examples and outputs.
-        case meanSquaredError = "mse"
-    }
-
     public let input: Input
     /// Counted from 0, as nn.Sequential counts.
     public let layers: [Layer]
@@ -61,6 +54,7 @@ public struct ModelDescription: Sendable, Equatable {
         self.input = input
         self.layers = layers
         self.loss = loss
+        try loss.validate()
         resolved = try LayerPlace.resolve(layers, input: input.shape, loss: loss)
         parameters = resolved.flatMap(\.parameters)
         let output = resolved[resolved.count - 1].output
@@ -113,12 +107,7 @@ public struct ModelDescription: Sendable, Equatable {
 extension ModelDescription: Codable {
     public init(from decoder: any Decoder) throws {
         let keys = try StrictContainer(decoder, "the model", keys: ["input", "layers", "loss"])
-        let lossName = try keys.required("loss", String.self)
-        guard let loss = Loss(rawValue: lossName) else {
-            let known = Loss.allCases.map(\.rawValue).joined(separator: ", ")
-            throw DeMLError(
-                .outOfRange, "the loss \(lossName.quotedForMessage) is unknown", place: "loss", hint: "known: \(known)")
-        }
+        let loss = try keys.required("loss", Loss.self)
         try self.init(
             input: try keys.required("input", Input.self), layers: try keys.required("layers", [Layer].self),
             loss: loss)

@@ -16,7 +16,7 @@ public struct OptimizerDescription: Sendable, Equatable {
         self.optimizer = optimizer
     }
 
-    /// `sgd`, `adam` or `adamw`.
+    /// The name of the optimiser in a description.
     public var type: String { Swift.type(of: optimizer).type }
 
     public var learningRate: Double {
@@ -37,7 +37,7 @@ public struct OptimizerDescription: Sendable, Equatable {
     /// optimiser does not have (momentum with adam) is refused.
     public init(
         type: String, learningRate: Double? = nil, momentum: Double? = nil, nesterov: Bool? = nil,
-        betas: (Double, Double)? = nil, epsilon: Double? = nil, weightDecay: Double? = nil
+        betas: (Double, Double)? = nil, epsilon: Double? = nil, weightDecay: Double? = nil, alpha: Double? = nil
     ) throws(DeMLError) {
         var given: [String: any Sendable] = [:]
         given["momentum"] = momentum
@@ -45,6 +45,7 @@ public struct OptimizerDescription: Sendable, Equatable {
         given["betas"] = betas.map { [$0.0, $0.1] }
         given["epsilon"] = epsilon
         given["weight_decay"] = weightDecay
+        given["alpha"] = alpha
         try self.init(type: type, learningRate: learningRate, OptimizerOptions(given))
     }
 
@@ -52,11 +53,19 @@ public struct OptimizerDescription: Sendable, Equatable {
         guard let kind = Self.registry.first(where: { $0.type == type }) else {
             throw DeMLError(
                 .usage, "the optimizer \(type.quotedForMessage) is unknown", place: "optimizer",
-                hint: "known: \(Self.registry.map { $0.type }.joined(separator: ", "))")
+                hint: "known: \(Self.names.joined(separator: ", "))")
         }
         for key in Self.options where !kind.options.contains(key) { try given.refuse(key, of: type) }
-        optimizer = try kind.init(learningRate: learningRate ?? 1e-3, given)
+        optimizer = try kind.init(learningRate: learningRate ?? kind.standardLearningRate, given)
         try validate()
+    }
+
+    /// The names of all optimisers.
+    package static let names = registry.map { $0.type }
+
+    /// The names of the optimisers that have an option.
+    package static func names(with option: String) -> [String] {
+        registry.filter { $0.options.contains(option) }.map { $0.type }
     }
 
     /// The keys of all optimisers' options.

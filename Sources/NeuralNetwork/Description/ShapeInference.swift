@@ -142,12 +142,15 @@ struct LayerPlace {
         return try Self.resolve(layers, input: input, prefix: "\(name).\(key).", isOutermost: false, loss, &size)
     }
 
-    /// The parameters of a layer whose output is one product: a weight whose first dimension is the output's, and a bias.
-    func weightAndBias(_ shape: [Int], fanIn: Int, bias: Bool) throws(DeMLError) -> [ParameterDescription] {
+    /// The parameters of a layer whose output is one product: a weight, and a bias with as many numbers as there are
+    /// `outputs`; nil: as the weight's first dimension has.
+    func weightAndBias(
+        _ shape: [Int], fanIn: Int, bias: Bool, outputs: Int? = nil
+    ) throws(DeMLError) -> [ParameterDescription] {
         guard let count = elementCount(of: shape), count <= ModelSize.maximumParameters else {
             throw DeMLError(.tooLarge, "a weight of shape \(shape) is too large")
         }
-        let shapes = bias ? [("weight", shape), ("bias", [shape[0]])] : [("weight", shape)]
+        let shapes = bias ? [("weight", shape), ("bias", [outputs ?? shape[0]])] : [("weight", shape)]
         return shapes.map {
             ParameterDescription(name: "\(name).\($0.0)", shape: $0.1, initialization: .uniform(fanIn: fanIn))
         }

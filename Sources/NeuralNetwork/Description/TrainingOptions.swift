@@ -108,11 +108,13 @@ public struct TrainingOptions: Sendable, Equatable {
     public func validate(for model: ModelDescription) throws(DeMLError) {
         try validate()
         guard labelSmoothing == 0 || model.loss == .crossEntropy else {
-            throw DeMLError(.usage, "label_smoothing is an option of cross_entropy, not of mse", place: "options")
+            throw DeMLError(
+                .usage, "label_smoothing is an option of cross_entropy, not of \(model.loss.name)", place: "options")
         }
         if let classWeights {
             guard model.loss == .crossEntropy else {
-                throw DeMLError(.usage, "class_weights are an option of cross_entropy, not of mse", place: "options")
+                throw DeMLError(
+                    .usage, "class_weights are an option of cross_entropy, not of \(model.loss.name)", place: "options")
             }
             guard classWeights.count == model.outputShape[0] else {
                 throw DeMLError(

@@ -5,12 +5,12 @@ import Tensors
 /// that is all.
 protocol ActivationLayer: LayerDefinition {
     var function: deml_activation { get }
-    /// Of leaky_relu.
-    var slope: Float { get }
+    /// Of functions that have some.
+    var kernelOptions: deml_activation_options { get }
 }
 
 extension ActivationLayer {
-    var slope: Float { 0 }
+    var kernelOptions: deml_activation_options { deml_activation_options() }
 
     func shapes(_ place: inout LayerPlace) throws(DeMLError) -> LayerShapes {
         LayerShapes(output: place.input)
@@ -22,7 +22,7 @@ extension ActivationLayer {
         _ layer: ResolvedLayer, _ x: Activations, _ network: inout NetworkBuilder
     ) throws(DeMLError) -> Activations {
         let y = try network.elementwiseOutput(of: x)
-        network.append(ActivationOperation(x, y, function, slope: slope))
+        network.append(ActivationOperation(x, y, function, kernelOptions))
         return y
     }
 }
@@ -32,21 +32,21 @@ private final class ActivationOperation: Operation {
     private let x: Activations
     private let y: Activations
     private let function: deml_activation
-    private let slope: Float
+    private let options: deml_activation_options
 
-    init(_ x: Activations, _ y: Activations, _ function: deml_activation, slope: Float) {
+    init(_ x: Activations, _ y: Activations, _ function: deml_activation, _ options: deml_activation_options) {
         self.x = x
         self.y = y
         self.function = function
-        self.slope = slope
+        self.options = options
     }
 
     func forward(_ pass: Pass) {
-        deml_activation_forward(pass.pool, function, slope, pass.batch * x.size, x.values, y.values)
+        deml_activation_forward(pass.pool, function, options, pass.batch * x.size, x.values, y.values)
     }
 
     func backward(_ pass: Pass) {
         guard let dy = y.gradient, let dx = x.gradient else { return }
-        deml_activation_backward(pass.pool, function, slope, pass.batch * x.size, x.values, y.values, dy, dx)
+        deml_activation_backward(pass.pool, function, options, pass.batch * x.size, x.values, y.values, dy, dx)
     }
 }

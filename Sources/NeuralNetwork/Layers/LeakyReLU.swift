@@ -10,10 +10,10 @@ struct LeakyReLU: ActivationLayer {
     private static let standardSlope = 0.01
 
     var function: deml_activation { DEML_LEAKY_RELU }
-    var slope: Float { Float(negativeSlope) }
+    var kernelOptions: deml_activation_options { deml_activation_options(alpha: Float(negativeSlope), threshold: 0) }
 
     func shapes(_ place: inout LayerPlace) throws(DeMLError) -> LayerShapes {
-        guard slope.isFinite else {
+        guard Float(negativeSlope).isFinite else {
             throw DeMLError(.outOfRange, "negative_slope \(negativeSlope) is not finite")
         }
         return LayerShapes(output: place.input)

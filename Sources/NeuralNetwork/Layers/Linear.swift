@@ -106,7 +106,8 @@ private final class LinearOperation: Operation {
         guard let dy = y.gradient else { return }
         let rows = pass.batch * rowsPerExample
         if activation != DEML_IDENTITY {
-            deml_activation_backward(pass.pool, activation, 0, rows * outFeatures, nil, y.values, dy, dy)
+            deml_activation_backward(
+                pass.pool, activation, deml_activation_options(), rows * outFeatures, nil, y.values, dy, dy)
         }
         // Before the weights change.
         if let dx = x.gradient {

@@ -5,16 +5,7 @@ struct Softmax: PlainLayer {
     static let type = "softmax"
 
     func shapes(_ place: inout LayerPlace) throws(DeMLError) -> LayerShapes {
-        guard place.isLast else {
-            throw DeMLError(
-                .mismatch, "softmax may only be the last layer", hint: "cross_entropy takes the logits itself")
-        }
-        guard place.input.count == 1 else {
-            throw DeMLError(.shape, "softmax needs an input of shape [classes], but it is \(place.input)")
-        }
-        guard place.loss == .crossEntropy else {
-            throw DeMLError(.mismatch, "softmax is for models whose loss is cross_entropy")
-        }
+        try place.lastOfClassifier()
         return LayerShapes(output: place.input)
     }
 
@@ -25,6 +16,22 @@ struct Softmax: PlainLayer {
         _ layer: ResolvedLayer, _ x: Activations, _ network: inout NetworkBuilder
     ) throws(DeMLError) -> Activations {
         x
+    }
+}
+
+extension LayerPlace {
+    /// Refuses a layer that says what becomes of logits anywhere but behind the logits of a classifier.
+    func lastOfClassifier() throws(DeMLError) {
+        guard isLast else {
+            throw DeMLError(
+                .mismatch, "\(type) may only be the last layer", hint: "cross_entropy takes the logits itself")
+        }
+        guard input.count == 1 else {
+            throw DeMLError(.shape, "\(type) needs an input of shape [classes], but it is \(input)")
+        }
+        guard loss == .crossEntropy else {
+            throw DeMLError(.mismatch, "\(type) is for models whose loss is cross_entropy")
+        }
     }
 }
 

@@ -78,21 +78,33 @@ public struct Window2D: Sendable, Equatable {
 extension LayerPlace {
     private static let largestSize = 1 << 16
 
-    /// Height and width of what windows over the input give: ⌊(size + 2·padding - kernel)/stride⌋ + 1.
-    func window(_ kernel: Size2D, _ stride: Size2D, _ padding: Size2D) throws(DeMLError) -> (height: Int, width: Int) {
-        let limit = Self.largestSize
-        for (key, size, least) in [("kernel_size", kernel, 1), ("stride", stride, 1), ("padding", padding, 0)] {
-            guard size.height >= least, size.width >= least, size.height < limit, size.width < limit else {
-                throw DeMLError(.outOfRange, "\(key) \(size) is out of range")
+    /// Height and width of what windows over the input give: ⌊(size + 2·padding - reach)/stride⌋ + 1, where the reach is
+    /// dilation·(kernel - 1) + 1. A sequence [channels, length] has the height 1.
+    func window(
+        _ kernel: Size2D, _ stride: Size2D, _ padding: Size2D, dilation: Size2D = 1
+    ) throws(DeMLError) -> (height: Int, width: Int) {
+        let isSequence = input.count == 2
+        func text(_ size: Size2D) -> String { isSequence ? "\(size.width)" : "\(size)" }
+        let sizes = [
+            ("kernel_size", kernel, 1), ("stride", stride, 1), ("padding", padding, 0), ("dilation", dilation, 1),
+        ]
+        for (key, size, least) in sizes {
+            let range = least..<Self.largestSize
+            guard range.contains(size.height), range.contains(size.width) else {
+                throw DeMLError(.outOfRange, "\(key) \(text(size)) is out of range")
             }
         }
-        guard kernel.height <= input[1] + 2 * padding.height, kernel.width <= input[2] + 2 * padding.width else {
+        let reach = Size2D(dilation.height * (kernel.height - 1) + 1, dilation.width * (kernel.width - 1) + 1)
+        let (height, width) = isSequence ? (1, input[1]) : (input[1], input[2])
+        guard reach.height <= height + 2 * padding.height, reach.width <= width + 2 * padding.width else {
             throw DeMLError(
-                .shape, "kernel_size \(kernel) is larger than the input shape \(input) with padding \(padding)")
+                .shape,
+                "kernel_size \(text(kernel))\(dilation == 1 ? "" : " with dilation \(text(dilation))") is larger than the input shape \(input) with padding \(text(padding))"
+            )
         }
         return (
-            (input[1] + 2 * padding.height - kernel.height) / stride.height + 1,
-            (input[2] + 2 * padding.width - kernel.width) / stride.width + 1
+            (height + 2 * padding.height - reach.height) / stride.height + 1,
+            (width + 2 * padding.width - reach.width) / stride.width + 1
         )
     }
 

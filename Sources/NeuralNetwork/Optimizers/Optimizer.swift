@@ -9,6 +9,9 @@ protocol Optimizer: Sendable, Equatable {
     /// The keys of its options, besides `type` and `learning_rate`.
     static var options: [String] { get }
 
+    /// torch's default of the learning rate.
+    static var standardLearningRate: Double { get }
+
     /// Takes what is given; what is not has torch's default.
     init(learningRate: Double, _ given: OptimizerOptions) throws(DeMLError)
 
@@ -30,10 +33,14 @@ extension OptimizerDescription {
         SGD.self,
         Adam.self,
         AdamW.self,
+        RMSprop.self,
+        Lion.self,
     ]
 }
 
 extension Optimizer {
+    static var standardLearningRate: Double { 1e-3 }
+
     /// Throws `outOfRange` for a value that is not valid or no finite number in single precision.
     func check(_ name: String, _ value: Double, _ isValid: Bool) throws(DeMLError) {
         guard isValid, Float(value).isFinite else {

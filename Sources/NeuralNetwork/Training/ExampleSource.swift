@@ -85,7 +85,7 @@ public final class ExampleBatch {
         switch form.model.loss {
         case .crossEntropy:
             for (index, label) in try form.labels(y, firstExample: 0).enumerated() { objective.labels[index] = label }
-        case .meanSquaredError:
+        default:
             _ = objective.values.update(from: try form.values(y, firstExample: 0))
         }
         hasTargets = true
@@ -139,6 +139,7 @@ struct ExampleForm: Sendable {
     }
 
     private var classes: Int { model.outputShape[0] }
+    private var isBinary: Bool { model.loss == .binaryCrossEntropy }
 
     /// Throws `dtype`, `shape` and `missing` (no examples).
     func checkInputs(_ dtype: DType, _ shape: [Int]) throws(DeMLError) {
@@ -174,9 +175,12 @@ struct ExampleForm: Sendable {
             guard shape.reduce(1, *) == examples else {
                 throw DeMLError(.shape, "labels have the shape [N], but it is \(shape)")
             }
-        case .meanSquaredError:
-            guard dtype.isFloatingPoint else {
-                throw DeMLError(.dtype, "targets of mse are F32, but it is \(dtype.rawValue)")
+        default:
+            guard dtype.isFloatingPoint || isBinary && dtype.isInteger else {
+                throw DeMLError(
+                    .dtype,
+                    "targets of \(model.loss.name) are \(isBinary ? "U8, I64 or F32" : "F32"), but it is \(dtype.rawValue)"
+                )
             }
             let rest = Array(shape.dropFirst())
             guard rest == model.outputShape || rest.isEmpty && model.outputShape.reduce(1, *) == 1 else {
@@ -204,11 +208,16 @@ struct ExampleForm: Sendable {
         }
     }
 
-    /// Targets of a regression, checked. Throws `notFinite`.
+    /// Targets that are numbers, checked. Throws `notFinite`, and `outOfRange` for a probability that is none.
     func values(_ y: Tensor, firstExample: Int) throws(DeMLError) -> [Float] {
-        let values = try y.floats()
+        let values = y.dtype.isInteger ? try y.integers().map { Float($0) } : try y.floats()
         if let index = values.firstIndex(where: { !$0.isFinite }) {
             throw DeMLError(.notFinite, "element \(firstExample * y.rowCount + index) is \(values[index])")
+        }
+        if isBinary, let index = values.firstIndex(where: { $0 < 0 || $0 > 1 }) {
+            throw DeMLError(
+                .outOfRange, "element \(firstExample * y.rowCount + index) is \(values[index])",
+                hint: "a target of bce_with_logits is between 0 (no) and 1 (yes)")
         }
         return values
     }

@@ -32,7 +32,7 @@ public struct StoredExamples: ExampleSource {
             try y.eachBlock { (first, block) throws(DeMLError) in
                 switch model.loss {
                 case .crossEntropy: _ = try form.labels(block, firstExample: first)
-                case .meanSquaredError: _ = try form.values(block, firstExample: first)
+                default: _ = try form.values(block, firstExample: first)
                 }
             }
         } catch {

@@ -40,6 +40,9 @@ static const deml_optimizer optimizers[] = {
     {.kind = DEML_ADAM, .learning_rate = 0.01f, .beta1 = 0.9f, .beta2 = 0.999f, .epsilon = 1e-8f, .step = 7},
     {.kind = DEML_ADAMW, .learning_rate = 0.01f, .weight_decay = 0.1f, .beta1 = 0.9f, .beta2 = 0.999f,
      .epsilon = 1e-8f, .step = 7},
+    {.kind = DEML_RMSPROP, .learning_rate = 0.01f, .momentum = 0.9f, .weight_decay = 0.1f, .beta2 = 0.99f,
+     .epsilon = 1e-8f, .step = 7},
+    {.kind = DEML_LION, .learning_rate = 0.01f, .weight_decay = 0.1f, .beta1 = 0.9f, .beta2 = 0.99f, .step = 7},
 };
 
 static void linear(deml_pool *pool, long batch, long in, long out) {
@@ -47,7 +50,7 @@ static void linear(deml_pool *pool, long batch, long in, long out) {
     float *y = zeros(batch * out), *dx = zeros(batch * in), *m = zeros(in * out), *v = zeros(in * out), *db = zeros(out);
     deml_linear_forward(pool, batch, in, out, x, w, bias, DEML_RELU, y);
     deml_linear_input_gradient(pool, batch, in, out, y, w, dx);
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 5; i++) {
         const deml_sink sink = {.optimizer = &optimizers[i], .value = w, .state1 = m, .state2 = v};
         const deml_sink bias_sink = {.gradient = db};
         deml_linear_weight_gradient(pool, batch, in, out, x, y, &sink, &bias_sink);
@@ -57,10 +60,12 @@ static void linear(deml_pool *pool, long batch, long in, long out) {
 }
 
 static void convolution(deml_pool *pool, deml_conv2d s) {
-    const long oh = deml_window_output(s.height, s.kernel_height, s.stride_height, s.padding_height);
-    const long ow = deml_window_output(s.width, s.kernel_width, s.stride_width, s.padding_width);
+    const long oh = deml_window_output(s.height, (s.kernel_height - 1) * s.dilation_height + 1, s.stride_height,
+                                       s.padding_height);
+    const long ow = deml_window_output(s.width, (s.kernel_width - 1) * s.dilation_width + 1, s.stride_width,
+                                       s.padding_width);
     const long nx = s.batch * s.height * s.width * s.in_channels, ny = s.batch * oh * ow * s.out_channels;
-    const long nw = s.kernel_height * s.kernel_width * s.in_channels * s.out_channels;
+    const long nw = s.kernel_height * s.kernel_width * s.in_channels / s.groups * s.out_channels;
     float *x = random_floats(nx, 1), *w = random_floats(nw, 0.3f), *bias = random_floats(s.out_channels, 1);
     float *y = zeros(ny), *dx = zeros(nx), *dw = zeros(nw), *db = zeros(s.out_channels);
     deml_conv2d_forward(pool, &s, x, w, bias, DEML_RELU, y);
@@ -86,11 +91,32 @@ static void pooling(deml_pool *pool, deml_pool2d s) {
     free(x), free(y), free(dx), free(position);
 }
 
+static void resampling(deml_pool *pool, deml_resize2d s) {
+    const deml_pad2d pad = {s.batch, s.height, s.width, s.channels, 1, 2, 3, 0, 0.5f};
+    const long nx = s.batch * s.height * s.width * s.channels, ny = s.batch * s.out_height * s.out_width * s.channels;
+    const long padded = s.batch * (s.height + 3) * (s.width + 3) * s.channels;
+    float *x = random_floats(nx, 1), *y = zeros(ny), *dx = zeros(nx), *around = zeros(padded);
+    for (int bilinear = 0; bilinear < 2; bilinear++) {
+        s.bilinear = bilinear;
+        deml_upsample2d_forward(pool, &s, x, y);
+        deml_upsample2d_backward(pool, &s, y, dx);
+        add(y, ny), add(dx, nx);
+    }
+    deml_adaptive_avg_pool2d_forward(pool, &s, x, y);
+    deml_adaptive_avg_pool2d_backward(pool, &s, y, dx);
+    add(y, ny), add(dx, nx);
+    deml_pad2d_forward(pool, &pad, x, around);
+    deml_pad2d_backward(pool, &pad, around, dx);
+    add(around, padded), add(dx, nx);
+    free(x), free(y), free(dx), free(around);
+}
+
 static void elementwise(deml_pool *pool, long count) {
     float *x = random_floats(count, 10), *dy = random_floats(count, 1), *y = zeros(count), *dx = zeros(count);
-    for (int kind = DEML_IDENTITY; kind <= DEML_SILU; kind++) {
-        deml_activation_forward(pool, (deml_activation)kind, 0.01f, count, x, y);
-        deml_activation_backward(pool, (deml_activation)kind, 0.01f, count, x, y, dy, dx);
+    for (int kind = DEML_IDENTITY; kind < DEML_ACTIVATION_COUNT; kind++) {
+        const deml_activation_options options = {0.01f, 0.05f};
+        deml_activation_forward(pool, (deml_activation)kind, options, count, x, y);
+        deml_activation_backward(pool, (deml_activation)kind, options, count, x, y, dy, dx);
         add(y, count), add(dx, count);
     }
     const deml_random random = {.seed = 12345678901234567u, .purpose = 2, .epoch = 3, .step = 4, .layer = 5};
@@ -117,6 +143,9 @@ static void rows(deml_pool *pool, long count, long size) {
         deml_group_norm_backward(pool, 4, count / 4, size, 1, x, dy, gamma, mean, rstd, dx, &gamma_sink, &beta_sink);
         add(y, count * size), add(dx, count * size), add(dgamma, size), add(dbeta, size);
     }
+    deml_layer_norm_forward(pool, count, size, 1e-5f, x, gamma, NULL, y, NULL, rstd);
+    deml_layer_norm_backward(pool, count, size, x, dy, gamma, NULL, rstd, dx, &gamma_sink, NULL);
+    add(y, count * size), add(dx, count * size), add(dgamma, size);
     deml_softmax_forward(pool, count, size, x, y);
     add(y, count * size);
     int32_t *labels = malloc((size_t)count * sizeof *labels);
@@ -124,10 +153,24 @@ static void rows(deml_pool *pool, long count, long size) {
     for (long r = 0; r < count; r++) labels[r] = (int32_t)(r % size);
     deml_cross_entropy(pool, count, size, x, labels, 0.1f, mean, correct, dx);
     add(mean, count), add(dx, count * size);
-    deml_mean_squared_error(pool, count, size, x, y, mean, dx);
-    add(mean, count), add(dx, count * size);
+    for (int loss = 0; loss < DEML_OUTPUT_LOSS_COUNT; loss++) {
+        deml_compare_outputs(pool, (deml_output_loss)loss, 0.7f, count, size, x, y, mean, dx);
+        add(mean, count), add(dx, count * size);
+    }
     free(x), free(dy), free(gamma), free(y), free(dx), free(mean), free(rstd), free(dgamma), free(dbeta);
     free(labels), free(correct);
+}
+
+static void gates(deml_pool *pool, long batch, long pixels, long channels) {
+    const long n = batch * pixels * channels;
+    float *x = random_floats(n, 1), *gate = random_floats(batch * channels, 1), *y = zeros(n);
+    float *dgate = zeros(batch * channels), *columns = zeros(batch * pixels * (channels + 3));
+    deml_gate_forward(pool, batch, pixels, channels, x, gate, y);
+    deml_gate_gradient(pool, batch, pixels, channels, x, y, dgate);
+    deml_gate_input_gradient(pool, batch, pixels, channels, dgate, y, x);
+    deml_copy_columns(pool, batch * pixels, channels, y, channels, columns + 1, channels + 3);
+    add(x, n), add(y, n), add(dgate, batch * channels), add(columns, batch * pixels * (channels + 3));
+    free(x), free(gate), free(y), free(dgate), free(columns);
 }
 
 /// Plain and by the processor's instructions, all lengths around a block.
@@ -154,15 +197,21 @@ int main(void) {
         digest = 14695981039346656037u, state = 1;
         linear(pool, 1, 7, 3), linear(pool, 10, 100, 33), linear(pool, 64, 200, 128), linear(pool, 3, 50, 10);
         report(pool, "linear");
-        convolution(pool, (deml_conv2d){3, 14, 14, 3, 20, 5, 5, 1, 1, 2, 2});
-        convolution(pool, (deml_conv2d){2, 9, 10, 1, 32, 3, 3, 2, 2, 1, 1});
+        convolution(pool, (deml_conv2d){3, 14, 14, 3, 20, 5, 5, 1, 1, 2, 2, 1, 1, 1});
+        convolution(pool, (deml_conv2d){2, 9, 10, 1, 32, 3, 3, 2, 2, 1, 1, 1, 1, 1});
+        convolution(pool, (deml_conv2d){2, 9, 10, 24, 24, 3, 3, 2, 1, 1, 1, 24, 1, 2});
+        convolution(pool, (deml_conv2d){2, 9, 10, 12, 8, 3, 2, 1, 2, 1, 1, 4, 2, 1});
+        convolution(pool, (deml_conv2d){2, 9, 10, 6, 20, 3, 3, 1, 1, 1, 1, 1, 1, 2});
         report(pool, "conv2d");
         pooling(pool, (deml_pool2d){2, 9, 8, 20, 2, 2, 2, 2, 0, 0});
         pooling(pool, (deml_pool2d){2, 7, 7, 3, 3, 3, 2, 2, 1, 1});
+        resampling(pool, (deml_resize2d){2, 9, 8, 20, 18, 5, false, 0.5f, 1.6f});
+        resampling(pool, (deml_resize2d){3, 4, 5, 3, 7, 9, false, 4.0f / 7, 5.0f / 9});
         report(pool, "pooling");
         elementwise(pool, 1), elementwise(pool, 10007);
         report(pool, "elementwise");
         rows(pool, 3, 10), rows(pool, 64, 129), rows(pool, 20, 16);
+        gates(pool, 3, 20, 37), gates(pool, 20, 1, 100);
         report(pool, "rows");
         hashes();
         report(pool, "sha256");

@@ -138,8 +138,22 @@ static void update(const deml_optimizer *o, long count, const float *g, float *v
     const float left = (float)(1 - (double)o->learning_rate * o->weight_decay);
     for (long i = 0; i < count; i++) {
         float p = value[i], d = g[i];
-        if (o->weight_decay != 0 && o->kind != DEML_ADAMW) d = fmaf(o->weight_decay, p, d);
-        if (o->weight_decay != 0 && o->kind == DEML_ADAMW) p *= left;
+        const bool decoupled = o->kind == DEML_ADAMW || o->kind == DEML_LION;
+        if (o->weight_decay != 0 && !decoupled) d = fmaf(o->weight_decay, p, d);
+        if (o->weight_decay != 0 && decoupled) p *= left;
+        if (o->kind == DEML_RMSPROP) {
+            m[i] = fmaf(d * (float)(1 - (double)o->beta2), d, m[i] * o->beta2);
+            d /= sqrtf(m[i]) + o->epsilon;
+            if (o->momentum != 0) d = v[i] = fmaf(o->momentum, v[i], d);
+            value[i] = fmaf(-o->learning_rate, d, p);
+            continue;
+        }
+        if (o->kind == DEML_LION) {
+            const float c = fmaf((float)(1 - (double)o->beta1), d - m[i], m[i]);
+            value[i] = fmaf(-o->learning_rate, c > 0 ? 1 : c < 0 ? -1 : 0, p);
+            m[i] = fmaf((float)(1 - (double)o->beta2), d - m[i], m[i]);
+            continue;
+        }
         if (o->kind == DEML_SGD) {
             if (o->momentum != 0) {
                 m[i] = fmaf(o->momentum, m[i], d);
@@ -155,7 +169,7 @@ static void update(const deml_optimizer *o, long count, const float *g, float *v
 }
 
 static deml_optimizer any_optimizer(void) {
-    return (deml_optimizer){.kind = (deml_optimizer_kind)any(0, 2), .learning_rate = 0.05f,
+    return (deml_optimizer){.kind = (deml_optimizer_kind)any(0, DEML_OPTIMIZER_COUNT - 1), .learning_rate = 0.05f,
                             .momentum = any(0, 1) ? 0.9f : 0, .weight_decay = any(0, 1) ? 0.01f : 0, .beta1 = 0.9f,
                             .beta2 = 0.999f, .epsilon = 1e-8f, .nesterov = any(0, 1), .step = any(1, 1000)};
 }
@@ -286,20 +300,27 @@ static void linear(void) {
     }
 }
 
+static long reach_height(const deml_conv2d *s) { return (s->kernel_height - 1) * s->dilation_height + 1; }
+static long reach_width(const deml_conv2d *s) { return (s->kernel_width - 1) * s->dilation_width + 1; }
+static long output_height(const deml_conv2d *s) {
+    return deml_window_output(s->height, reach_height(s), s->stride_height, s->padding_height);
+}
+static long output_width(const deml_conv2d *s) {
+    return deml_window_output(s->width, reach_width(s), s->stride_width, s->padding_width);
+}
 static long operations(const deml_conv2d *s) {
-    return s->batch * deml_window_output(s->height, s->kernel_height, s->stride_height, s->padding_height) *
-           deml_window_output(s->width, s->kernel_width, s->stride_width, s->padding_width) * s->kernel_height *
-           s->kernel_width * s->in_channels * s->out_channels;
+    return s->batch * output_height(s) * output_width(s) * s->kernel_height * s->kernel_width * s->in_channels *
+           s->out_channels / s->groups;
 }
 static bool fits(const deml_conv2d *s) {
-    return s->height + 2 * s->padding_height >= s->kernel_height && s->width + 2 * s->padding_width >= s->kernel_width;
+    return s->height + 2 * s->padding_height >= reach_height(s) && s->width + 2 * s->padding_width >= reach_width(s);
 }
 
 /// Weights (or, for their gradient, outputs) of more than LARGE elements with an image of some 30 to 60 pixels.
 static deml_conv2d large_convolution(long which) {
     for (;;) {
         deml_conv2d s = {any(1, 2), any(5, 9), any(5, 9), any(1, 8), any(64, 512), any(1, 7), any(1, 7),
-                         1, 1, any(0, 3), any(0, 3)};
+                         1, 1, any(0, 3), any(0, 3), 1, any(0, 3) ? 1 : 2, 1};
         if (any(0, 1)) s.kernel_width = s.kernel_height, s.padding_width = s.padding_height;
         if (which == 2) s.height = any(20, 40), s.width = any(20, 40);
         else s.in_channels = LARGE / (s.kernel_height * s.kernel_width * s.out_channels) * any(8, 12) / 8 + 1;
@@ -315,13 +336,16 @@ static deml_conv2d small_convolution(void) {
     for (;;) {
         deml_conv2d s = {mostly_small(1, 70), mostly_small(1, 32), mostly_small(1, 32), mostly_small(1, 512),
                          mostly_small(1, 512), any(1, 7), any(1, 7), mostly_small(1, 4), mostly_small(1, 4),
-                         any(0, 3), any(0, 3)};
+                         any(0, 3), any(0, 3), 1, any(0, 2) ? 1 : any(1, 3), any(0, 2) ? 1 : any(1, 3)};
         if (any(0, 1)) s.kernel_width = s.kernel_height, s.stride_width = s.stride_height;
+        const long way = any(0, 5), groups = any(2, 6);
         long *const sizes[] = {&s.batch, &s.height, &s.width, &s.in_channels, &s.out_channels};
         for (int i = 0; i < 200 && fits(&s) && operations(&s) > FEW_OPERATIONS; i++) {
             long *const size = sizes[any(0, 4)];
             if (*size > 1) *size = (*size + 1) / 2;
         }
+        if (way == 0) s.groups = s.out_channels = s.in_channels;
+        if (way == 1) s.groups = groups, s.in_channels *= groups, s.out_channels *= groups;
         if (fits(&s) && operations(&s) <= FEW_OPERATIONS) return s;
     }
 }
@@ -333,38 +357,47 @@ static void convolution(void) {
     const char *const names[] = {"forward", "input gradient", "weight gradient"};
     snprintf(what, sizeof what,
              "conv2d %s batch %ld height %ld width %ld in %ld out %ld kernel %ldx%ld stride %ldx%ld padding %ldx%ld"
-             "%s%s",
+             " groups %ld dilation %ldx%ld%s%s",
              names[which], s.batch, s.height, s.width, s.in_channels, s.out_channels, s.kernel_height, s.kernel_width,
-             s.stride_height, s.stride_width, s.padding_height, s.padding_width, relu ? " relu" : "",
-             with_bias ? " bias" : "");
-    const long oh = deml_window_output(s.height, s.kernel_height, s.stride_height, s.padding_height);
-    const long ow = deml_window_output(s.width, s.kernel_width, s.stride_width, s.padding_width);
+             s.stride_height, s.stride_width, s.padding_height, s.padding_width, s.groups, s.dilation_height,
+             s.dilation_width, relu ? " relu" : "", with_bias ? " bias" : "");
+    const long oh = output_height(&s), ow = output_width(&s);
     const long in = s.in_channels, out = s.out_channels, taps = s.kernel_height * s.kernel_width;
-    const long nx = s.batch * s.height * s.width * in, ny = s.batch * oh * ow * out, nw = taps * in * out;
-    const float *x = floats(nx, 1), *dy = floats(ny, 1), *weights = floats(nw, 0.3f), *bias = floats(out, 1);
+    const long ig = in / s.groups, og = out / s.groups;
+    const long nx = s.batch * s.height * s.width * in, ny = s.batch * oh * ow * out, nw = taps * ig * out;
+    const float *x = floats(nx, 1), *dy = floats(ny, 1), *weights = floats(nw, 0.3f);
+    const float *bias = floats(in > out ? in : out, 1);
     float *nothing = zeros(in > out ? in : out);
     if (which == 1) {
         // The kernel turned by 180 degrees, over (kh, kw, out); zeros where no output is.
+        // A transposed convolution is the same with a bias and a function.
         float *dx = zeros(nx), *got = empty(nx), *turned = empty(nw);
         for (long t = 0; t < taps; t++)
             for (long o = 0; o < out; o++)
-                for (long i = 0; i < in; i++)
-                    turned[(t * out + o) * in + i] = weights[((taps - 1 - t) * in + i) * out + o];
+                for (long i = 0; i < ig; i++)
+                    turned[(t * out + o) * ig + i] = weights[((taps - 1 - t) * ig + i) * out + o];
         for (long at = 0; at < s.batch * s.height * s.width; at++) {
             const long b = at / (s.height * s.width), h = at / s.width % s.height, w = at % s.width;
+            if (with_bias) memcpy(dx + at * in, bias, (size_t)in * 4);
             for (long t = 0; t < taps; t++) {
-                const long top = h + s.padding_height - (s.kernel_height - 1 - t / s.kernel_width);
-                const long left = w + s.padding_width - (s.kernel_width - 1 - t % s.kernel_width);
+                const long up = s.kernel_height - 1 - t / s.kernel_width, back = s.kernel_width - 1 - t % s.kernel_width;
+                const long top = h + s.padding_height - up * s.dilation_height;
+                const long left = w + s.padding_width - back * s.dilation_width;
                 const bool there = top >= 0 && left >= 0 && top % s.stride_height == 0 && left % s.stride_width == 0 &&
                                    top / s.stride_height < oh && left / s.stride_width < ow;
                 const float *from = there ? dy + ((b * oh + top / s.stride_height) * ow + left / s.stride_width) * out
                                           : nothing;
-                for (long o = 0; o < out; o++) step(from[o], turned + (t * out + o) * in, dx + at * in, in);
+                for (long o = 0; o < out; o++)
+                    step(from[o], turned + (t * out + o) * ig, dx + at * in + o / og * ig, ig);
             }
+            for (long i = 0; relu && i < in; i++) dx[at * in + i] = dx[at * in + i] > 0 ? dx[at * in + i] : 0;
         }
         EACH_POOL(pool) {
             memset(got, 0xff, (size_t)nx * 4);
-            deml_conv2d_input_gradient(pool, &s, dy, weights, got);
+            if (with_bias || relu)
+                deml_conv2d_transposed_forward(pool, &s, dy, weights, with_bias ? bias : NULL,
+                                               relu ? DEML_RELU : DEML_IDENTITY, got);
+            else deml_conv2d_input_gradient(pool, &s, dy, weights, got);
             same_floats(pool, "dx", got, dx, nx);
             took_at_most(pool, deml_conv2d_scratch(threads, deml_pool_isa(pool), &s, true));
         }
@@ -376,12 +409,15 @@ static void convolution(void) {
         const long left = at % ow * s.stride_width - s.padding_width;
         if (with_bias) memcpy(y + at * out, bias, (size_t)out * 4);
         for (long t = 0; t < taps; t++) {
-            const long h = top + t / s.kernel_width, w = left + t % s.kernel_width;
+            const long h = top + t / s.kernel_width * s.dilation_height;
+            const long w = left + t % s.kernel_width * s.dilation_width;
             const bool there = h >= 0 && h < s.height && w >= 0 && w < s.width;
             const float *from = there ? x + ((b * s.height + h) * s.width + w) * in : nothing;
-            for (long i = 0; i < in; i++)
-                if (which == 0) step(from[i], weights + (t * in + i) * out, y + at * out, out);
-                else step(from[i], dy + at * out, dweights + (t * in + i) * out, out);
+            for (long i = 0; i < in; i++) {
+                const long row = (t * ig + i % ig) * out + i / ig * og, column = at * out + i / ig * og;
+                if (which == 0) step(from[i], weights + row, y + column, og);
+                else step(from[i], dy + column, dweights + row, og);
+            }
         }
         for (long o = 0; o < out; o++) {
             if (relu && !(y[at * out + o] > 0)) y[at * out + o] = 0;
@@ -462,11 +498,109 @@ static void pooling(void) {
     }
 }
 
+// MARK: Images of another size
+
+static void padding(void) {
+    const deml_pad2d s = {mostly_small(1, 20), mostly_small(1, 12), mostly_small(1, 12), mostly_small(1, 40), any(0, 4),
+                          any(0, 4), any(0, 4), any(0, 4), (float)any(-9, 9) / 7};
+    snprintf(what, sizeof what, "padding batch %ld height %ld width %ld channels %ld by %ld %ld %ld %ld", s.batch,
+             s.height, s.width, s.channels, s.top, s.bottom, s.left, s.right);
+    const long oh = s.top + s.height + s.bottom, ow = s.left + s.width + s.right;
+    const long nx = s.batch * s.height * s.width * s.channels, ny = s.batch * oh * ow * s.channels;
+    const float *x = floats(nx, 1), *dy = floats(ny, 1);
+    float *y = empty(ny), *dx = empty(nx), *got = empty(ny), *got_dx = empty(nx);
+    for (long i = 0; i < ny; i++) {
+        const long c = i % s.channels, w = i / s.channels % ow - s.left, h = i / s.channels / ow % oh - s.top;
+        const long b = i / s.channels / ow / oh;
+        y[i] = s.value;
+        if (h < 0 || h >= s.height || w < 0 || w >= s.width) continue;
+        const long from = ((b * s.height + h) * s.width + w) * s.channels + c;
+        y[i] = x[from], dx[from] = dy[i];
+    }
+    EACH_POOL(pool) {
+        deml_pad2d_forward(pool, &s, x, got);
+        deml_pad2d_backward(pool, &s, dy, got_dx);
+        same_floats(pool, "y", got, y, ny);
+        same_floats(pool, "dx", got_dx, dx, nx);
+    }
+}
+
+/// The inputs that output `at` of an axis is made of, and how much of the second.
+static void sources(long at, float scale, long size, bool bilinear, long source[2], float *share) {
+    const float middle = scale * ((float)at + 0.5f) - 0.5f, place = bilinear ? (middle > 0 ? middle : 0)
+                                                                            : (float)at * scale;
+    source[0] = (long)place < size - 1 ? (long)place : size - 1;
+    source[1] = bilinear && source[0] < size - 1 ? source[0] + 1 : source[0];
+    *share = bilinear ? place - (float)source[0] : 0;
+    if (*share > 1) *share = 1;
+}
+
+static void resampling(void) {
+    deml_resize2d s = {mostly_small(1, 20), mostly_small(1, 12), mostly_small(1, 12), mostly_small(1, 40),
+                       mostly_small(1, 20), mostly_small(1, 20), any(0, 1), 0, 0};
+    s.scale_height = any(0, 1) ? (float)s.height / (float)s.out_height : (float)any(1, 30) / 10;
+    s.scale_width = any(0, 1) ? (float)s.width / (float)s.out_width : (float)any(1, 30) / 10;
+    snprintf(what, sizeof what, "resampling batch %ld height %ld width %ld channels %ld to %ldx%ld%s by %g %g", s.batch,
+             s.height, s.width, s.channels, s.out_height, s.out_width, s.bilinear ? " bilinear" : "",
+             (double)s.scale_height, (double)s.scale_width);
+    const long nx = s.batch * s.height * s.width * s.channels, ny = s.batch * s.out_height * s.out_width * s.channels;
+    const float *x = floats(nx, 1), *dy = floats(ny, 1);
+    float *y = empty(ny), *dx = zeros(nx), *mean = empty(ny), *mean_dx = zeros(nx);
+    for (long i = 0; i < ny; i++) {
+        const long c = i % s.channels, ow = i / s.channels % s.out_width;
+        const long oh = i / s.channels / s.out_width % s.out_height, b = i / s.channels / s.out_width / s.out_height;
+        const float *const image = x + b * s.height * s.width * s.channels + c;
+        float *const gradient = dx + b * s.height * s.width * s.channels + c;
+        float *const mean_gradient = mean_dx + b * s.height * s.width * s.channels + c;
+        long h[2], w[2];
+        float a, z;
+        sources(oh, s.scale_height, s.height, s.bilinear, h, &a);
+        sources(ow, s.scale_width, s.width, s.bilinear, w, &z);
+        const float rows[2] = {1 - a, a}, columns[2] = {1 - z, z};
+        for (int k = 0; k < 4; k++) {
+            const float value = image[(h[k / 2] * s.width + w[k % 2]) * s.channels];
+            const float weight = rows[k / 2] * columns[k % 2];
+            y[i] = k == 0 ? weight * value : fmaf(weight, value, y[i]);
+        }
+        if (!s.bilinear) y[i] = image[(h[0] * s.width + w[0]) * s.channels];
+        // Of an input that is both the first and the second at the edge the shares are added.
+        for (long p = h[0]; p <= h[1]; p++)
+            for (long q = w[0]; q <= w[1]; q++) {
+                const float of_row = (p == h[0] ? rows[0] : 0) + (p == h[1] ? rows[1] : 0);
+                const float of_column = (q == w[0] ? columns[0] : 0) + (q == w[1] ? columns[1] : 0);
+                float *const to = gradient + (p * s.width + q) * s.channels;
+                *to = fmaf(of_row * of_column, dy[i], *to);
+            }
+        const long h0 = oh * s.height / s.out_height, h1 = ((oh + 1) * s.height - 1) / s.out_height + 1;
+        const long w0 = ow * s.width / s.out_width, w1 = ((ow + 1) * s.width - 1) / s.out_width + 1;
+        const float area = (float)((h1 - h0) * (w1 - w0));
+        float sum = 0;
+        for (long p = h0; p < h1; p++)
+            for (long q = w0; q < w1; q++) {
+                sum += image[(p * s.width + q) * s.channels];
+                mean_gradient[(p * s.width + q) * s.channels] += dy[i] / area;
+            }
+        mean[i] = sum / area;
+    }
+    float *got = empty(ny), *got_dx = empty(nx);
+    EACH_POOL(pool) {
+        deml_upsample2d_forward(pool, &s, x, got);
+        deml_upsample2d_backward(pool, &s, dy, got_dx);
+        same_floats(pool, "y", got, y, ny);
+        same_floats(pool, "dx", got_dx, dx, nx);
+        deml_adaptive_avg_pool2d_forward(pool, &s, x, got);
+        deml_adaptive_avg_pool2d_backward(pool, &s, dy, got_dx);
+        same_floats(pool, "mean", got, mean, ny);
+        same_floats(pool, "gradient of the mean", got_dx, mean_dx, nx);
+    }
+}
+
 // MARK: Normalisation
 
 static void layer_norm(void) {
     const long rows = mostly_small(1, 70), size = mostly_small(1, 600), n = rows * size;
-    snprintf(what, sizeof what, "layer_norm rows %ld size %ld", rows, size);
+    const bool centred = any(0, 2) > 0;
+    snprintf(what, sizeof what, "layer_norm rows %ld size %ld%s", rows, size, centred ? "" : " without means");
     const float *x = floats(n, 3), *dy = floats(n, 1), *gamma = floats(size, 1), *beta = floats(size, 1);
     float *y = empty(n), *dx = empty(n), *mean = empty(rows), *rstd = empty(rows);
     float *dgamma = zeros(size), *dbeta = zeros(size);
@@ -474,7 +608,7 @@ static void layer_norm(void) {
         const float *xr = x + r * size, *dyr = dy + r * size;
         float sums[16] = {0}, squares[16] = {0}, plain[16] = {0}, weighted[16] = {0};
         for (long i = 0; i < size; i++) sums[i % 16] += xr[i];
-        mean[r] = halved(sums) / (float)size;
+        mean[r] = centred ? halved(sums) / (float)size : 0;
         for (long i = 0; i < size; i++) squares[i % 16] = fmaf(xr[i] - mean[r], xr[i] - mean[r], squares[i % 16]);
         rstd[r] = 1 / sqrtf(halved(squares) / (float)size + 1e-5f);
         for (long i = 0; i < size; i++) {
@@ -485,16 +619,17 @@ static void layer_norm(void) {
             dgamma[i] = fmaf(dyr[i], normal, dgamma[i]);
             dbeta[i] += dyr[i];
         }
-        const float d = halved(plain) / (float)size, dn = halved(weighted) / (float)size;
+        const float d = centred ? halved(plain) / (float)size : 0, dn = halved(weighted) / (float)size;
         for (long i = 0; i < size; i++)
             dx[r * size + i] = fmaf(-((xr[i] - mean[r]) * rstd[r]), dn, dyr[i] * gamma[i] - d) * rstd[r];
     }
     parameter g = expect_parameter(size, dgamma), b = expect_parameter(size, dbeta);
     float *got = empty(n), *got_dx = empty(n), *got_mean = empty(rows), *got_rstd = empty(rows);
     EACH_POOL(pool) {
-        deml_layer_norm_forward(pool, rows, size, 1e-5f, x, gamma, beta, got, got_mean, got_rstd);
-        deml_layer_norm_backward(pool, rows, size, x, dy, gamma, got_mean, got_rstd, got_dx, sink_of(&g), sink_of(&b));
-        same_floats(pool, "mean", got_mean, mean, rows);
+        float *const means = centred ? got_mean : NULL;
+        deml_layer_norm_forward(pool, rows, size, 1e-5f, x, gamma, beta, got, means, got_rstd);
+        deml_layer_norm_backward(pool, rows, size, x, dy, gamma, means, got_rstd, got_dx, sink_of(&g), sink_of(&b));
+        if (centred) same_floats(pool, "mean", got_mean, mean, rows);
         same_floats(pool, "rstd", got_rstd, rstd, rows);
         same_floats(pool, "y", got, y, n);
         same_floats(pool, "dx", got_dx, dx, n);
@@ -575,9 +710,10 @@ static void group_norm(void) {
 
 static void losses(void) {
     const long rows = mostly_small(1, 70), classes = mostly_small(1, 600), n = rows * classes;
-    const float smoothing = any(0, 1) ? 0.1f : 0;
-    snprintf(what, sizeof what, "softmax, cross entropy, squared error rows %ld classes %ld smoothing %g", rows,
-             classes, (double)smoothing);
+    const float smoothing = any(0, 1) ? 0.1f : 0, delta = (float)any(1, 30) / 5;
+    const deml_output_loss loss = (deml_output_loss)any(0, DEML_OUTPUT_LOSS_COUNT - 1);
+    snprintf(what, sizeof what, "softmax, losses rows %ld classes %ld smoothing %g loss %d", rows, classes,
+             (double)smoothing, (int)loss);
     const float *x = floats(n, 5), *target = floats(n, 5);
     int32_t *labels = take(rows, 4);
     uint8_t *correct = take(rows, 1), *got_correct = take(rows, 1);
@@ -596,7 +732,12 @@ static void losses(void) {
     }
     const float *logarithms = function(DEML_FUNCTION_LOG, rows, sum);
     const float share = smoothing / (float)classes, scale = 1 / (float)rows;
-    const float square_scale = 2 / ((float)rows * (float)classes);
+    const float each = (loss == DEML_SQUARED_ERROR ? 2 : 1) / ((float)rows * (float)classes);
+    float *far = empty(n), *minus = empty(n), *one_more = empty(n);
+    for (long i = 0; i < n; i++) far[i] = -fabsf(x[i]), minus[i] = -x[i];
+    const float *small = function(DEML_FUNCTION_EXP, n, far), *downs = function(DEML_FUNCTION_EXP, n, minus);
+    for (long i = 0; i < n; i++) one_more[i] = 1 + small[i];
+    const float *logs = function(DEML_FUNCTION_LOG, n, one_more);
     for (long r = 0; r < rows; r++) {
         const float *s = shifted + r * classes;
         float sums[16] = {0}, squares[16] = {0};
@@ -610,8 +751,20 @@ static void losses(void) {
             sums[c % 16] += s[c];
             const float wanted = c == labels[r] ? share + (1 - smoothing) : share;
             dx[i] = (exponentials[i] * (1 / sum[r]) - wanted) * scale;
-            squares[c % 16] = fmaf(x[i] - target[i], x[i] - target[i], squares[c % 16]);
-            square_dx[i] = (x[i] - target[i]) * square_scale;
+            const float d = x[i] - target[i], size = fabsf(d), more = one_more[i] - 1;
+            float *const s16 = &squares[c % 16], slope = 0;
+            switch (loss) {
+            case DEML_SQUARED_ERROR: *s16 = fmaf(d, d, *s16), slope = d; break;
+            case DEML_ABSOLUTE_ERROR: *s16 += size, slope = d > 0 ? 1 : d < 0 ? -1 : 0; break;
+            case DEML_HUBER:
+                *s16 += size < delta ? d * 0.5f * d : (size - 0.5f * delta) * delta;
+                slope = d > -delta ? d < delta ? d : delta : -delta;
+                break;
+            default:
+                *s16 += fmaf(-x[i], target[i], x[i] > 0 ? x[i] : 0) + (more == 0 ? small[i] : logs[i] * small[i] / more);
+                slope = 1 / (1 + downs[i]) - target[i];
+            }
+            square_dx[i] = slope * each;
         }
         if (smoothing != 0) entropy[r] -= share * halved(sums);
         square[r] = halved(squares) / (float)classes;
@@ -624,16 +777,26 @@ static void losses(void) {
         same_floats(pool, "cross entropy", got_losses, entropy, rows);
         same_floats(pool, "gradient of the cross entropy", got, dx, n);
         same(pool, "correct", got_correct, correct, rows);
-        deml_mean_squared_error(pool, rows, classes, x, target, got_losses, got);
-        same_floats(pool, "squared error", got_losses, square, rows);
-        same_floats(pool, "gradient of the squared error", got, square_dx, n);
+        deml_compare_outputs(pool, loss, delta, rows, classes, x, target, got_losses, got);
+        same_floats(pool, "loss of the outputs", got_losses, square, rows);
+        same_floats(pool, "gradient by the outputs", got, square_dx, n);
     }
 }
 
 // MARK: Elementwise, layout
 
+/// e^x - 1, `e` being e^x: for small x the exponential's polynomial without its last term.
+static float minus_one(float x, float e) {
+    if (!(fabsf(x) < 0.34657359f)) return e - 1;
+    const float factors[] = {8.37312452e-3f, 4.16695364e-2f, 1.66664720e-1f, 4.99999851e-1f, 1};
+    float p = 1.37805939e-3f;
+    for (int i = 0; i < 5; i++) p = fmaf(p, x, factors[i]);
+    return p * x;
+}
+
 static void activation(void) {
-    const deml_activation kind = (deml_activation)any(DEML_IDENTITY, DEML_SILU);
+    const deml_activation kind = (deml_activation)any(DEML_IDENTITY, DEML_ACTIVATION_COUNT - 1);
+    const deml_activation_options options = {(float)any(1, 20) / 8, (float)any(0, 20)};
     const long count = mostly_small(1, 40000);
     snprintf(what, sizeof what, "activation %d count %ld", (int)kind, count);
     const float *x = floats(count, 10), *dy = floats(count, 1);
@@ -644,22 +807,52 @@ static void activation(void) {
     const float *tanhs = function(DEML_FUNCTION_TANH, count, x), *exps = function(DEML_FUNCTION_EXP, count, minus);
     const float *erfs = function(DEML_FUNCTION_ERF, count, root);
     const float *bells = function(DEML_FUNCTION_EXP, count, half_square);
+    const float alpha = options.alpha;
+    float *angle = empty(count), *down = empty(count), *far = empty(count), *one_more = empty(count);
+    for (long i = 0; i < count; i++) {
+        angle[i] = x[i] * fmaf(x[i] * x[i], 0.035677408f, 0.79788456f);
+        down[i] = -(x[i] * alpha), far[i] = -fabsf(x[i] * alpha);
+    }
+    const float *ups = function(DEML_FUNCTION_EXP, count, x), *angles = function(DEML_FUNCTION_TANH, count, angle);
+    const float *downs = function(DEML_FUNCTION_EXP, count, down), *small = function(DEML_FUNCTION_EXP, count, far);
+    for (long i = 0; i < count; i++) one_more[i] = 1 + small[i];
+    const float *logs = function(DEML_FUNCTION_LOG, count, one_more);
     for (long i = 0; i < count; i++) {
         const float v = x[i], sigmoid = 1 / (1 + exps[i]), normal = fmaf(erfs[i], 0.5f, 0.5f);
+        const float shifted = v + 3, sixth = (shifted > 0 ? shifted < 6 ? shifted : 6 : 0) * (1.0f / 6);
         switch (kind) {
         case DEML_RELU: y[i] = v > 0 ? v : 0, dx[i] = v > 0 ? dy[i] : 0; break;
-        case DEML_LEAKY_RELU: y[i] = v > 0 ? v : v * 0.01f, dx[i] = v > 0 ? dy[i] : dy[i] * 0.01f; break;
+        case DEML_LEAKY_RELU: y[i] = v > 0 ? v : v * alpha, dx[i] = v > 0 ? dy[i] : dy[i] * alpha; break;
         case DEML_GELU: y[i] = v * normal, dx[i] = dy[i] * fmaf(v * 0.39894228f, bells[i], normal); break;
         case DEML_TANH: y[i] = tanhs[i], dx[i] = dy[i] * fmaf(-y[i], y[i], 1); break;
         case DEML_SIGMOID: y[i] = sigmoid, dx[i] = dy[i] * (y[i] * (1 - y[i])); break;
         case DEML_SILU: y[i] = v / (1 + exps[i]), dx[i] = dy[i] * (sigmoid * fmaf(v, 1 - sigmoid, 1)); break;
+        case DEML_RELU6: y[i] = v > 0 ? v < 6 ? v : 6 : 0, dx[i] = v > 0 && v < 6 ? dy[i] : 0; break;
+        case DEML_HARD_SIGMOID: y[i] = sixth, dx[i] = v > -3 && v < 3 ? dy[i] * (1.0f / 6) : 0; break;
+        case DEML_HARD_SWISH:
+            y[i] = v * sixth, dx[i] = v > -3 ? v < 3 ? dy[i] * fmaf(v, 1.0f / 3, 0.5f) : dy[i] : 0;
+            break;
+        case DEML_ELU:
+            y[i] = v > 0 ? v : minus_one(v, ups[i]) * alpha, dx[i] = v > 0 ? dy[i] : dy[i] * (ups[i] * alpha);
+            break;
+        case DEML_GELU_TANH:
+            y[i] = v * fmaf(angles[i], 0.5f, 0.5f);
+            dx[i] = dy[i] * fmaf(v * 0.5f * fmaf(v * v, 0.10703222f, 0.79788456f), fmaf(-angles[i], angles[i], 1),
+                                 fmaf(angles[i], 0.5f, 0.5f));
+            break;
+        case DEML_SOFTPLUS: {
+            const float e = small[i], d = one_more[i] - 1, rest = d == 0 ? e : logs[i] * e / d;
+            y[i] = v * alpha > options.threshold ? v : ((v * alpha > 0 ? v * alpha : 0) + rest) / alpha;
+            dx[i] = v * alpha > options.threshold ? dy[i] : dy[i] * (1 / (1 + downs[i]));
+            break;
+        }
         default: y[i] = v, dx[i] = dy[i];
         }
     }
     float *got = empty(count), *got_dx = empty(count);
     EACH_POOL(pool) {
-        deml_activation_forward(pool, kind, 0.01f, count, x, got);
-        deml_activation_backward(pool, kind, 0.01f, count, x, got, dy, got_dx);
+        deml_activation_forward(pool, kind, options, count, x, got);
+        deml_activation_backward(pool, kind, options, count, x, got, dy, got_dx);
         same_floats(pool, "y", got, y, count);
         same_floats(pool, "dx", got_dx, dx, count);
     }
@@ -673,9 +866,10 @@ static void arithmetic(void) {
     const deml_optimizer optimizer = any_optimizer();
     snprintf(what, sizeof what, "arithmetic, dropout, optimiser %d count %ld p %g", (int)optimizer.kind, count,
              (double)p);
-    const float *x = floats(count, 2), *y = floats(count, 2), *m = floats(count, 1);
-    float *v = floats(count, 1), *dropped = empty(count), *value = copy_of(y, count);
+    const float *x = floats(count, 2), *y = floats(count, 2);
+    float *m = floats(count, 1), *v = floats(count, 1), *dropped = empty(count), *value = copy_of(y, count);
     for (long i = 0; i < count; i++) v[i] *= v[i];
+    for (long i = 0; optimizer.kind == DEML_RMSPROP && i < count; i++) m[i] *= m[i];
     float *state1 = copy_of(m, count), *state2 = copy_of(v, count), *sum = empty(count), *scaled = empty(count);
     float *product = empty(count), *difference = empty(count);
     update(&optimizer, count, x, value, state1, state2);
@@ -764,11 +958,42 @@ static void layout(void) {
     }
 }
 
+static void gates(void) {
+    const long batch = mostly_small(1, 40), pixels = mostly_small(1, 60), channels = mostly_small(1, 90);
+    const long n = batch * pixels * channels, wide = channels + any(0, 9), begin = any(0, wide - channels);
+    snprintf(what, sizeof what, "gate batch %ld pixels %ld channels %ld in rows of %ld", batch, pixels, channels, wide);
+    const float *x = floats(n, 1), *dy = floats(n, 1), *gate = floats(batch * channels, 1), *old = floats(n, 1);
+    float *y = empty(n), *dgate = zeros(batch * channels), *dx = copy_of(old, n), *columns = zeros(batch * pixels * wide);
+    for (long i = 0; i < n; i++) {
+        const long c = i % channels, row = i / channels, at = row / pixels * channels + c;
+        y[i] = x[i] * gate[at];
+        dgate[at] = fmaf(dy[i], x[i], dgate[at]);
+        dx[i] = fmaf(dy[i], gate[at], dx[i]);
+        columns[row * wide + begin + c] = x[i];
+    }
+    float *got = empty(n), *got_gate = empty(batch * channels), *got_columns = empty(batch * pixels * wide);
+    EACH_POOL(pool) {
+        deml_gate_forward(pool, batch, pixels, channels, x, gate, got);
+        same_floats(pool, "y", got, y, n);
+        deml_gate_gradient(pool, batch, pixels, channels, x, dy, got_gate);
+        same_floats(pool, "gradient of the gate", got_gate, dgate, batch * channels);
+        memcpy(got, old, (size_t)n * 4);
+        deml_gate_input_gradient(pool, batch, pixels, channels, gate, dy, got);
+        same_floats(pool, "dx", got, dx, n);
+        memset(got_columns, 0, (size_t)(batch * pixels * wide) * 4);
+        deml_copy_columns(pool, batch * pixels, channels, x, channels, got_columns + begin, wide);
+        same_floats(pool, "columns", got_columns, columns, batch * pixels * wide);
+        deml_copy_columns(pool, batch * pixels, channels, columns + begin, wide, got, channels);
+        same_floats(pool, "columns back", got, x, n);
+    }
+}
+
 // MARK: Cases
 
 static void run_case(void) {
     static void (*const kinds[])(void) = {convolution, convolution, convolution, linear, linear, gemm, pooling,
-                                          layer_norm, group_norm, losses, activation, arithmetic, layout};
+                                          layer_norm, group_norm, losses, activation, activation, arithmetic,
+                                          layout, padding, resampling, gates};
     state = seed * 0x2545f4914f6cdd1du;
     next();
     large = any(0, 2) == 0;

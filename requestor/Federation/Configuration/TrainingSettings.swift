@@ -9,16 +9,19 @@ public struct TrainingSettings: SettingGroup {
     public var learningRate = 0.001
     /// What the learning rate is multiplied by from one round to the next.
     public var learningRateDecay = 1.0
-    /// SGD only.
+    /// SGD and RMSprop only.
     public var momentum = 0.0
     /// SGD only; needs a momentum.
     public var nesterov = false
     /// `nil`: 0, and 0.01 for AdamW.
     public var weightDecay: Double?
-    /// Adam and AdamW only; `nil`: 0.9, 0.999 and 1e-8.
+    /// Adam, AdamW and Lion only; `nil`: 0.9 and 0.999, Lion 0.9 and 0.99.
     public var beta1: Double?
     public var beta2: Double?
+    /// Adam, AdamW and RMSprop only; `nil`: 1e-8.
     public var epsilon: Double?
+    /// RMSprop only; `nil`: 0.99.
+    public var alpha: Double?
     public var labelSmoothing = 0.0
     /// How much the examples of each class count: `balanced`, or a number for each; `nil`: all the same.
     public var classWeights: ClassWeights?
@@ -41,15 +44,15 @@ public struct TrainingSettings: SettingGroup {
 
     public init() {}
 
-    /// `sgd`, `adam` or `adamw`.
+    /// By its name in a worker's options.
     public enum OptimizerName: String, Sendable, Codable, CaseIterable {
-        case sgd, adam, adamw
+        case sgd, adam, adamw, rmsprop, lion
     }
 
     static let settings: [Setting<Self>] = [
         Setting("local_epochs", \Self.localEpochs, .fixed, .count(1...100_000, "epochs")),
         Setting("batch_size", \Self.batchSize, .fixed, .count(1...1_000_000, "examples")),
-        Setting("optimizer", \Self.optimizer, .fixed, "sgd, adam or adamw"),
+        Setting("optimizer", \Self.optimizer, .fixed, "sgd, adam, adamw, rmsprop or lion"),
         Setting("learning_rate", \Self.learningRate, .fixed, .positive),
         Setting("learning_rate_decay", \Self.learningRateDecay, .fixed, .share),
         Setting("momentum", \Self.momentum, .fixed, .belowOne),
@@ -58,6 +61,7 @@ public struct TrainingSettings: SettingGroup {
         Setting("beta1", \Self.beta1, .fixed, .belowOne),
         Setting("beta2", \Self.beta2, .fixed, .belowOne),
         Setting("epsilon", \Self.epsilon, .fixed, NumberRange(0, 1e12)),
+        Setting("alpha", \Self.alpha, .fixed, .belowOne),
         Setting("label_smoothing", \Self.labelSmoothing, .fixed, .belowOne),
         Setting(
             "class_weights", \Self.classWeights, .fixed, "'balanced' or a list with a number for each class"),
@@ -80,20 +84,28 @@ public struct TrainingSettings: SettingGroup {
                 problems.append(ConfigurationProblem("round_schedule", error.summary))
             }
         }
-        if optimizer == .sgd {
-            for (key, value) in [("beta1", beta1), ("beta2", beta2), ("epsilon", epsilon)] where value != nil {
-                problems.append(ConfigurationProblem(key, "belongs to the optimizers adam and adamw, not to sgd"))
-            }
-            if nesterov, momentum == 0 {
-                problems.append(ConfigurationProblem("nesterov", "needs a momentum above 0"))
-            }
-        } else {
-            for (key, isSet) in [("momentum", momentum != 0), ("nesterov", nesterov)] where isSet {
-                problems.append(
-                    ConfigurationProblem(key, "belongs to the optimizer sgd, not to \(optimizer.rawValue)"))
-            }
+        let options = [
+            ("momentum", "momentum", momentum != 0), ("nesterov", "nesterov", nesterov),
+            ("beta1", "betas", beta1 != nil),
+            ("beta2", "betas", beta2 != nil), ("epsilon", "epsilon", epsilon != nil), ("alpha", "alpha", alpha != nil),
+        ]
+        for (key, option, isSet) in options where isSet && !has(option) {
+            let owners = OptimizerDescription.names(with: option)
+            problems.append(
+                ConfigurationProblem(
+                    key,
+                    "belongs to the optimizer\(owners.count > 1 ? "s" : "") \(owners.joined(separator: ", ")), not to \(optimizer.rawValue)"
+                ))
+        }
+        if optimizer == .sgd, nesterov, momentum == 0 {
+            problems.append(ConfigurationProblem("nesterov", "needs a momentum above 0"))
         }
         return problems
+    }
+
+    /// Whether the optimiser has an option.
+    private func has(_ option: String) -> Bool {
+        OptimizerDescription.names(with: option).contains(optimizer.rawValue)
     }
 
     /// How a client trains in a round, without class weights: those depend on the data (``RunPlan``).
@@ -103,12 +115,14 @@ public struct TrainingSettings: SettingGroup {
         if learningRateDecay != 1 {
             for _ in 1..<max(1, round) { rate *= learningRateDecay }
         }
-        let betas: (Double, Double)? = beta1 == nil && beta2 == nil ? nil : (beta1 ?? 0.9, beta2 ?? 0.999)
+        let betas: (Double, Double)? =
+            beta1 == nil && beta2 == nil ? nil : (beta1 ?? 0.9, beta2 ?? (optimizer == .lion ? 0.99 : 0.999))
         return TrainingOptions(
             epochs: localEpochs, batchSize: batchSize,
             optimizer: try OptimizerDescription(
-                type: optimizer.rawValue, learningRate: rate, momentum: optimizer == .sgd ? momentum : nil,
-                nesterov: optimizer == .sgd ? nesterov : nil, betas: betas, epsilon: epsilon, weightDecay: weightDecay),
+                type: optimizer.rawValue, learningRate: rate, momentum: has("momentum") ? momentum : nil,
+                nesterov: has("nesterov") ? nesterov : nil, betas: betas, epsilon: epsilon, weightDecay: weightDecay,
+                alpha: alpha),
             seed: seed, shuffle: shuffle, labelSmoothing: labelSmoothing, schedule: schedule,
             clipGradNorm: clipGradNorm, accumulateSteps: accumulateSteps, proximalMu: proximalMu,
             augmentation: augmentation)
