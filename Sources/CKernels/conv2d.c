@@ -26,10 +26,10 @@ void deml_pad_input(const conv2d_arguments *a, long image, long first, long coun
                    count, s->padding_height, s->padding_width, 1, 1, a->padded_height, a->padded_width, to);
 }
 
-void deml_pad_gradient(const conv2d_arguments *a, long image, float *to) {
+void deml_pad_gradient(const conv2d_arguments *a, long image, long first, long count, float *to) {
     const deml_conv2d *s = &a->s;
     const long out = s->out_channels;
-    deml_pad_image(a->dy + image * a->oh * a->ow * out, a->oh, a->ow, out, 0, out,
+    deml_pad_image(a->dy + image * a->oh * a->ow * out, a->oh, a->ow, out, first, count,
                    reach(s->kernel_height, s->dilation_height) - 1, reach(s->kernel_width, s->dilation_width) - 1,
                    s->stride_height, s->stride_width, a->padded_height, a->padded_width, to);
 }
@@ -111,7 +111,7 @@ DEML_BODY(conv2d_input_gradient) {
     p.a = padded + gradient_begin(a);
     for (long row = begin; row < end;) {
         const long image = row / s->height, first = row % s->height, last = deml_min(s->height, first + end - row);
-        deml_pad_gradient(a, image, padded);
+        deml_pad_gradient(a, image, 0, out, padded);
         p.c = a->to + image * s->height * s->width * in;
         deml_product_rows(worker, &p, first * s->width, last * s->width, in);
         row += last - first;

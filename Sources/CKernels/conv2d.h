@@ -28,9 +28,9 @@ static inline long output_pixels(const conv2d_arguments *a) { return product_of(
 /// [padded_height][padded_width][count], `spread` elements apart (1: as it is).
 void deml_pad_image(const float *image, long height, long width, long channels, long first, long count, long top,
                     long left, long spread_h, long spread_w, long padded_height, long padded_width, float *to);
-/// The image `image` of x, or of dy for the gradient by the input, padded.
+/// So many channels of the image `image` of x, or of dy for the gradient by the input, padded.
 void deml_pad_input(const conv2d_arguments *a, long image, long first, long count, float *to);
-void deml_pad_gradient(const conv2d_arguments *a, long image, float *to);
+void deml_pad_gradient(const conv2d_arguments *a, long image, long first, long count, float *to);
 /// Where a padded gradient begins for pixel (0, 0) of dx.
 static inline long gradient_begin(const conv2d_arguments *a) {
     return (a->s.padding_height * a->padded_width + a->s.padding_width) * a->s.out_channels;
