@@ -34,7 +34,7 @@ void deml_pad_gradient(const conv2d_arguments *a, long image, long first, long c
                    s->stride_height, s->stride_width, a->padded_height, a->padded_width, to);
 }
 
-/// One of three ways: depthwise; grouped, or with gaps within a row, which need an unfolded copy; else dense.
+/// One of three ways: depthwise; grouped, or with gaps within a row; else dense.
 static deml_body *way(const deml_conv2d *s, deml_body *dense, deml_body *depthwise, deml_body *grouped) {
     if (s->groups > 1 && s->groups == s->in_channels && s->groups == s->out_channels) return depthwise;
     return s->groups > 1 || (s->dilation_width > 1 && s->kernel_width > 1) ? grouped : dense;

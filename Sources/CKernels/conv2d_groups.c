@@ -1,5 +1,5 @@
 // Convolutions that are no single product: depthwise, with an inner loop of its own (kernels/depthwise.h), and grouped or
-// with gaps within a row, as products over copies of some channels or pixels. Sums have the order of the dense ones.
+// with gaps within a row of the kernel, as several products. Sums have the order of the dense ones.
 #include "conv2d.h"
 
 // MARK: Depthwise: as many groups as channels, in and out. Weights [kh][kw][channels].
@@ -74,25 +74,12 @@ void deml_depthwise_weight_gradient(const void *arguments, long begin, long end,
 }
 
 // MARK: Grouped, dilated. Each group is a convolution of its own over a copy of its channels. Where the kernel has gaps
-// within a row, pixels are unfolded besides, block by block: [pixels][kh][kw][channels of the group].
-
-enum { PIXELS_AT_ONCE = 64 };
+// within a row, each of its rows is a product, which goes on with the sums of the one before.
 
 static bool has_gaps(const deml_conv2d *s) { return s->dilation_width > 1 && s->kernel_width > 1; }
 
-/// What a window of [.][padded_width][channels] holds for columns begin ..< end of (kh, kw, channel).
-static void unfold(const deml_conv2d *s, const float *window, long padded_width, long channels, long begin, long end,
-                   float *to) {
-    for (long at = begin; at < end;) {
-        const long tap = at / channels, c = at % channels, some = deml_min(channels - c, end - at);
-        const long h = tap / s->kernel_width * s->dilation_height, w = tap % s->kernel_width * s->dilation_width;
-        memcpy(to, window + (h * padded_width + w) * channels + c, (size_t)some * sizeof(float));
-        to += some, at += some;
-    }
-}
-
-/// Images [height][width][columns of all groups] as products of windows with b[group][k][columns of the group]. Pixel
-/// (h, w) has its window at padded + start + h·row_step + w·pixel_step.
+/// Images [height][width][columns of all groups] as products of windows with b[group][kh][kw][channel][columns of the
+/// group]. Pixel (h, w) has its window at padded + start + h·row_step + w·pixel_step.
 typedef struct {
     long height, width, channels, columns;  // channels and columns of all groups
     long start, row_step, pixel_step;       // in pixels of the padded copy
@@ -101,45 +88,41 @@ typedef struct {
     long b_stride, b_group;
 } grouped_product;
 
-/// Rows begin ..< end, counted over all images. scratch: a group's padded copy, an unfolded block, the product's.
+/// Rows begin ..< end, counted over all images. scratch: a group's padded copy, the product's.
 static void grouped_rows(const conv2d_arguments *a, const grouped_product *g, long begin, long end,
                          deml_worker *worker) {
     const deml_conv2d *s = &a->s;
     const long each = g->channels / s->groups, columns = g->columns / s->groups;
-    const long row = deml_times(a->padded_width, each), k = product_of(s->kernel_height, s->kernel_width, each);
-    const long most = deml_min(PIXELS_AT_ONCE, deml_times(g->height, g->width));
-    float *padded = deml_cut(&worker->scratch, deml_times(a->padded_height, row)), *patch = NULL;
+    const long row = deml_times(a->padded_width, each), kernel_row = deml_times(s->kernel_width, each);
+    float *padded = deml_cut(&worker->scratch, deml_times(a->padded_height, row));
     deml_product p = {.group = g->width, .group_stride = deml_times(g->row_step, each),
-                      .row_stride = deml_times(g->pixel_step, each), .segments = s->kernel_height,
-                      .run = deml_times(s->kernel_width, each), .segment = deml_times(s->dilation_height, row),
-                      .step = 1, .b_stride = g->b_stride, .c_stride = g->columns, .relu = a->relu};
-    if (has_gaps(s)) {
-        patch = deml_cut(&worker->scratch, deml_times(most, k));
-        p.group = PIXELS_AT_ONCE, p.row_stride = k, p.segments = 1, p.run = k, p.segment = 0;
+                      .row_stride = deml_times(g->pixel_step, each), .segments = s->kernel_height, .run = kernel_row,
+                      .segment = deml_times(s->dilation_height, row), .step = 1, .b_stride = g->b_stride,
+                      .init_stride = 0, .c_stride = g->columns};
+    const long products = has_gaps(s) ? s->kernel_height : 1;
+    if (has_gaps(s))
+        p.segments = s->kernel_width, p.run = each, p.segment = deml_times(s->dilation_width, each);
+    if (worker->scratch.measuring) {
+        const long rows = deml_times(g->height, g->width);
+        deml_product_rows(worker, &p, 0, rows, columns);
+        p.goes_on = true;
+        if (products > 1) deml_product_rows(worker, &p, 0, rows, columns);
+        return;
     }
-    if (worker->scratch.measuring)
-        return deml_product_rows(worker, &p, 0, patch ? most : deml_times(g->height, g->width), columns);
-    p.a = patch ? patch : padded + g->start * each;
     for (long at = begin; at < end;) {
         const long image = at / g->height, first = at % g->height, last = deml_min(g->height, first + end - at);
         for (long group = 0; group < s->groups; group++) {
             if (g->of_gradient) deml_pad_gradient(a, image, group * each, each, padded);
             else deml_pad_input(a, image, group * each, each, padded);
-            p.b = g->b + group * g->b_group;
-            p.init = a->bias ? a->bias + group * columns : NULL;
             p.c = a->to + image * g->height * g->width * g->columns + group * columns;
-            if (!patch) {
+            for (long i = 0; i < products; i++) {
+                p.a = padded + g->start * each + i * s->dilation_height * row;
+                p.b = g->b + group * g->b_group + i * kernel_row * g->b_stride;
+                p.goes_on = i > 0;
+                p.init = i > 0 ? p.c : a->bias ? a->bias + group * columns : NULL;
+                p.init_stride = i > 0 ? p.c_stride : 0;
+                p.relu = a->relu && i == products - 1;
                 deml_product_rows(worker, &p, first * g->width, last * g->width, columns);
-                continue;
-            }
-            for (long pixel = first * g->width; pixel < last * g->width; pixel += PIXELS_AT_ONCE) {
-                const long pixels = deml_min(PIXELS_AT_ONCE, last * g->width - pixel);
-                for (long i = pixel; i < pixel + pixels; i++)
-                    unfold(s, padded + (g->start + i / g->width * g->row_step + i % g->width * g->pixel_step) * each,
-                           a->padded_width, each, 0, k, patch + (i - pixel) * k);
-                deml_product block = p;
-                block.c = p.c + pixel * g->columns;
-                deml_product_rows(worker, &block, 0, pixels, columns);
             }
         }
         at += last - first;
@@ -178,28 +161,23 @@ void deml_grouped_input_gradient(const void *arguments, long begin, long end, de
     grouped_rows(a, &g, begin, end, worker);
 }
 
-/// Elements: rows of the weights' gradient (kh, kw, input of a group), then the bias. Sums go on from image to image, and
-/// from block to block. scratch: a group's padded copy, an unfolded block, the rows unless the sink keeps them, the
-/// product's.
+/// Elements: rows of the weights' gradient (kh, kw, input of a group), then the bias. Sums go on from image to image.
+/// scratch: a group's padded copy, the rows unless the sink keeps them, the product's.
 void deml_grouped_weight_gradient(const void *arguments, long begin, long end, deml_worker *worker) {
     const conv2d_arguments *a = arguments;
     const deml_conv2d *s = &a->s;
     const deml_sink *sink = a->weight_sink;
     const long out = s->out_channels, each = s->in_channels / s->groups, columns = out / s->groups;
-    const long last = deml_min(end, weight_rows(s)), count = last - begin, mark = worker->scratch.used;
-    const long all = deml_times(a->oh, a->ow), row = deml_times(a->padded_width, each);
+    const long last = deml_min(end, weight_rows(s)), mark = worker->scratch.used;
+    const long row = deml_times(a->padded_width, each), kernel_row = deml_times(s->kernel_width, each);
     if (begin < last) {
-        float *padded = deml_cut(&worker->scratch, deml_times(a->padded_height, row)), *patch = NULL;
-        float *rows = sink->gradient ? NULL : deml_cut(&worker->scratch, deml_times(count, out));
-        deml_product p = {.group = deml_times(s->kernel_width, each),
-                          .group_stride = deml_times(s->dilation_height, row), .row_stride = 1, .segments = a->oh,
-                          .run = a->ow, .segment = deml_times(s->stride_height, row),
+        float *padded = deml_cut(&worker->scratch, deml_times(a->padded_height, row));
+        float *rows = sink->gradient ? NULL : deml_cut(&worker->scratch, deml_times(last - begin, out));
+        deml_product p = {.group = kernel_row, .group_stride = deml_times(s->dilation_height, row), .row_stride = 1,
+                          .segments = a->oh, .run = a->ow, .segment = deml_times(s->stride_height, row),
                           .step = deml_times(s->stride_width, each), .b_stride = out, .init_stride = out,
                           .c_stride = out};
-        if (has_gaps(s)) {
-            patch = deml_cut(&worker->scratch, deml_times(deml_min(PIXELS_AT_ONCE, all), count));
-            p.group = LONG_MAX, p.segments = 1, p.run = deml_min(PIXELS_AT_ONCE, all), p.step = count;
-        }
+        if (has_gaps(s)) p.group = each, p.group_stride = deml_times(s->dilation_width, each);
         if (worker->scratch.measuring) {
             deml_product_rows(worker, &p, begin, last, columns);
             p.goes_on = true;
@@ -209,20 +187,16 @@ void deml_grouped_weight_gradient(const void *arguments, long begin, long end, d
             for (long image = 0; image < s->batch; image++)
                 for (long group = 0; group < s->groups; group++) {
                     deml_pad_input(a, image, group * each, each, padded);
-                    p.a = patch ? patch - begin : padded;
-                    p.c = rows - begin * out + group * columns;
-                    for (long pixel = 0; pixel < all; pixel += patch ? PIXELS_AT_ONCE : all) {
-                        if (patch) p.run = deml_min(PIXELS_AT_ONCE, all - pixel);
-                        for (long i = 0; patch && i < p.run; i++) {
-                            const long h = (pixel + i) / a->ow * s->stride_height;
-                            const long w = (pixel + i) % a->ow * s->stride_width;
-                            unfold(s, padded + (h * a->padded_width + w) * each, a->padded_width, each, begin, last,
-                                   patch + i * count);
-                        }
-                        p.b = a->dy + (image * all + pixel) * out + group * columns;
-                        p.goes_on = image > 0 || pixel > 0;
+                    p.b = a->dy + image * a->oh * a->ow * out + group * columns;
+                    p.goes_on = image > 0;
+                    // Of a kernel with gaps one of its rows at a time, of another all.
+                    for (long from = begin, to; from < last; from = to) {
+                        const long of = has_gaps(s) ? from / kernel_row : 0;
+                        to = has_gaps(s) ? deml_min(last, (of + 1) * kernel_row) : last;
+                        p.a = padded + of * s->dilation_height * row;
+                        p.c = rows + (of * kernel_row - begin) * out + group * columns;
                         p.init = p.goes_on ? p.c : NULL;
-                        deml_product_rows(worker, &p, begin, last, columns);
+                        deml_product_rows(worker, &p, from - of * kernel_row, to - of * kernel_row, columns);
                     }
                 }
             deml_conv2d_put(a, worker, begin, last, rows);
