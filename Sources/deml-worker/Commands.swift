@@ -127,6 +127,13 @@ struct Train: ParsableCommand {
             #"How the learning rate goes with the steps, as JSON: {"type": "cosine", "t_max": 1000, "warmup_steps": 100}."#,
             valueName: "json"))
     var schedule: String?
+    @Option(help: ArgumentHelp("How much the examples of each class count, as JSON: [1, 1, 2.5].", valueName: "json"))
+    var classWeights: String?
+    @Option(
+        help: ArgumentHelp(
+            #"What is done to the inputs at random, as JSON: {"shift": 2, "flip": true, "noise": 0.05}."#,
+            valueName: "json"))
+    var augmentation: String?
     @OptionGroup var state: StateOptions
     @OptionGroup var machine: MachineOptions
 
@@ -152,6 +159,10 @@ struct Train: ParsableCommand {
 
     private func options() throws(DeMLError) -> TrainingOptions {
         let hasBetas = firstBeta != nil || secondBeta != nil
+        // Read as a job has them.
+        let given = [("class_weights", classWeights), ("augmentation", augmentation)]
+            .compactMap { key, json in json.map { "\"\(key)\":\($0)" } }
+        let read = try TrainingOptions(json: "{\(given.joined(separator: ","))}")
         let options = TrainingOptions(
             epochs: epochs, batchSize: batchSize,
             optimizer: try OptimizerDescription(
@@ -161,7 +172,8 @@ struct Train: ParsableCommand {
             seed: seed, shuffle: !keepsOrder, labelSmoothing: labelSmoothing,
             schedule: try schedule.map { (json) throws(DeMLError) in try LearningRateSchedule(json: json) }
                 ?? .constant,
-            clipGradNorm: clipGradNorm, accumulateSteps: accumulateSteps, proximalMu: proximalMu)
+            clipGradNorm: clipGradNorm, accumulateSteps: accumulateSteps, proximalMu: proximalMu,
+            classWeights: read.classWeights, augmentation: read.augmentation)
         try options.validate()
         return options
     }

@@ -7,7 +7,7 @@ import Tensors
 import Testing
 
 /// A folder with a small dataset and settings, and the application working in it.
-private final class Workplace: Sendable {
+final class Workplace: Sendable {
     let folder: String
     let application: Application
 

@@ -34,7 +34,9 @@ struct TrainSettings {
         var fromOptions: Set<String> = []
         for (key, text) in given {
             // A schedule is written as in the file.
-            let isTree = ["schedule", "round_schedule", "augmentation", "class_weights"].contains(key)
+            let isTree =
+                ["schedule", "round_schedule", "augmentation", "class_weights"].contains(key)
+                || text == "null" && !Self.isText(key)
             mapping[Node(key)] =
                 isTree
                 ? try YAMLFile.parse(text, place: "--" + key.replacingOccurrences(of: "_", with: "-"))

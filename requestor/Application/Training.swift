@@ -106,6 +106,9 @@ extension Application {
         let settings = try TrainSettings(
             file: request.file, resumed: resumed?.config, given: request.settings, golem: request.golem, paths: paths)
         var configuration = settings.configuration
+        guard configuration.federation.repetitions == 1 else {
+            throw DeMLError(.usage, "a single run is started with repeat 1", place: "repeat")
+        }
         let folder =
             resumed ?? RunFolder(path: configuration.output.folder ?? paths.freshRunFolder(name: settings.name))
         if resumed == nil, Files.exists(folder.config) {

@@ -135,6 +135,14 @@ public enum RunText {
         return lines
     }
 
+    /// Runs that belong together.
+    public static func trials(_ table: TrialsReport.Table, paint: Paint, width: Int) -> [String] {
+        let columns = table.head.enumerated().map { TextTable.Column($1, toRight: $0 > 0) }
+        let rows = table.rows.map { $0.map { TextWidth.cut(TextWidth.harmless($0), to: 28) } }
+        return TextTable(columns, rows: rows, emphasised: table.emphasised.map { [$0] } ?? [])
+            .lines(paint: paint, width: width)
+    }
+
     public static func counted(_ number: Int, _ noun: String) -> String {
         "\(Figures.grouped(number)) \(noun)\(number == 1 ? "" : "s")"
     }

@@ -10,24 +10,7 @@ extension RunReport {
         if !confusion.isEmpty { sections.append(confusionSection()) }
         if !rounds.isEmpty { sections.append(roundTable()) }
         if !settings.isEmpty { sections.append(settingsSection()) }
-        let body = Markup.element("main", [], .lines(sections + [footer()]))
-        return """
-            <!doctype html>
-            <html lang="en">
-            <head>
-            <meta charset="utf-8">
-            <meta name="viewport" content="width=device-width,initial-scale=1">
-            <title>\(Markup.escaped(title)) · DeML</title>
-            <style>
-            \(StyleSheet.text)
-            </style>
-            </head>
-            <body>
-            \(body.source)
-            </body>
-            </html>
-
-            """
+        return Markup.page(title: title, sections + [footer()])
     }
 
     private func header() -> Markup {

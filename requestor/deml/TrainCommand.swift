@@ -56,7 +56,41 @@ struct TrainCommand: AsyncParsableCommand {
 
     private func train() async throws {
         let application = Application.ofThisProcess
-        let handle = try application.start(request)
+        if let repetition = try application.repetition(request) {
+            return try await train(repetition, application)
+        }
+        let summary = try await train(try application.start(request), application)
+        if json { try Output.standard.json(summary) }
+    }
+
+    /// One run after the other, then what they have in common.
+    private func train(_ repetition: Repetition, _ application: Application) async throws {
+        let output = json ? Output.standardError : Output.standard
+        var summaries: [Summary] = []
+        for index in repetition.seeds.indices {
+            switch try repetition.start(index) {
+            case .finished(let summary):
+                output.line("\(repetition.name(index)) is done already")
+                summaries.append(summary)
+            case .running(let handle):
+                let shown = application.paths.shown(repetition.folder)
+                summaries.append(try await train(handle, application, resumedAs: shown))
+            }
+            _ = try repetition.finish(summaries)
+        }
+        let whole = try repetition.finish(summaries)
+        let terminal = Terminal.current(of: output.descriptor)
+        let paint = Paint(terminal.hasColour)
+        output.lines(
+            [""] + RunText.trials(Repetition.table(whole), paint: paint, width: terminal.columns)
+                + ["", "  report \(application.paths.shown(repetition.report))"])
+        if json { try Output.standard.json(whole) }
+    }
+
+    /// - Parameter resumed: what is gone on with after it was stopped, where that is not the run's own folder.
+    private func train(
+        _ handle: RunHandle, _ application: Application, resumedAs resumed: String? = nil
+    ) async throws -> Summary {
         let folder = handle.folder
         let output = json ? Output.standardError : Output.standard
         let terminal = Terminal.current(of: output.descriptor)
@@ -80,13 +114,13 @@ struct TrainCommand: AsyncParsableCommand {
                 lines += handle.warnings.map { "  ! " + TextWidth.harmless($0) }
                 display.close(lines)
             }
-            if json { try Output.standard.json(summary) }
+            return summary
         } catch  where error is RunInterrupted || error is CancellationError {
             _ = await display.end(drawing)
             let finished = (error as? RunInterrupted)?.finishedRounds ?? 0
             display.close([
                 "stopped with \(RunText.counted(finished, "finished round")); "
-                    + "go on with: deml train --resume \(application.paths.shown(folder.path))"
+                    + "go on with: deml train --resume \(resumed ?? application.paths.shown(folder.path))"
             ])
             throw ExitCode(Interrupts.exitCode)
         } catch {

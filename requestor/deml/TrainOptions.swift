@@ -70,6 +70,11 @@ struct RoundOptions: SettingOptions {
         help: ArgumentHelp(
             "Stop when the accuracy (validation, else test) has reached this, 0.97 say.", valueName: "share"))
     var targetAccuracy: String?
+    @Option(
+        name: .customLong("repeat"),
+        help: ArgumentHelp(
+            "Do it so often, each time with the next seed; mean and deviation at the end.", valueName: "n"))
+    var repetitions: String?
     @Option(help: ArgumentHelp("Stop after so many rounds without a better model.", valueName: "rounds"))
     var patience: String?
 
@@ -78,7 +83,7 @@ struct RoundOptions: SettingOptions {
             ("workers", workers), ("rounds", rounds), ("fraction", fraction), ("min_workers", minWorkers),
             ("retries", retries), ("timeout", timeout), ("straggler_factor", stragglerFactor),
             ("round_timeout", roundTimeout), ("target_accuracy", targetAccuracy),
-            ("patience", patience),
+            ("repeat", repetitions), ("patience", patience),
         ]
     }
 }

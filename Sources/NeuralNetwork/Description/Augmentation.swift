@@ -42,13 +42,13 @@ public struct Augmentation: Sendable, Equatable {
         guard shift > 0 || flip else { return }
         guard shape.count == 3 else {
             throw DeMLError(
-                .shape,
+                .usage,
                 "augmentation's shift and flip are for images of the shape [channels, height, width], but the model takes"
                     + " \(shape)", place: "options", hint: "noise goes with any input")
         }
         guard shift < min(shape[1], shape[2]) else {
             throw DeMLError(
-                .outOfRange, "augmentation's shift \(shift) moves images of \(shape[1]) x \(shape[2]) out of sight",
+                .usage, "augmentation's shift \(shift) moves images of \(shape[1]) x \(shape[2]) out of sight",
                 place: "options")
         }
     }

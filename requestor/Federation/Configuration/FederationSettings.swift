@@ -19,6 +19,8 @@ public struct FederationSettings: SettingGroup {
     public var targetAccuracy: Double?
     /// The run ends after so many rounds without a better model; `nil`: never.
     public var patience: Int?
+    /// How often the whole run is done, with a seed after the other; a run itself has 1.
+    public var repetitions = 1
 
     public init() {}
 
@@ -30,6 +32,7 @@ public struct FederationSettings: SettingGroup {
         Setting("fraction", \Self.fraction, .fixed, .share),
         Setting("min_workers", \Self.minWorkers, .fixed, .count(1...1_000_000, "answers")),
         Setting("target_accuracy", \Self.targetAccuracy, .free, .share),
+        Setting("repeat", \Self.repetitions, .free, .count(1...1000, "runs")),
         Setting("patience", \Self.patience, .free, .count(1...1_000_000, "rounds")),
     ]
 

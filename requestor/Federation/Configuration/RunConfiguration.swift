@@ -68,6 +68,9 @@ public struct RunConfiguration: Sendable, Equatable {
         sha256Hex(Self.groups.flatMap { $0.fixedTexts(self) }.joined().utf8)
     }
 
+    /// The key of every setting, but those under `golem:`.
+    public static var keys: [String] { groups.flatMap(\.keys) }
+
     /// The range of every number, by key.
     public static var numberRanges: [(key: String, range: NumberRange)] {
         groups.flatMap(\.ranges)
