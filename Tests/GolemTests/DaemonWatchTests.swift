@@ -1,4 +1,6 @@
+import Foundation
 import Golem
+import NIOCore
 import Testing
 
 @Suite("Whether our own daemon is there")
@@ -11,8 +13,8 @@ struct DaemonWatchTests {
         let watch = DaemonWatch()
         watch.answered(at: at(1))
         #expect(watch.awayFor(at: at(2)) == nil && watch.total(at: at(2)) == .zero)
-        watch.missed(waited: .zero, at: at(10))
-        watch.missed(waited: .zero, at: at(20))
+        watch.missed(waited: .zero, because: "", at: at(10))
+        watch.missed(waited: .zero, because: "", at: at(20))
         #expect(watch.awayFor(at: at(30)) == .seconds(20) && watch.total(at: at(30)) == .seconds(20))
         watch.answered(at: at(35))
         #expect(watch.awayFor(at: at(40)) == nil && watch.total(at: at(40)) == .seconds(25))
@@ -23,21 +25,30 @@ struct DaemonWatchTests {
     func hanging() {
         let watch = DaemonWatch()
         watch.answered(at: at(10))
-        watch.missed(waited: .seconds(25), at: at(30))
+        watch.missed(waited: .seconds(25), because: "", at: at(30))
         #expect(watch.awayFor(at: at(30)) == .seconds(20))
         watch.answered(at: at(40))
-        watch.missed(waited: .seconds(5), at: at(50))
+        watch.missed(waited: .seconds(5), because: "", at: at(50))
         #expect(watch.total(at: at(50)) == .seconds(35))
+    }
+
+    @Test("what this machine lacks itself is told as that")
+    func ownShortage() throws {
+        let client = try GolemClient(url: "http://127.0.0.1:1", appKey: "key")
+        let error = client.unreachable("GET /me", IOError(errnoCode: EMFILE, reason: "socket"))
+        #expect(error.isOurDaemons && error.message.contains("no file descriptors"))
+        let other = client.unreachable("GET /me", IOError(errnoCode: ECONNREFUSED, reason: "connect"))
+        #expect(other.isOurDaemons && other.message == "the daemon cannot be reached")
     }
 
     @Test("a connection that breaks and is there again at once is no outage")
     func hiccup() {
         let watch = DaemonWatch()
-        watch.missed(waited: .zero, at: at(10))
+        watch.missed(waited: .zero, because: "", at: at(10))
         #expect(!watch.wasAway(within: .seconds(60), at: at(11)))
         watch.answered(at: at(11))
         #expect(!watch.wasAway(within: .seconds(60), at: at(12)))
-        watch.missed(waited: .zero, at: at(20))
+        watch.missed(waited: .zero, because: "", at: at(20))
         #expect(watch.wasAway(within: .zero, at: at(23)))
     }
 }

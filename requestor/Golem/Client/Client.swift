@@ -2,6 +2,15 @@ import ForeignText
 import Logging
 import NIOCore
 import NIOHTTP1
+import NIOPosix
+
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#elseif canImport(Darwin)
+    import Darwin
+#endif
 
 /// A typed client of one `yagna` daemon's REST interface.
 ///
@@ -114,17 +123,31 @@ public struct GolemClient: Sendable {
         } catch is CancellationError {
             throw CancellationError()
         } catch is DeadlineExceeded {
-            watch.missed(waited: ContinuousClock.now - start)
+            let message = "the daemon did not answer within \(limit.text)"
+            watch.missed(waited: ContinuousClock.now - start, because: message)
             throw GolemError(
-                .unreachable, "the daemon did not answer within \(limit)", request: asked, place: url,
+                .unreachable, message, request: asked, place: url,
                 hint: "see whether it is alive: yagna version show")
         } catch {
             if Task.isCancelled { throw CancellationError() }
-            watch.missed(waited: .zero)
-            throw GolemError(
-                .unreachable, "the daemon cannot be reached", request: asked, place: url,
-                hint: "start it (yagna service run) or set YAGNA_API_URL to where it is", cause: error)
+            let error = unreachable(asked, error)
+            watch.missed(waited: .zero, because: error.message)
+            throw error
         }
+    }
+
+    /// The error for a call that never reached the daemon, or whose answer broke off.
+    package func unreachable(_ asked: String, _ cause: any Error) -> GolemError {
+        let causes = (cause as? NIOConnectionError)?.connectionErrors.map(\.error) ?? [cause]
+        let isShort = causes.contains { [EMFILE, ENFILE].contains(($0 as? IOError)?.errnoCode) }
+        return GolemError(
+            .unreachable,
+            isShort
+                ? "this program has no file descriptors left to ask the daemon with" : "the daemon cannot be reached",
+            request: asked, place: url,
+            hint: isShort
+                ? "allow it more, e.g. `ulimit -n 4096`, or rent fewer machines"
+                : "start it (yagna service run) or set YAGNA_API_URL to where it is", cause: cause)
     }
 
     /// The error for an answer with a status of 300 or more.

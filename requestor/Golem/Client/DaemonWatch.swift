@@ -8,6 +8,7 @@ public final class DaemonWatch: Sendable {
     private struct State {
         var lastAnswer: ContinuousClock.Instant
         var awaySince: ContinuousClock.Instant?
+        var reason = ""
         /// Of outages that are over.
         var total = Duration.zero
         /// The end of the last outage that was more than a hiccup.
@@ -34,8 +35,9 @@ public final class DaemonWatch: Sendable {
     }
 
     /// A call was not answered, `waited` after it was sent.
-    package func missed(waited: Duration, at now: ContinuousClock.Instant = .now) {
+    package func missed(waited: Duration, because reason: String, at now: ContinuousClock.Instant = .now) {
         state.withLock { state in
+            state.reason = reason
             state.awaySince = state.awaySince ?? max(state.lastAnswer, now - waited)
         }
     }
@@ -44,6 +46,9 @@ public final class DaemonWatch: Sendable {
     public func awayFor(at now: ContinuousClock.Instant = .now) -> Duration? {
         state.withLock { state in state.awaySince.map { now - $0 } }
     }
+
+    /// Why the last call that was not answered was not.
+    package var reason: String { state.withLock { $0.reason } }
 
     /// All the time for which it was away, up to now.
     package func total(at now: ContinuousClock.Instant = .now) -> Duration {

@@ -32,77 +32,6 @@ public struct PaymentStateMachine: Sendable {
         }
     }
 
-    struct ActivityAccount: Sendable, Equatable {
-        var startedAt: Timestamp
-        var endedAt: Timestamp?
-        /// The highest due amount that we accepted or are accepting.
-        var promised: Amount?
-        var billed = Amount.zero
-        /// Processor seconds at some time, as the provider reported them.
-        var cpu: (seconds: Double, at: Timestamp)?
-
-        static func == (left: ActivityAccount, right: ActivityAccount) -> Bool {
-            left.startedAt == right.startedAt && left.endedAt == right.endedAt && left.promised == right.promised
-        }
-    }
-
-    enum Bill: Sendable, Equatable {
-        case none
-        case accepting(InvoiceID, Amount)
-        case accepted(InvoiceID, Amount)
-        case settled(InvoiceID, Amount)
-        case rejected(InvoiceID, Amount, String)
-        case givenUp
-        /// The agreement never came about.
-        case notDue
-    }
-
-    struct Account: Sendable, Equatable {
-        var contract: Contract
-        /// Driver, network and token that were agreed; `nil` in ledgers that do not say.
-        var platform: String?
-        var activities: [ActivityID: ActivityAccount] = [:]
-        /// Activities that were asked for and whose names are not known; the oldest first.
-        var unnamed: [ActivityAccount] = []
-        var isEnded = false
-        var unusable: String?
-        /// Why no more of its notes are accepted.
-        var refusal: String?
-        var invoice = Bill.none
-
-        /// What we promised to pay, and can be held to.
-        var promised: Amount {
-            let notes = activities.values.reduce(Amount.zero) { $0 + ($1.promised ?? .zero) }
-            switch invoice {
-            case .accepting(_, let amount), .accepted(_, let amount), .settled(_, let amount): return max(notes, amount)
-            case .none, .rejected, .givenUp, .notDue: return notes
-            }
-        }
-
-        /// Whether anything was asked of the provider that it may bill.
-        var mayOwe: Bool { !activities.isEmpty || !unnamed.isEmpty }
-
-        var isOpen: Bool {
-            switch invoice {
-            case .none, .accepting: true
-            default: false
-            }
-        }
-    }
-
-    struct PendingNote: Sendable, Equatable {
-        var agreement: AgreementID
-        var activity: ActivityID
-        var amount: Amount
-        /// What was promised for the activity before.
-        var before: Amount?
-    }
-
-    package struct UnnamedAllocation: Sendable, Equatable {
-        package var total: Amount
-        package var timeout: Timestamp
-    }
-
     public let budget: Amount
     public let tolerance: BillTolerance
     /// On what agreements made from now on are paid.
@@ -110,7 +39,7 @@ public struct PaymentStateMachine: Sendable {
     private(set) var accounts: [AgreementID: Account] = [:]
     /// Notes being accepted: what to undo if the daemon refuses.
     private var pendingNotes: [BillID: PendingNote] = [:]
-    private var isExhausted = false
+    var isExhausted = false
     package private(set) var openAllocations: [AllocationID] = []
     /// Allocations that were asked for and whose names are not known, by amount and time-out.
     package private(set) var unnamedAllocations: [UnnamedAllocation] = []
@@ -421,46 +350,5 @@ public struct PaymentStateMachine: Sendable {
         let running = accounts.filter { !$0.value.isEnded && $0.value.isOpen }.keys.sorted()
         let reason = "the budget of \(budget) GLM is used up"
         return [.budgetExhausted] + running.map { .endAgreement($0, code: "Cancelled", message: reason) }
-    }
-
-    /// What all bills together may come to if everything that runs ends at `time`.
-    public func exposure(at time: Timestamp) -> Amount {
-        accounts.values.reduce(.zero) { sum, account in
-            guard account.isOpen, account.unusable == nil, account.refusal == nil else { return sum + account.promised }
-            return sum + max(account.promised, allowance(of: account, at: time))
-        }
-    }
-
-    /// True if the budget allows another machine to be started and to run for `time`.
-    public func allows(_ contract: Contract, for time: Duration, at now: Timestamp) -> Bool {
-        guard !isExhausted else { return false }
-        let seconds = time.inSeconds
-        let cost = contract.price.cost(seconds: seconds, cpuSeconds: seconds * Double(contract.threads))
-        return exposure(at: now + time) + (Amount(glm: cost) ?? budget) <= budget
-    }
-
-    /// The most that all activities of an agreement may cost together.
-    private func allowance(of account: Account, at now: Timestamp) -> Amount {
-        (Array(account.activities.values) + account.unnamed).reduce(.zero) {
-            $0 + allowance(account.contract, $1, usage: nil, at: now)
-        }
-    }
-
-    private func allowance(
-        _ contract: Contract, _ activity: ActivityAccount, usage: [Double]?, at now: Timestamp
-    ) -> Amount {
-        let end = activity.endedAt ?? now
-        let threads = Double(max(1, contract.threads))
-        let seconds = max(0, (end - activity.startedAt).inSeconds) + tolerance.seconds
-        var cpu = seconds * threads
-        if let known = activity.cpu {
-            let since = max(0, (end - known.at).inSeconds) + tolerance.seconds
-            cpu = min(cpu, known.seconds + since * threads)
-        }
-        var cost = contract.price.cost(seconds: seconds, cpuSeconds: cpu)
-        if let usage, let byUsage = contract.price.cost(usage: usage) {
-            cost = min(cost, byUsage + contract.price.perSecond * tolerance.seconds)
-        }
-        return Amount(glm: max(0, cost) * (1 + tolerance.relative)) ?? .zero
     }
 }

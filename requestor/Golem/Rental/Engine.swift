@@ -70,9 +70,8 @@ actor Engine {
         while !Task.isCancelled {
             let away = client.watch.awayFor()
             if longest == nil, let away, away > DaemonWatch.hiccup {
-                emit(
-                    RentalEvent(
-                        .daemon, "our own daemon does not answer: it is waited for, and nothing is late meanwhile"))
+                let what = "our own daemon does not answer: it is waited for, and nothing is late meanwhile"
+                emit(RentalEvent(.daemon, "\(what) (\(client.watch.reason))"))
             }
             if let away, away > DaemonWatch.hiccup { longest = away }
             if away == nil, let time = longest {
