@@ -128,7 +128,7 @@ let package = Package(
             swiftSettings: strict),
         .target(name: "CAllocationCounter", path: "Tests/CAllocationCounter"),
         .testTarget(
-            name: "FleetsTests", dependencies: ["Fleets", "Jobs", "Worker", "NeuralNetwork", "Tensors"],
+            name: "FleetsTests", dependencies: ["Fleets", "ForeignText", "Jobs", "Worker", "NeuralNetwork", "Tensors"],
             swiftSettings: strict),
         .testTarget(name: "JobsTests", dependencies: ["Jobs", "NeuralNetwork", "Tensors"], swiftSettings: strict),
         .testTarget(

@@ -1,3 +1,4 @@
+import NeuralNetwork
 import Tensors
 
 #if canImport(FoundationEssentials)
@@ -153,6 +154,6 @@ extension Receipt {
 
     /// Writes the receipt by rename.
     public func write(to path: String) throws(DeMLError) {
-        try Files.writeAtomically(Array((try jsonText(self) + "\n").utf8), to: path)
+        try Files.writeAtomically(Array((canonicalJSON(self) + "\n").utf8), to: path)
     }
 }

@@ -154,7 +154,7 @@ public final class Trainer {
         guard session.network.isFinite else {
             throw DeMLError(.notFinite, "a weight became infinite in training", hint: "try a lower learning rate")
         }
-        position.seconds = secondsBefore + (elapsed() - start).inSeconds
+        position.seconds = secondsBefore + (elapsed() - start).seconds
         let isComplete = position.epochs.count == options.epochs
         let result = TrainingResult(
             examples: examples.count, samples: position.samples, steps: position.steps,
@@ -198,7 +198,7 @@ public final class Trainer {
             network.backward()
             try session.updater.finishBatch(isFirst: isFirst, isLast: isLast)
             position.add(batch, examples: count, isStep: isLast)
-            position.epochSeconds = secondsBefore + (elapsed() - start).inSeconds
+            position.epochSeconds = secondsBefore + (elapsed() - start).seconds
             onBatch(
                 BatchProgress(
                     epoch: position.epochs.count, step: position.steps, examples: position.seen, total: total,
@@ -259,11 +259,5 @@ public final class Trainer {
             seed: options.seed, purpose: "shuffle", UInt32(truncatingIfNeeded: position.allEpochs))
         generator.shuffle(&order)
         return order
-    }
-}
-
-extension Duration {
-    var inSeconds: Double {
-        Double(components.seconds) + Double(components.attoseconds) * 1e-18
     }
 }

@@ -9,7 +9,7 @@ import Synchronization
 #endif
 
 /// Processors that this process may run on: what a lease or a container leaves to it.
-package func usableProcessors() -> Int {
+public func availableProcessors() -> Int {
     // Linux shows the mask as hexadecimal digits (proc(5)).
     let status = (try? Files.prefix(of: "/proc/self/status", count: 1 << 16)).map {
         String(decoding: $0, as: UTF8.self)

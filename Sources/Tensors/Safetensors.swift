@@ -171,7 +171,7 @@ public struct Safetensors: Sendable, Equatable {
     public func write(to path: String, threads: Int? = nil) throws(DeMLError) -> String {
         let file = try DurableFile(path)
         if path.hasSuffix(".gz") {
-            let threads = threads ?? usableProcessors()
+            let threads = threads ?? availableProcessors()
             var gzip = try BlockGzip(threads: threads) { (bytes) throws(DeMLError) in try file.write(bytes) }
             try eachPiece { (bytes) throws(DeMLError) in try gzip.append(bytes) }
             try gzip.finish()

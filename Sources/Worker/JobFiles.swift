@@ -130,11 +130,6 @@ private func tensors<Stored>(
 
 // MARK: - Machine
 
-/// Processors this process may run on: what a lease or a container leaves to it.
-public func availableProcessors() -> Int {
-    max(1, ProcessInfo.processInfo.activeProcessorCount)
-}
-
 /// Seconds since `start`.
 func seconds(since start: ContinuousClock.Instant) -> Double {
     start.duration(to: .now).seconds
@@ -143,11 +138,4 @@ func seconds(since start: ContinuousClock.Instant) -> Double {
 /// So many a second, where a clock may be too coarse to see any time pass.
 func rate(_ count: Int, _ seconds: Double) -> Double {
     Double(count) / max(seconds, 1e-9)
-}
-
-extension Duration {
-    /// As a number of seconds.
-    var seconds: Double {
-        Double(components.seconds) + Double(components.attoseconds) * 1e-18
-    }
 }

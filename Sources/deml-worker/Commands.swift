@@ -231,7 +231,7 @@ struct Inspect: ParsableCommand {
 
     func run() throws {
         let inspection = try Inspection(contentsOf: file)
-        say(json ? try jsonText(inspection) : inspection.text(isComplete: all))
+        say(json ? canonicalJSON(inspection) : inspection.text(isComplete: all))
     }
 }
 
@@ -250,6 +250,6 @@ struct BenchmarkCommand: ParsableCommand {
     func run() throws {
         let benchmark = try Benchmark(
             threads: machine.threadCount, instructionSet: machine.isa, secondsEach: seconds)
-        say(try jsonText(benchmark))
+        say(canonicalJSON(benchmark))
     }
 }

@@ -91,6 +91,6 @@ import Testing
                 """)
         let long = LabelDistribution(counts: [[Int]](repeating: [1, 2], count: 100)).text(maximumParts: 4)
         #expect(long.split(separator: "\n").count == 7)
-        #expect(table.classTotals == [10, 250, 4] && table.partTotals == [13, 251] && table.classesPresent == [2, 2])
+        #expect(table.classTotals == [10, 250, 4] && table.counts.map { $0.reduce(0, +) } == [13, 251])
     }
 }

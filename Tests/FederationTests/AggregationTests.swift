@@ -72,6 +72,23 @@ struct AggregationTests {
         expectClose(half, whole, 1e-14)
     }
 
+    /// A client that says it was stopped after its first step moves the average no farther than one that did all of them.
+    @Test("clipping bounds what enters the average, however little a client has done", arguments: [1, 0.5, 0.01, 1e-6])
+    func clippedPartialWork(share: Double) throws {
+        for length in [0.001, 1, 1000] as [Float] {
+            let updates = [
+                Update(client: 0, examples: 3, values: [0, 0]),
+                Update(client: 1, examples: 1, values: [0.6 * length, -0.8 * length], workDone: share),
+            ]
+            let average = try average(updates, clipping: NormClipping(norm: 5), isComplete: false)
+            // Its quarter of what its whole training would have given, at most 5 long, times the work done of all.
+            let whole = min(5, Double(length) / share)
+            let expected = (0.75 + 0.25 * share) * 0.25 * whole
+            expectClose(average, [0.6 * expected, -0.8 * expected], 1e-5)
+            #expect((average[0] * average[0] + average[1] * average[1]).squareRoot() <= 1.2501)
+        }
+    }
+
     @Test("a share of the work that nobody can have done is refused", arguments: [0.0, -1, 1.5, .nan, .infinity])
     func impossibleShare(share: Double) {
         let error = #expect(throws: DeMLError.self) {

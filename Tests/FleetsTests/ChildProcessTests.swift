@@ -1,4 +1,5 @@
 import Fleets
+import ForeignText
 import Foundation
 import Jobs
 import Synchronization
@@ -41,6 +42,16 @@ struct ChildProcessTests {
     }
 
     private func isAlive(_ process: Int32) -> Bool { kill(process, 0) == 0 }
+
+    @Test("what a program says on stderr steers no terminal")
+    func harmlessStandardError() async throws {
+        let outcome = try await run(
+            #"printf 'one\033[2J\033]0;owned\007 \302\233\342\200\256two\r\nthree\n' >&2; exit 3"#)
+        #expect(outcome.exitCode == 3)
+        let harmful = outcome.standardErrorTail.unicodeScalars.filter { $0 != "\n" && ForeignText.isHarmful($0) }
+        #expect(harmful.isEmpty, "\(ForeignText.quoted(outcome.standardErrorTail))")
+        for word in ["one", "two\n", "three"] { #expect(outcome.standardErrorTail.contains(word)) }
+    }
 
     @Test("lines, exit code and stderr of a program; its arguments, folder, empty environment and empty stdin")
     func ordinary() async throws {

@@ -43,7 +43,7 @@ enum Sample {
             $0.digests = .init(weights: "w", shard: "s", output: "d")
         }
         #expect(
-            try jsonText(receipt) == """
+            canonicalJSON(receipt) == """
                 {"command":"train","delta_sha256":"d","epochs":[{"accuracy":0.75,"loss":0.5,"seconds":0.25}],\
                 "examples":100,"isa":"avx2","kernels":\(kernelsVersion),"samples_per_second":300,"seconds":1.5,\
                 "shard_sha256":"s","status":"ok","steps":12,"stopped_early":false,"threads":2,\
@@ -53,13 +53,13 @@ enum Sample {
             command: "train", stage: Stage("read-shard", file: "/in/shard"),
             error: DeMLError(.truncated, "it ends early", place: "/in/shard: tensor 'x'", hint: "send it again"))
         #expect(
-            try jsonText(error) == """
+            canonicalJSON(error) == """
                 {"code":"truncated","command":"train","file":"/in/shard","hint":"send it again",\
                 "kernels":\(kernelsVersion),"message":"tensor 'x': it ends early","stage":"read-shard",\
                 "status":"error","version":"\(demlVersion)"}
                 """)
         #expect(
-            try jsonText(Receipt(command: "predict", outcome: .running)) == """
+            canonicalJSON(Receipt(command: "predict", outcome: .running)) == """
                 {"command":"predict","kernels":\(kernelsVersion),"status":"running","version":"\(demlVersion)"}
                 """)
     }
@@ -93,7 +93,7 @@ enum Sample {
         ]
         for (command, outcome) in outcomes {
             let receipt = Receipt(command: command, outcome: outcome)
-            #expect(try Receipt(json: Array(try jsonText(receipt).utf8)) == receipt)
+            #expect(try Receipt(json: Array(canonicalJSON(receipt).utf8)) == receipt)
         }
     }
 
@@ -274,7 +274,7 @@ struct ReceiptCheckTests {
             stage: escape, code: escape, message: escape + String(repeating: "m", count: 100_000), hint: escape,
             file: escape)
         let receipt = Receipt(command: "train", outcome: .refused(refusal))
-        let read = try #require(try Receipt(json: Array(try jsonText(receipt).utf8)).refusal)
+        let read = try #require(try Receipt(json: Array(canonicalJSON(receipt).utf8)).refusal)
         for text in [read.stage, read.code, read.message, read.hint, read.file] {
             let text = try #require(text)
             #expect(text.unicodeScalars.allSatisfy { $0.value >= 0x20 && !(0x7f...0x9f).contains($0.value) })

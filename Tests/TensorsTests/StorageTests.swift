@@ -141,7 +141,7 @@ import Testing
                 #expect(seen.withLock { $0.allSatisfy { $0 == 1 } }, "\(count) parts on \(threads) threads")
             }
         }
-        #expect(usableProcessors() >= 1 && usableProcessors() <= 4096)
+        #expect(availableProcessors() >= 1 && availableProcessors() <= 4096)
     }
 }
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""deml offers and payments show names and reasons of strangers, and a terminal that shows them is not steered."""
+"""deml offers, payments and status show names and reasons of strangers, and a terminal that shows them is not steered."""
 import json
 import os
 import re
@@ -11,6 +11,7 @@ from pathlib import Path
 
 DEML = os.environ["DEML"]
 SCRATCH = Path(os.environ["DEML_TEST_SCRATCH"])
+EXAMPLE = Path(__file__).resolve().parent.parent.parent / "examples/mnist-mlp.yaml"
 HOSTILE = "evil\x1b[2J\x1b]0;owned\x07\x9b31m\u202egnp\u200b\u2028\r\nsecond line"
 # What deml itself may send: end of line. Its output is no terminal here, so it uses no colours.
 HARMFUL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
@@ -91,7 +92,29 @@ def main():
     code, text = run(port, "payments")
     assert code == 0, text
     check("deml payments", text, "p evil", "too dear")
+    status(port)
     print("names and reasons of strangers steer no terminal")
+
+
+def status(port):
+    """A run folder that came from somebody else: its name, and what its journal tells."""
+    run_folder = SCRATCH / f"runs/r{HOSTILE}".replace("\r\n", "")
+    done = subprocess.run(
+        [DEML, "train", EXAMPLE, "--rounds", "1", "--workers", "2", "--fleet", "simulated", "--max-seconds", "0.05",
+         "--no-comparison", "--output", run_folder], capture_output=True, timeout=300, cwd=SCRATCH)
+    assert (run_folder / "events.jsonl").exists(), done.stderr.decode()
+    with open(run_folder / "events.jsonl") as journal:
+        events = [json.loads(line) for line in journal]
+    notice = {**events[-1], "event": "fleet_notice", "message": f"it said {HOSTILE}"}
+    with open(run_folder / "events.jsonl", "a") as journal:
+        # More than a reader takes at a time.
+        for number in range(3000):
+            journal.write(json.dumps({**notice, "message": f"{number} {HOSTILE}" + "x" * 100}) + "\n")
+    for words in (["status", run_folder], ["status", run_folder, "--json"]):
+        code, text = run(port, *words)
+        assert code == 0, text
+        check("deml status", text, "2999 evil", "second line", "2988 evil")
+        assert "2987 evil" not in text, "the newest twelve are told"
 
 
 if __name__ == "__main__":

@@ -52,33 +52,48 @@ extension Application {
         let metrics = Files.exists(folder.metrics) ? try folder.readMetrics() : []
         // Asked before the events are read: a run that ends in between has said so by then.
         let isAtWork = folder.isAtWork
-        let events = Files.exists(folder.events) ? try folder.readEvents() : []
-        var state = RunStatus.State.stopped
-        for event in events {
-            switch event.kind {
-            case .runStarted: state = .stopped
-            case .runFinished: state = .finished
-            case .runInterrupted: state = .interrupted
-            case .runFailed: state = .failed
-            default: break
-            }
+        var news = RunNews()
+        let journal = JournalReader(path: folder.events, after: .beginning)
+        while case let entries = try journal.read(), !entries.isEmpty {
+            for entry in entries { news.take(entry.event) }
         }
-        if state == .stopped, isAtWork { state = .running }
-        let notices = events.compactMap { event -> String? in
+        let state = news.state == .stopped && isAtWork ? .running : news.state
+        let summary = Files.exists(folder.summary) ? try? folder.readSummary() : nil
+        let cost = summary?.costGLM ?? metrics.compactMap(\.costGLM).reduce(0, +)
+        return RunStatus(
+            run: paths.shown(folder.path).harmless(maximum: 500), state: state,
+            fleet: configuration.machines.fleet.rawValue,
+            rounds: metrics.map(\.round).max() ?? 0, of: configuration.federation.rounds,
+            accuracy: metrics.last?.accuracy,
+            loss: metrics.last?.loss, seconds: summary?.seconds ?? metrics.reduce(0) { $0 + $1.seconds },
+            costGLM: configuration.machines.fleet == .golem ? cost : nil, notices: news.notices)
+    }
+}
+
+/// What is told of a journal, taken an event at a time: a long run's journal is not held in memory.
+private struct RunNews {
+    private(set) var state = RunStatus.State.stopped
+    /// The newest, harmless: a run folder may come from anybody.
+    private(set) var notices: [String] = []
+    private static let mostNotices = 12
+
+    mutating func take(_ event: RunEvent) {
+        switch event.kind {
+        case .runStarted: state = .stopped
+        case .runFinished: state = .finished
+        case .runInterrupted: state = .interrupted
+        case .runFailed: state = .failed
+        default: break
+        }
+        let notice: String? =
             switch event.kind {
             case .attemptFailed(let failed): failed.line
             case .fleetNotice(let notice): notice.message
             case .runFailed(let ended): ended.message
             default: nil
             }
-        }
-        let summary = Files.exists(folder.summary) ? try? folder.readSummary() : nil
-        let cost = summary?.costGLM ?? metrics.compactMap(\.costGLM).reduce(0, +)
-        return RunStatus(
-            run: paths.shown(folder.path), state: state, fleet: configuration.machines.fleet.rawValue,
-            rounds: metrics.map(\.round).max() ?? 0, of: configuration.federation.rounds,
-            accuracy: metrics.last?.accuracy,
-            loss: metrics.last?.loss, seconds: summary?.seconds ?? metrics.reduce(0) { $0 + $1.seconds },
-            costGLM: configuration.machines.fleet == .golem ? cost : nil, notices: Array(notices.suffix(12)))
+        guard let notice else { return }
+        if notices.count == Self.mostNotices { notices.removeFirst() }
+        notices.append(notice.harmless(maximum: 500))
     }
 }

@@ -10,16 +10,10 @@ public struct LabelDistribution: Sendable, Codable, Equatable {
 
     public var classes: Int { counts.first?.count ?? 0 }
 
-    /// Examples of each part.
-    public var partTotals: [Int] { counts.map { $0.reduce(0, +) } }
-
     /// Examples of each class over all parts.
     public var classTotals: [Int] {
         (0..<classes).map { column in counts.reduce(0) { $0 + $1[column] } }
     }
-
-    /// How many classes a part has examples of.
-    public var classesPresent: [Int] { counts.map { row in row.count { $0 > 0 } } }
 
     public func name(ofClass index: Int) -> String {
         classNames.flatMap { $0.indices.contains(index) ? $0[index] : nil } ?? String(index)

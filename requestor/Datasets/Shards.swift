@@ -1,3 +1,4 @@
+import NeuralNetwork
 import Tensors
 
 #if canImport(FoundationEssentials)
@@ -51,13 +52,6 @@ extension Dataset {
         test.map { Safetensors(tensors: [("x", $0.x), ("y", $0.y)], metadata: ["deml.dataset": name]) }
     }
 
-    /// The same dataset in the examples of one part, with the whole test set.
-    public func restricted(to indices: [Int]) -> Dataset {
-        var dataset = self
-        dataset.train = train.gathered(indices)
-        return dataset
-    }
-
     /// How many examples of each class each part has; nil for regression.
     public func labelDistribution(_ parts: [[Int]]) throws(DeMLError) -> LabelDistribution? {
         guard let classes else { return nil }
@@ -104,11 +98,9 @@ extension Dataset {
 
 extension ShardSet {
     func write(to path: String) throws(DeMLError) {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
         let data: Data
         do {
-            data = try encoder.encode(self)
+            data = try jsonEncoder(isIndented: true).encode(self)
         } catch {
             throw DeMLError(.internal, "the list of shards cannot be encoded", place: path, cause: error)
         }

@@ -258,7 +258,3 @@ struct FleetAttempt: Sendable {
         return Outcome(lease: lease, answer: .failure(failure), isProvidersFault: refusal == nil || isDamaged)
     }
 }
-
-extension Duration {
-    var inSeconds: Double { Double(components.seconds) + Double(components.attoseconds) / 1e18 }
-}

@@ -47,11 +47,6 @@ enum CommandErrors {
         let paint = Paint(Terminal.current(of: STDERR_FILENO).hasColour)
         Output.standardError.write(paint("error:", .red, .bold) + " " + message + "\n")
     }
-
-    static func warn(_ message: String) {
-        let paint = Paint(Terminal.current(of: STDERR_FILENO).hasColour)
-        Output.standardError.write(paint("warning:", .yellow, .bold) + " " + message + "\n")
-    }
 }
 
 /// A standard stream, written without buffering, so that what is printed before a crash is there.

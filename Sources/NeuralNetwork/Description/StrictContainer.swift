@@ -146,14 +146,3 @@ extension DeMLError {
         }
     }
 }
-
-/// The one JSON text of a value: sorted keys, no white space.
-package func canonicalJSON(_ value: some Encodable) -> String {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    encoder.nonConformingFloatEncodingStrategy = .convertToString(
-        positiveInfinity: "Infinity", negativeInfinity: "-Infinity", nan: "NaN")
-    // Nothing else in a description can fail.
-    guard let data = try? encoder.encode(value) else { preconditionFailure("a description that JSON cannot express") }
-    return String(decoding: data, as: UTF8.self)
-}

@@ -2,21 +2,11 @@ import CKernels
 import Tensors
 
 /// The mean of each window, padding counting as zeros: [c, h, w] → [c, h', w']. The stride's default is the kernel's size.
-struct AveragePool2d: LayerDefinition {
+struct AveragePool2d: PoolingLayer {
     static let type = "avg_pool2d"
     static let options = Window2D.options + ["ceil_mode", "count_include_pad"]
 
     var window: Window2D
-
-    func shapes(_ place: inout LayerPlace) throws(DeMLError) -> LayerShapes {
-        try place.pooled(window)
-    }
-
-    func multiplyAdds(_ layer: ResolvedLayer) -> Int {
-        layer.output.reduce(1, *) * window.kernelSize.height * window.kernelSize.width
-    }
-
-    func preferredLayout(_ layer: ResolvedLayer) -> Layout? { .channelsLast }
 
     func build(
         _ layer: ResolvedLayer, _ x: Activations, _ network: inout NetworkBuilder
@@ -33,10 +23,6 @@ extension AveragePool2d {
         try options.demand("ceil_mode", false)
         try options.demand("count_include_pad", true)
         window = try Window2D(options)
-    }
-
-    func encode(_ options: inout OptionEncoder) throws {
-        try window.encode(&options)
     }
 }
 

@@ -2,21 +2,11 @@ import CKernels
 import Tensors
 
 /// The largest of each window, padding counting as -∞: [c, h, w] → [c, h', w']. The stride's default is the kernel's size.
-struct MaxPool2d: LayerDefinition {
+struct MaxPool2d: PoolingLayer {
     static let type = "max_pool2d"
     static let options = Window2D.options + ["ceil_mode", "dilation"]
 
     var window: Window2D
-
-    func shapes(_ place: inout LayerPlace) throws(DeMLError) -> LayerShapes {
-        try place.pooled(window)
-    }
-
-    func multiplyAdds(_ layer: ResolvedLayer) -> Int {
-        layer.output.reduce(1, *) * window.kernelSize.height * window.kernelSize.width
-    }
-
-    func preferredLayout(_ layer: ResolvedLayer) -> Layout? { .channelsLast }
 
     func build(
         _ layer: ResolvedLayer, _ x: Activations, _ network: inout NetworkBuilder
@@ -34,10 +24,6 @@ extension MaxPool2d {
         try options.demand("ceil_mode", false)
         try options.demand("dilation", 1)
         window = try Window2D(options)
-    }
-
-    func encode(_ options: inout OptionEncoder) throws {
-        try window.encode(&options)
     }
 }
 

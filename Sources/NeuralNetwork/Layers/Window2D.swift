@@ -75,6 +75,27 @@ public struct Window2D: Sendable, Equatable {
     }
 }
 
+/// A layer that makes one number of each window of an image.
+protocol PoolingLayer: LayerDefinition {
+    var window: Window2D { get }
+}
+
+extension PoolingLayer {
+    func shapes(_ place: inout LayerPlace) throws(DeMLError) -> LayerShapes {
+        try place.pooled(window)
+    }
+
+    func multiplyAdds(_ layer: ResolvedLayer) -> Int {
+        layer.output.reduce(1, *) * window.kernelSize.height * window.kernelSize.width
+    }
+
+    func preferredLayout(_ layer: ResolvedLayer) -> Layout? { .channelsLast }
+
+    func encode(_ options: inout OptionEncoder) throws {
+        try window.encode(&options)
+    }
+}
+
 extension LayerPlace {
     private static let largestSize = 1 << 16
 

@@ -30,8 +30,6 @@ public struct TrainerState: Sendable, Equatable {
     public var steps: Int { position.steps }
     /// The epoch that is in hand, from 0.
     public var epoch: Int { position.epochs.count }
-    /// Examples of that epoch that are behind.
-    public var examplesOfEpoch: Int { position.seen }
 
     init(
         weights: Weights, arrays: [String: [Float]], position: TrainingPosition, options: TrainingOptions,

@@ -1,4 +1,5 @@
 import Foundation
+import NeuralNetwork
 import Tensors
 
 /// Settings that belong together: a value that reads, writes and checks itself by one table of its settings.
@@ -151,10 +152,7 @@ struct Setting<Group: Sendable>: Sendable {
         encode = { group, container in try container.encode(group[keyPath: path], forKey: AnyKey(key)) }
         equal = { $0[keyPath: path] == $1[keyPath: path] }
         text = { group in
-            let value = group[keyPath: path]
-            let encoder = JSONEncoder()
-            encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-            return (try? encoder.encode(value)).map { String(decoding: $0, as: UTF8.self) } ?? "\(value)"
+            canonicalJSON(group[keyPath: path])
         }
     }
 

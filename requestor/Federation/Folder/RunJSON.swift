@@ -1,4 +1,5 @@
 import Foundation
+import NeuralNetwork
 import Tensors
 
 /// All JSON that is written at home: files of a run, its journal, and what commands print. Keys are sorted, slashes stay as
@@ -7,17 +8,17 @@ import Tensors
 public enum RunJSON {
     /// For files a person may open: indented, with a final newline.
     public static func encode(_ value: some Encodable) throws -> [UInt8] {
-        [UInt8](try encoder(.prettyPrinted).encode(value)) + [UInt8(ascii: "\n")]
+        [UInt8](try jsonEncoder(isIndented: true).encode(value)) + [UInt8(ascii: "\n")]
     }
 
     /// For programs: one line, with its newline.
     public static func encodeLine(_ value: some Encodable) throws -> [UInt8] {
-        [UInt8](try encoder([]).encode(value)) + [UInt8(ascii: "\n")]
+        [UInt8](try jsonEncoder().encode(value)) + [UInt8(ascii: "\n")]
     }
 
     /// The one line as text, without its newline.
     public static func line(_ value: some Encodable) throws -> String {
-        String(decoding: try encoder([]).encode(value), as: UTF8.self)
+        String(decoding: try jsonEncoder().encode(value), as: UTF8.self)
     }
 
     /// Either form.
@@ -26,14 +27,6 @@ public enum RunJSON {
         decoder.nonConformingFloatDecodingStrategy = .convertFromString(
             positiveInfinity: "Infinity", negativeInfinity: "-Infinity", nan: "NaN")
         return try decoder.decode(type, from: Data(bytes))
-    }
-
-    private static func encoder(_ formatting: JSONEncoder.OutputFormatting) -> JSONEncoder {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = formatting.union([.sortedKeys, .withoutEscapingSlashes])
-        encoder.nonConformingFloatEncodingStrategy = .convertToString(
-            positiveInfinity: "Infinity", negativeInfinity: "-Infinity", nan: "NaN")
-        return encoder
     }
 }
 
