@@ -69,8 +69,8 @@ public enum RunReporting {
         let metrics = try folder.readMetrics()
         // A run that is still going on, or was stopped, has no summary.
         let summary = Files.exists(folder.summary) ? try folder.readSummary() : nil
-        let failures =
-            try known ?? (Files.exists(folder.events) ? folder.readEvents().compactMap(failureLine) : [])
+        var failures = known ?? []
+        if known == nil { try folder.forEachEvent { event in failureLine(event).map { failures.append($0) } } }
         let classes = summary.flatMap { $0.confusion?.count ?? $0.labelCounts?.first?.count } ?? 0
         let names = classNames(configuration, count: classes)
         return RunReport(

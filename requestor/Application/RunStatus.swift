@@ -53,10 +53,7 @@ extension Application {
         // Asked before the events are read: a run that ends in between has said so by then.
         let isAtWork = folder.isAtWork
         var news = RunNews()
-        let journal = JournalReader(path: folder.events, after: .beginning)
-        while case let entries = try journal.read(), !entries.isEmpty {
-            for entry in entries { news.take(entry.event) }
-        }
+        try folder.forEachEvent { news.take($0) }
         let state = news.state == .stopped && isAtWork ? .running : news.state
         let summary = Files.exists(folder.summary) ? try? folder.readSummary() : nil
         let cost = summary?.costGLM ?? metrics.compactMap(\.costGLM).reduce(0, +)

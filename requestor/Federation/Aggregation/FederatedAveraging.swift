@@ -15,15 +15,14 @@ import Tensors
 ///
 ///     average = (Σ_k (n_k / n) s_k) · Σ_k (n_k / n) delta_k / s_k
 ///
-/// a_k stays 1 with momentum, too, where the paper takes the sum of a step's later weights (section 4): a first step would
-/// then be made up to 1/(1 - momentum) times longer yet, and what it bends the average by otherwise is less than its noise.
-///
-/// So a delta of few steps counts for many, and its noise and what is wrong with it grow as well; ``NormClipping`` bounds it
-/// after this division.
-///
 /// A delta counts as what it is a share of, and the step is as long as the work that was done: who is cut short bends the
 /// average neither towards the others nor by a first step that stands for a whole training. With every s_k = 1 this is
 /// the sum above, to the bit.
+///
+/// So a delta of few steps counts for many, and its noise and what is wrong with it grow as well: ``NormClipping`` bounds
+/// what is left after the division. With momentum the paper's ‖a_k‖₁ grows faster than the steps, as a gradient goes on in
+/// those that follow; a first step would be made up to 1/(1 - momentum) times longer yet. We count steps all the same: a
+/// client that is cut short then counts for a little less, which is the safer side to err on.
 ///
 /// Every element is summed in float64 over the clients in order of their numbers, whatever order they came in: same
 /// deltas, same bytes.

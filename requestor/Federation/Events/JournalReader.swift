@@ -114,3 +114,13 @@ package final class JournalReader {
         DeMLError(.io, "it cannot be read: \(String(cString: strerror(number)))", place: path)
     }
 }
+
+extension RunFolder {
+    /// Every event of the journal in its order, a block of them in memory at a time; none where there is no journal.
+    public func forEachEvent(_ body: (RunEvent) -> Void) throws(DeMLError) {
+        let journal = JournalReader(path: events, after: .beginning)
+        while case let entries = try journal.read(), !entries.isEmpty {
+            for entry in entries { body(entry.event) }
+        }
+    }
+}
