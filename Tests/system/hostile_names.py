@@ -18,7 +18,7 @@ HARMFUL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u20
 
 
 def offer(number):
-    return {"offerId": f"o{number}{HOSTILE}", "providerId": f"0x{number}{HOSTILE}", "timestamp": "2026-11-23T19:17:01Z",
+    return {"offerId": f"o{number}", "providerId": f"0x{number}", "timestamp": "2026-11-23T19:17:01Z",
             "properties": {
                 "golem.node.id.name": f"p{number} {HOSTILE}", "golem.node.debug.subnet": "public",
                 "golem.runtime.name": "vm" if number < 3 else "wasm" + HOSTILE, "golem.inf.mem.gib": 8,
@@ -84,7 +84,7 @@ def main():
     lines = [
         {"entry": "opened", "run": "r", "budget": "5", "platform": "erc20-hoodi-tglm", "at": at, "version": 1},
         {"entry": "agreement", "agreement": "a1", "at": at, "contract": {
-            "provider": "0x1" + HOSTILE, "name": "p " + HOSTILE, "threads": 1, "counters": ["golem.usage.duration_sec"],
+            "provider": "0x1", "name": "p " + HOSTILE, "threads": 1, "counters": ["golem.usage.duration_sec"],
             "coefficients": [0.001], "start": 0}},
         {"entry": "rejectedInvoice", "invoice": "i", "agreement": "a1", "amount": "1", "reason": "too dear " + HOSTILE},
         {"entry": "closed", "at": at}]
