@@ -116,6 +116,12 @@ typedef struct {
 } deml_norm_arguments;
 
 typedef struct {
+    long rows, channels, block;
+    const float *x, *dy, *gamma, *beta, *mean, *rstd, *mean_d, *mean_dn;
+    float *sums, *to;  // sums: [blocks][2][channels]
+} deml_batch_norm_arguments;
+
+typedef struct {
     long rows, classes;
     const float *x, *y, *target;
     const int32_t *labels;
@@ -153,6 +159,7 @@ typedef struct deml_kernels {
     deml_body *upsample_forward, *upsample_backward, *adaptive_pool_forward, *adaptive_pool_backward;
     deml_body *layer_norm_forward, *layer_norm_backward, *layer_norm_parameters;
     deml_body *group_norm_forward, *group_norm_backward;
+    deml_body *batch_norm_sums, *batch_norm_squares, *batch_norm_gradients, *batch_norm_forward, *batch_norm_backward;
     deml_body *softmax_forward, *cross_entropy, *compare_outputs;
 } deml_kernels;
 

@@ -99,6 +99,11 @@ struct NetworkBuilder {
         try storage.allocate(Element.self, conditions.batch.multipliedSaturated(by: count), for: use)
     }
 
+    /// `count` numbers whatever the batch, zeros at first.
+    func array(count: Int, for use: MemoryPlan.Use) throws(DeMLError) -> UnsafeMutablePointer<Float> {
+        try storage.floats(count, for: use)
+    }
+
     /// The output of a layer behind `x`. It has a gradient if a parameter comes before it.
     func output(
         _ shape: [Int], _ layout: Layout, of x: Activations, hasParameters: Bool = false

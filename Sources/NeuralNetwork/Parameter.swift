@@ -1,7 +1,8 @@
 import CKernels
 import Tensors
 
-/// A parameter while it is trained: its values in the kernels' order, and where its gradient goes.
+/// A parameter while it is trained: its values in the kernels' order, and where its gradient goes. A buffer is one without
+/// a gradient (for tests of the gradients it has one of zeros).
 final class Parameter {
     let description: ParameterDescription
     /// nil: as torch keeps it.
@@ -32,11 +33,12 @@ final class Parameter {
         case .training:
             gradient = nil
             sink.pointee.optimizer = optimizer
+        case .trainingInTwoPasses where description.isBuffer: gradient = nil
         case .gradients, .trainingInTwoPasses:
             gradient = try storage.floats(count, for: .gradients)
             sink.pointee.gradient = gradient
         }
-        sum = purpose.accumulates ? try storage.floats(count, for: .gradients) : nil
+        sum = purpose.accumulates && !description.isBuffer ? try storage.floats(count, for: .gradients) : nil
         received = purpose.isProximal ? try storage.floats(count, for: .parameters) : nil
         let states = purpose.optimizer?.stateNames.count ?? 0
         if states > 0 { sink.pointee.state1 = try storage.floats(count, for: .optimizerState) }

@@ -139,6 +139,7 @@ public final class Trainer {
                 .mismatch,
                 "training was stopped with \(position.examples) examples and cannot go on with \(examples.count)")
         }
+        try checkBatches(of: examples.count)
         let session = try session(for: min(options.batchSize, examples.count))
         let start = elapsed()
         let secondsBefore = position.seconds
@@ -207,6 +208,17 @@ public final class Trainer {
             if isLast, shouldStop() { return true }
         }
         return false
+    }
+
+    /// Refuses batches that the model cannot be trained on, as torch does. Throws `usage`.
+    private func checkBatches(of examples: Int) throws(DeMLError) {
+        let rest = examples % options.batchSize
+        let smallest = rest > 0 ? rest : options.batchSize
+        guard smallest < model.leastBatch else { return }
+        throw DeMLError(
+            .usage,
+            "batch_norm cannot be trained on a batch of \(smallest), and \(examples) examples in batches of \(options.batchSize) leave one",
+            place: "options", hint: "take another batch_size, or group_norm")
     }
 
     private func result(ofEpoch position: TrainingPosition) -> EpochResult {

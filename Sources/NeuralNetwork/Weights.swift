@@ -77,10 +77,15 @@ public struct Weights: Sendable, Equatable {
         return parameters
     }
 
+    private static let runningMean = "running_mean"
+
     /// The tensors of a file in the order of `model.parameters`: all are there, of the right shape and a type of weights,
-    /// and no others. Their numbers are not looked at.
+    /// and no others but batch_norm's `num_batches_tracked`, which says nothing here. Their numbers are not looked at.
     static func tensors(of file: Safetensors, _ model: ModelDescription) throws(DeMLError) -> [Tensor] {
-        let tensors = Dictionary(file.tensors.map { ($0.name, $0.tensor) }, uniquingKeysWith: { first, _ in first })
+        var tensors = Dictionary(file.tensors.map { ($0.name, $0.tensor) }, uniquingKeysWith: { first, _ in first })
+        for buffer in model.parameters where buffer.isBuffer && buffer.name.hasSuffix(Self.runningMean) {
+            tensors[String(buffer.name.dropLast(Self.runningMean.count)) + "num_batches_tracked"] = nil
+        }
         for parameter in model.parameters {
             guard let tensor = tensors[parameter.name] else {
                 throw DeMLError(.missing, "the model needs the tensor '\(parameter.name)', which is not in the file")

@@ -203,6 +203,19 @@ struct AggregationTests {
         expectClose(Self.shown.map { Double(weights[$0]) }, expected, 3e-7)
     }
 
+    @Test("running statistics become the clients' average, whatever the server's optimiser does")
+    func buffers() throws {
+        var aggregator = Aggregator(
+            rule: FederatedAveraging(), optimizer: ServerMomentum(learningRate: 0.5, momentum: 0.9))
+        var weights: [Float] = [1, 1, 1, 1]
+        for _ in 0..<3 {
+            weights = try aggregator.step(weights, average: [1, 2, 4, 1], buffers: [1..<2, 2..<3]).weights
+        }
+        // The others: 1 + 0.5·(1 + 1.9 + 2.71).
+        #expect(weights[1] == 7 && weights[2] == 13)
+        #expect(abs(weights[0] - 3.805) < 1e-6 && weights[3] == weights[0])
+    }
+
     @Test("an optimiser that is put back from its state goes on with the same bits")
     func restoredState() throws {
         var undisturbed = Aggregator(

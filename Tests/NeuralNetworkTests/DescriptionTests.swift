@@ -74,7 +74,10 @@ import Yams
     /// Text of the layers, then what the error must have in it: the place, then words of the message.
     static let mistakes: [(layers: String, code: DeMLError.Code, place: String, words: [String])] = [
         (#"{"type":"linaer","out_features":3}"#, .outOfRange, "layer 0", ["'linaer'", "unknown"]),
-        (#"{"type":"flatten"},{"type":"batch_norm2d"}"#, .outOfRange, "layer 1", ["group_norm"]),
+        (#"{"type":"flatten"},{"type":"batch_norm2d"}"#, .outOfRange, "layer 1", ["batch_norm", "group_norm"]),
+        (#"{"type":"batch_norm","num_features":3}"#, .shape, "layer 0 (batch_norm)", ["3", "[2, 6, 6]"]),
+        (#"{"type":"batch_norm","momentum":1.5}"#, .outOfRange, "layer 0 (batch_norm)", ["momentum"]),
+        (#"{"type":"batch_norm","track_running_stats":false}"#, .outOfRange, "layer 0", ["track_running_stats"]),
         (#"{"type":"linear","out_feature":3}"#, .outOfRange, "layer 0", ["'out_feature'", "out_features"]),
         (#"{"type":"relu","inplace":true}"#, .outOfRange, "layer 0", ["'inplace'"]),
         (#"{"type":"linear"}"#, .missing, "layer 0", ["out_features"]),

@@ -7,14 +7,14 @@ import Testing
 @Suite struct GradientTests {
     @Test(arguments: [
         "linear", "conv", "conv_groups", "conv1d", "conv_transpose", "max_pool", "avg_pool", "activation", "layer_norm",
-        "group_norm", "rms_norm", "dropout",
+        "group_norm", "rms_norm", "batch_norm", "dropout",
         "residual", "concat", "gate", "mse", "bce_with_logits", "huber", "pad", "upsample", "adaptive_avg_pool",
     ])
     func finiteDifferences(_ kind: String) throws {
         for number in 0..<12 {
             var random = RandomSource(kind, number)
             let model = try Self.model(kind, &random)
-            let batch = random.integer(1...5)
+            let batch = random.integer(max(kind == "batch_norm" ? 3 : 1, model.leastBatch)...5)
             let smoothing = model.loss == .crossEntropy ? random.choice([0, 0.1]) : 0
             let probe = try Probe(model, try random.examples(model, count: batch), labelSmoothing: smoothing)
             var parameters = Initializer.weights(for: model, seed: UInt64(number)).parameters
@@ -125,6 +125,14 @@ import Testing
                 layers: [
                     same(channels), .layerNorm(normalizedShape: Array(shape.suffix(random.integer(1...3)))), .tanh,
                 ] + head, loss: .crossEntropy)
+        case "batch_norm":
+            return try ModelDescription(
+                input: .init(shape: image),
+                layers: [
+                    same(channels), .batchNorm(epsilon: 0.1), .tanh, .flatten, .linear(outFeatures: 4),
+                    .batchNorm(epsilon: 0.1),
+                    .sigmoid, .linear(outFeatures: classes),
+                ], loss: .crossEntropy)
         case "rms_norm":
             return try ModelDescription(
                 input: .init(shape: image),

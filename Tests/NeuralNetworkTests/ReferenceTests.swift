@@ -33,6 +33,16 @@ import Testing
         let firstLosses = try reference.options.keys.map { try reference.tensor("losses/\($0)").floats()[0] }
         #expect(relativeError([Float(loss)], [firstLosses[0]]) < Self.tolerance, "loss")
 
+        // Where a model does something else when it is not trained.
+        if reference.file["inference"] != nil {
+            let weights = try Weights(model: reference.model, parameters: reference.parameters("weights"))
+            let rows = Array(0..<batch)
+            let answers = try Evaluator(model: reference.model).predict(weights, try reference.examples().subset(rows))
+            #expect(
+                relativeError(try answers.floats(), try reference.tensor("inference").floats()) < Self.tolerance,
+                "inference")
+        }
+
         let gradients = reference.model.slices(probe.gradients())
         for (actual, expected) in zip(gradients, reference.model.slices(try reference.parameters("gradient"))) {
             let error = relativeError(actual.values, expected.values)

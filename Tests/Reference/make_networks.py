@@ -71,6 +71,8 @@ def module(layer, shape):
         return nn.ConvTranspose2d(shape[0], options.pop("out_channels"), **options)
     if kind == "layer_norm":
         return nn.LayerNorm(options.pop("normalized_shape", shape), **options)
+    if kind == "batch_norm":
+        return (nn.BatchNorm2d if len(shape) == 3 else nn.BatchNorm1d)(shape[0], **options)
     if kind == "rms_norm":
         return nn.RMSNorm(options.pop("normalized_shape", shape), options.pop("eps", 2.0 ** -23), **options)
     if kind == "pad":
@@ -106,9 +108,12 @@ def sequence(layers, shape):
     for layer in layers:
         made = module(layer, list(example.shape[1:])).double()
         for name, parameter in made.named_parameters(recurse=False):
-            if isinstance(made, (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm)):
+            if isinstance(made, (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm)):
                 nn.init.normal_(parameter, mean=1.0 if name == "weight" else 0.0, std=0.2)
+        # Without the running statistics of an example that is none.
+        made.eval()
         example = made(example)
+        made.train()
         modules.append(made)
     return nn.Sequential(*modules)
 
@@ -192,6 +197,10 @@ def case(name, shape, layers, loss="cross_entropy", smoothing=0.0, optimizers=("
     # Start from what a file can hold.
     for parameter in model.parameters():
         parameter.data = parameter.data.float().double()
+    buffers = [key for key, _ in model.named_buffers() if not key.endswith("num_batches_tracked")]
+    for key, buffer in model.named_buffers():
+        if key in buffers:
+            buffer.copy_(torch.rand_like(buffer).float() + (0.5 if key.endswith("var") else -0.5))
     start = {key: value.clone() for key, value in model.state_dict().items()}
     inputs = normalised(x, input_)
     outputs = model(inputs[:BATCH])
@@ -210,6 +219,16 @@ def case(name, shape, layers, loss="cross_entropy", smoothing=0.0, optimizers=("
         tensors[f"gradient/{key}"] = parameter.grad.numpy().astype(numpy.float32)
         tensors[f"weights/{key}"] = start[key].numpy().astype(numpy.float32)
 
+    for key in buffers:
+        tensors[f"gradient/{key}"] = numpy.zeros(start[key].shape, dtype=numpy.float32)
+        tensors[f"weights/{key}"] = start[key].numpy().astype(numpy.float32)
+    if buffers:
+        model.load_state_dict(start)
+        model.eval()
+        answers = model(inputs[:BATCH]).detach()
+        model.train()
+        tensors["inference"] = (answers.softmax(1) if loss == "cross_entropy" else answers).numpy().astype(numpy.float32)
+
     options = {}
     for used in optimizers:
         model.load_state_dict(start)
@@ -225,6 +244,8 @@ def case(name, shape, layers, loss="cross_entropy", smoothing=0.0, optimizers=("
         tensors[f"losses/{used}"] = numpy.array(losses, dtype=numpy.float32)
         for key, parameter in model.named_parameters():
             tensors[f"{used}/{key}"] = parameter.detach().numpy().astype(numpy.float32)
+        for key in buffers:
+            tensors[f"{used}/{key}"] = model.state_dict()[key].numpy().astype(numpy.float32)
         options[used] = {
             "batch_size": BATCH, "epochs": 2, "label_smoothing": smoothing, "optimizer": OPTIMIZERS[used],
             "shuffle": False,
@@ -312,6 +333,15 @@ def main():
          divide_by=0.5)
     case("relu", [6], [relu, linear(9), {"type": "tanh"}, relu, linear(3)])
     case("layer_norm", [10], [{"type": "layer_norm"}, linear(9), {"type": "layer_norm", "eps": 1e-3}, relu, linear(3)])
+    # No bias before the norm: it takes it away again, and the bias' gradient is nothing but rounding.
+    case("batch_norm", [2, 5, 4], [
+        {"type": "batch_norm"}, conv(6, 3, padding=1, bias=False), {"type": "batch_norm", "momentum": 0.3}, relu,
+        conv(4, 3, bias=False), {"type": "batch_norm", "affine": False, "eps": 1e-2}, {"type": "tanh"}, flatten,
+        linear(3)])
+    case("batch_norm_features", [7], [
+        linear(9, bias=False), {"type": "batch_norm", "eps": 0.05}, {"type": "tanh"},
+        {"type": "residual", "layers": [linear(9, bias=False), {"type": "batch_norm", "eps": 0.1}]}, linear(2)],
+         loss="mse")
     case("rms_norm", [2, 5], [
         linear(12), {"type": "rms_norm", "normalized_shape": 12}, {"type": "tanh"}, flatten, linear(9),
         {"type": "rms_norm", "eps": 1e-2, "elementwise_affine": False}, linear(3)])

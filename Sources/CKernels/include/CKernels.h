@@ -291,6 +291,24 @@ void deml_group_norm_backward(deml_pool *pool, long batch, long pixels, long cha
 deml_scratch deml_group_norm_scratch(long threads, deml_isa isa, long batch, long pixels, long channels, long groups,
                                      bool training);
 
+// MARK: Batch normalisation (batch_norm.c)
+
+/// In training: y[r][c] = (x[r][c] - mean_c)·rstd_c·gamma[c] + beta[c] over all rows (examples, or pixels of all images).
+/// gamma and beta may be NULL. mean[channels] and rstd[channels] are written for the backward pass; the running ones go
+/// towards mean and unbiased variance: running += momentum·(batch's - running).
+void deml_batch_norm_forward(deml_pool *pool, long rows, long channels, float epsilon, float momentum, const float *x,
+                             const float *gamma, const float *beta, float *y, float *mean, float *rstd,
+                             float *running_mean, float *running_var);
+/// The same with the running ones instead of the batch's; a variance below 0 counts as 0.
+void deml_batch_norm_inference(deml_pool *pool, long rows, long channels, float epsilon, const float *running_mean,
+                               const float *running_var, const float *x, const float *gamma, const float *beta,
+                               float *y);
+/// dx may be NULL.
+void deml_batch_norm_backward(deml_pool *pool, long rows, long channels, const float *x, const float *dy,
+                              const float *gamma, const float *mean, const float *rstd, float *dx,
+                              const deml_sink *gamma_sink, const deml_sink *beta_sink);
+deml_scratch deml_batch_norm_scratch(long threads, deml_isa isa, long rows, long channels, bool training);
+
 // MARK: Softmax and losses (elementwise.c)
 
 /// y[r][c] = exp(x[r][c] - max) / sum.

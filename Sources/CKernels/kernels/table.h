@@ -7,6 +7,7 @@
 #include "rows.h"
 #include "resample.h"
 #include "depthwise.h"
+#include "batch_norm.h"
 
 const deml_kernels TABLE = {
     .isa = ISA, .lanes = LANES, .max_vectors = TILE_VECTORS,
@@ -25,6 +26,9 @@ const deml_kernels TABLE = {
     .layer_norm_forward = layer_norm_forward, .layer_norm_backward = layer_norm_backward,
     .layer_norm_parameters = layer_norm_parameters,
     .group_norm_forward = group_norm_forward, .group_norm_backward = group_norm_backward,
+    .batch_norm_sums = batch_norm_sums, .batch_norm_squares = batch_norm_squares,
+    .batch_norm_gradients = batch_norm_gradients, .batch_norm_forward = batch_norm_forward,
+    .batch_norm_backward = batch_norm_backward,
     .softmax_forward = softmax_forward,
     .cross_entropy = cross_entropy, .compare_outputs = compare_outputs,
 };

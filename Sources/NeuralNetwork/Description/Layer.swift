@@ -52,7 +52,7 @@ extension Layer: Codable {
         return DeMLError(
             .outOfRange, "the layer \(name.quotedForMessage) is unknown", place: place(of: decoder.codingPath),
             hint: isBatchNorm
-                ? "averaged models cannot share batch statistics: use group_norm"
+                ? "batch_norm is for vectors, sequences and images; its statistics are averaged, group_norm has none"
                 : "known layers: \(knownTypes.joined(separator: ", "))")
     }
 }

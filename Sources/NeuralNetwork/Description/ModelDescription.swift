@@ -75,6 +75,17 @@ public struct ModelDescription: Sendable, Equatable {
     /// for each number it gives. Training takes about three times as many.
     public var multiplyAdds: Int { resolved.reduce(0) { $0 + $1.multiplyAdds } }
 
+    /// The fewest examples of a batch that it can be trained on: 2 where batch_norm has one number an example.
+    package var leastBatch: Int { resolved.map(\.leastExamples).max() ?? 1 }
+    /// Where among all numbers of the parameters those are that no optimiser changes.
+    package var buffers: [Range<Int>] {
+        var start = 0
+        return parameters.compactMap { parameter in
+            defer { start += parameter.count }
+            return parameter.isBuffer ? start..<start + parameter.count : nil
+        }
+    }
+
     static let maximumLayers = 1000
 
     private static func check(_ input: Input) throws(DeMLError) {

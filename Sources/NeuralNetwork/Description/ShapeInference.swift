@@ -7,6 +7,9 @@ public struct ParameterDescription: Sendable, Equatable {
     /// As torch shapes it: linear [out, in], conv2d [out, in, kh, kw].
     public let shape: [Int]
     let initialization: Initialization
+    /// Whether it is no parameter but a buffer: it changes while training, though by no gradient, and is saved, sent and
+    /// averaged all the same.
+    package var isBuffer = false
 
     /// Number of elements.
     public var count: Int { shape.reduce(1, *) }
@@ -42,6 +45,11 @@ struct ResolvedLayer: Sendable, Equatable {
     /// Of this layer and those within it, in the order of `state_dict()`.
     var parameters: [ParameterDescription] {
         ownParameters + branches.flatMap { $0.flatMap(\.parameters) }
+    }
+
+    /// The fewest examples of a batch that it can be trained on, with the layers within.
+    var leastExamples: Int {
+        branches.reduce(layer.definition.leastExamples(self)) { max($0, $1.map(\.leastExamples).max() ?? 1) }
     }
 
     /// Multiply-adds of one example's forward pass, with the layers within.

@@ -13,6 +13,10 @@ struct Concat: LayerDefinition {
 
     func shapes(_ place: inout LayerPlace) throws(DeMLError) -> LayerShapes {
         guard !branches.isEmpty else { throw DeMLError(.missing, "concat has no branches") }
+        guard branches.count <= ModelDescription.maximumLayers else {
+            throw DeMLError(
+                .tooLarge, "concat has \(branches.count) branches, more than \(ModelDescription.maximumLayers)")
+        }
         var resolved: [[ResolvedLayer]] = []
         var output: [Int] = []
         for (index, layers) in branches.enumerated() {

@@ -23,6 +23,9 @@ protocol LayerDefinition: Sendable, Equatable {
     /// Multiply-adds of one example's forward pass, with valid shapes. Without products: one for each number written.
     func multiplyAdds(_ layer: ResolvedLayer) -> Int
 
+    /// The fewest examples of a batch that it can be trained on.
+    func leastExamples(_ layer: ResolvedLayer) -> Int
+
     /// The order of an image's numbers that suits the layer; nil where it does not care, and the next layer decides.
     func preferredLayout(_ layer: ResolvedLayer) -> Layout?
     /// The function of this layer, where the layer before can compute it at once with its own output.
@@ -38,6 +41,8 @@ extension LayerDefinition {
     var fusible: deml_activation? { nil }
 
     func encode(_ options: inout OptionEncoder) throws {}
+
+    func leastExamples(_ layer: ResolvedLayer) -> Int { 1 }
 
     func multiplyAdds(_ layer: ResolvedLayer) -> Int {
         layer.output.reduce(1, *)

@@ -24,6 +24,7 @@ enum LayerRegistry {
         ELU.self,
         Softplus.self,
         Dropout.self,
+        BatchNorm.self,
         LayerNorm.self,
         RMSNorm.self,
         GroupNorm.self,

@@ -161,6 +161,22 @@ static void rows(deml_pool *pool, long count, long size) {
     free(labels), free(correct);
 }
 
+static void batch_norm(deml_pool *pool, long count, long channels) {
+    const long n = count * channels;
+    float *x = random_floats(n, 3), *dy = random_floats(n, 1), *gamma = random_floats(channels, 1), *y = zeros(n);
+    float *dx = zeros(n), *mean = zeros(channels), *rstd = zeros(channels), *running = zeros(channels);
+    float *variance = zeros(channels), *dgamma = zeros(channels), *dbeta = zeros(channels);
+    const deml_sink gamma_sink = {.gradient = dgamma}, beta_sink = {.gradient = dbeta};
+    deml_batch_norm_forward(pool, count, channels, 1e-5f, 0.1f, x, gamma, gamma, y, mean, rstd, running, variance);
+    add(y, n), add(running, channels), add(variance, channels);
+    deml_batch_norm_backward(pool, count, channels, x, dy, gamma, mean, rstd, dx, &gamma_sink, &beta_sink);
+    add(dx, n), add(dgamma, channels), add(dbeta, channels);
+    deml_batch_norm_inference(pool, count, channels, 1e-5f, running, variance, x, gamma, gamma, y);
+    add(y, n);
+    free(x), free(dy), free(gamma), free(y), free(dx), free(mean), free(rstd), free(running), free(variance);
+    free(dgamma), free(dbeta);
+}
+
 static void gates(deml_pool *pool, long batch, long pixels, long channels) {
     const long n = batch * pixels * channels;
     float *x = random_floats(n, 1), *gate = random_floats(batch * channels, 1), *y = zeros(n);
@@ -211,6 +227,7 @@ int main(void) {
         elementwise(pool, 1), elementwise(pool, 10007);
         report(pool, "elementwise");
         rows(pool, 3, 10), rows(pool, 64, 129), rows(pool, 20, 16);
+        batch_norm(pool, 3, 10), batch_norm(pool, 1000, 37);
         gates(pool, 3, 20, 37), gates(pool, 20, 1, 100);
         report(pool, "rows");
         hashes();

@@ -706,6 +706,88 @@ static void group_norm(void) {
     }
 }
 
+/// The sum of each channel: 4 partial sums a block of rows, halved; blocks in order.
+static void channel_sums(long rows, long channels, const float *terms, float *sums) {
+    const long even = (rows + 255) / 256, block = even > 256 ? even : 256;
+    for (long c = 0; c < channels; c++) {
+        sums[c] = 0;
+        for (long first = 0; first < rows; first += block) {
+            float s[4] = {0};
+            for (long r = first; r < first + block && r < rows; r++) s[(r - first) % 4] += terms[r * channels + c];
+            sums[c] += (s[0] + s[2]) + (s[1] + s[3]);
+        }
+    }
+}
+/// The same of products, each added in one rounding.
+static void channel_products(long rows, long channels, const float *a, const float *b, float *sums) {
+    const long even = (rows + 255) / 256, block = even > 256 ? even : 256;
+    for (long c = 0; c < channels; c++) {
+        sums[c] = 0;
+        for (long first = 0; first < rows; first += block) {
+            float s[4] = {0};
+            for (long r = first; r < first + block && r < rows; r++)
+                s[(r - first) % 4] = fmaf(a[r * channels + c], b[r * channels + c], s[(r - first) % 4]);
+            sums[c] += (s[0] + s[2]) + (s[1] + s[3]);
+        }
+    }
+}
+
+static void batch_norm(void) {
+    long rows = mostly_small(1, 3000), channels = mostly_small(1, 90);
+    if (large) rows = 65536 + any(1, 900), channels = any(1, 3);
+    const long n = rows * channels;
+    const bool wants_dx = any(0, 3) > 0, affine = any(0, 3) > 0;
+    snprintf(what, sizeof what, "batch_norm rows %ld channels %ld%s%s", rows, channels, wants_dx ? "" : " without dx",
+             affine ? "" : " not affine");
+    const float *x = floats(n, 3), *dy = floats(n, 1), *gamma = floats(channels, 1), *beta = floats(channels, 1);
+    const float *old_mean = floats(channels, 1), *old_var = floats(channels, 1);
+    float *mean = empty(channels), *rstd = empty(channels), *sums = empty(channels), *running_mean = empty(channels);
+    float *running_var = empty(channels), *away = empty(n), *normal = empty(n), *y = empty(n), *dx = empty(n);
+    float *dgamma = empty(channels), *dbeta = empty(channels), *inference = empty(n);
+    channel_sums(rows, channels, x, sums);
+    for (long c = 0; c < channels; c++) mean[c] = sums[c] / (float)rows;
+    for (long i = 0; i < n; i++) away[i] = x[i] - mean[i % channels];
+    channel_products(rows, channels, away, away, sums);
+    for (long c = 0; c < channels; c++) {
+        rstd[c] = 1 / sqrtf(sums[c] / (float)rows + 1e-5f);
+        running_mean[c] = old_mean[c] + 0.1f * (mean[c] - old_mean[c]);
+        running_var[c] = old_var[c] + 0.1f * (sums[c] / (float)(rows > 1 ? rows - 1 : 1) - old_var[c]);
+    }
+    for (long i = 0; i < n; i++) normal[i] = away[i] * rstd[i % channels];
+    channel_products(rows, channels, dy, normal, dgamma);
+    channel_sums(rows, channels, dy, dbeta);
+    for (long i = 0; i < n; i++) {
+        const long c = i % channels;
+        const float g = affine ? gamma[c] : 1, b = affine ? beta[c] : 0;
+        const float d = dbeta[c] / (float)rows, dn = dgamma[c] / (float)rows;
+        const float of_run = 1 / sqrtf((running_var[c] > 0 ? running_var[c] : 0) + 1e-5f);
+        y[i] = fmaf(normal[i], g, b);
+        dx[i] = fmaf(-normal[i], dn, dy[i] - d) * (affine ? g * rstd[c] : rstd[c]);
+        inference[i] = fmaf((x[i] - running_mean[c]) * of_run, g, b);
+    }
+    parameter g = expect_parameter(channels, dgamma), b = expect_parameter(channels, dbeta);
+    float *got = empty(n), *got_mean = empty(channels), *got_rstd = empty(channels);
+    EACH_POOL(pool) {
+        float *got_running = copy_of(old_mean, channels), *got_var = copy_of(old_var, channels);
+        const float *gammas = affine ? gamma : NULL, *betas = affine ? beta : NULL;
+        const deml_isa isa = deml_pool_isa(pool);
+        deml_batch_norm_forward(pool, rows, channels, 1e-5f, 0.1f, x, gammas, betas, got, got_mean, got_rstd,
+                                got_running, got_var);
+        same_floats(pool, "mean", got_mean, mean, channels);
+        same_floats(pool, "rstd", got_rstd, rstd, channels);
+        same_floats(pool, "running mean", got_running, running_mean, channels);
+        same_floats(pool, "running variance", got_var, running_var, channels);
+        same_floats(pool, "y", got, y, n);
+        deml_batch_norm_backward(pool, rows, channels, x, dy, gammas, got_mean, got_rstd, wants_dx ? got : NULL,
+                                 affine ? sink_of(&g) : NULL, affine ? sink_of(&b) : NULL);
+        if (wants_dx) same_floats(pool, "dx", got, dx, n);
+        if (affine) same_parameter(pool, &g), same_parameter(pool, &b);
+        took_at_most(pool, deml_batch_norm_scratch(threads, isa, rows, channels, true));
+        deml_batch_norm_inference(pool, rows, channels, 1e-5f, got_running, got_var, x, gammas, betas, got);
+        same_floats(pool, "inference", got, inference, n);
+    }
+}
+
 // MARK: Softmax and losses
 
 static void losses(void) {
@@ -993,7 +1075,7 @@ static void gates(void) {
 static void run_case(void) {
     static void (*const kinds[])(void) = {convolution, convolution, convolution, linear, linear, gemm, pooling,
                                           layer_norm, group_norm, losses, activation, activation, arithmetic,
-                                          layout, padding, resampling, gates};
+                                          layout, padding, resampling, gates, batch_norm};
     state = seed * 0x2545f4914f6cdd1du;
     next();
     large = any(0, 2) == 0;

@@ -32,14 +32,16 @@ public struct Aggregator: Sendable {
         RoundAverage(rule: rule, clipping: clipping, clients: clients, totalExamples: totalExamples, shelf: shelf)
     }
 
-    /// Shapes: weights `[parameters]`, average `[parameters]` → new weights `[parameters]`.
+    /// Shapes: weights `[parameters]`, average `[parameters]` → new weights `[parameters]`. Numbers in `buffers`, such as
+    /// the running statistics of batch_norm, become the clients' average: no server optimiser changes them.
     /// - Returns: the new weights, and the Euclidean norm of the averaged delta.
     /// - Throws: `.notFinite` when the step leaves the range of float32.
     public mutating func step(
-        _ weights: [Float], average: [Double]
+        _ weights: [Float], average: [Double], buffers: [Range<Int>] = []
     ) throws(DeMLError) -> (weights: [Float], updateNorm: Double) {
         var moved = weights
         optimizer.step(&moved, average: average)
+        for index in buffers.joined() { moved[index] = Float(Double(weights[index]) + average[index]) }
         guard moved.squaredNorm.isFinite else {
             throw DeMLError(
                 .notFinite, "the averaged model contains NaN or infinity",

@@ -184,7 +184,8 @@ struct RunRounds: Sendable {
         let weightsBefore = standing.weights.weights
         let (weights, norm, aggregator) = try await averaging.finish { [aggregator = standing.aggregator] average in
             var aggregator = aggregator
-            let (parameters, norm) = try aggregator.step(weightsBefore.parameters, average: average)
+            let (parameters, norm) = try aggregator.step(
+                weightsBefore.parameters, average: average, buffers: weightsBefore.model.buffers)
             return (try Weights(model: weightsBefore.model, parameters: parameters, round: round), norm, aggregator)
         }
         next.aggregator = aggregator
