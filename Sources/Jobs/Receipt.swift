@@ -194,6 +194,19 @@ public struct Stage: Sendable, Equatable {
     }
 }
 
+extension Receipt.Refusal {
+    /// Whether another machine may well do the job that this one refuses: a disk that is full or fails, a file that cannot
+    /// be made, or an input that is not the one that was sent, and so was damaged on its way here.
+    public func isOfThisMachine(exitCode: Int?) -> Bool {
+        if exitCode == 73 || exitCode == 74 { return true }
+        switch code.map(DeMLError.Code.init(rawValue:)) {
+        case .diskFull?, .io?, .cannotCreate?, .permission?, .notFound?: return true
+        case .mismatch?: return stage.hasPrefix("read-")
+        default: return false
+        }
+    }
+}
+
 extension Receipt {
     /// The receipt of a job that failed.
     public init(command: String, stage: Stage, error: DeMLError) {

@@ -35,6 +35,10 @@ struct FakeMachine: TrainingMachine {
         case lazy
         /// What its program prints is lost.
         case silent
+        /// There is no room for what its program makes, and the report says so.
+        case full
+        /// Its program prints so many empty lines.
+        case prints(Int)
     }
 
     let id: String
@@ -145,6 +149,11 @@ struct FakeMachine: TrainingMachine {
         let job = try WorkerJob(json: words[1].utf8)
         let report = inside(job.report)
         try Files.createDirectory(Files.parent(of: report)!)
+        if fault == .full {
+            let error = DeMLError(.diskFull, "it cannot be written: No space left on device")
+            try Receipt(command: "train", stage: Stage("write-delta", file: job.output), error: error).write(to: report)
+            throw FakeFailure(message: "ExeScript command exited with code 74", stderr: "deml-worker: no space\n")
+        }
         if case .exits(let code, let message) = fault {
             if let message {
                 let refusal = Receipt.Refusal(stage: "read-shard", message: message)
@@ -169,6 +178,7 @@ struct FakeMachine: TrainingMachine {
             digests: .init(weights: weightsSHA256, shard: shardSHA256, output: delta.sha256))
         try Receipt(command: "train", outcome: .trained(training)).write(to: report)
         if fault == .silent { return "" }
+        if case .prints(let count) = fault { return String(repeating: "\n", count: count) }
         return "epoch 1/1 loss 0.5 accuracy 0.9 samples_per_second 1000\ndelta_sha256 \(delta.sha256!)\n"
     }
 }

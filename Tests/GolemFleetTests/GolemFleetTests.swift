@@ -223,6 +223,30 @@ final class Notices: Sendable {
         }
     }
 
+    /// Three megabytes of empty lines once took two minutes to read, which the provider was paid for.
+    @Test func emptyLinesCostNoTime() async throws {
+        let clock = ContinuousClock()
+        try await run.with([("a", .prints(3_000_000))], memory: memory) { session, source in
+            let time = try await clock.measure { _ = try await session.perform(run.job(0)) { _ in } }
+            #expect(time < .seconds(20), "\(time)")
+            #expect(source.log.count("discard") == 0)
+        }
+    }
+
+    @Test func machineWithoutRoomForItsOutputIsLeft() async throws {
+        try await run.with([("a", .full), ("b", .none)], memory: memory) { session, source in
+            for attempt in 1...2 {
+                await #expect {
+                    _ = try await session.perform(run.job(0, attempt: attempt, avoiding: ["0xb"])) { _ in }
+                } throws: { error in
+                    (error as? WorkerFailure)?.message.contains("No space left") == true
+                }
+            }
+            #expect(source.log.count("discard blame true pay false") == 2, "\(source.log.lines)")
+        }
+        #expect(try memory.record("0xa", at: Date())?.isAskedLast == true)
+    }
+
     @Test func oneStepIsNoTraining() async throws {
         try await run.with([("a", .lazy), ("b", .none)], memory: memory) { session, source in
             await #expect {

@@ -15,6 +15,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
+import tamper
 import transfer
 from image import ImageError, volumes_of
 from output import Captured, Ring
@@ -58,7 +59,7 @@ class ExeUnit:
         self.faults, self.guest, self.log = faults, guest, log
         self.folder = Path(folder) / activity_id
         self.root = self.folder / "root"
-        self.volumes, self.working_dir = {}, "/"
+        self.volumes, self.working_dir, self.mounted = {}, "/", []
         self.state = "New"
         self.batches, self.tasks, self.processes = {}, set(), set()
         self.started, self.ended_at, self.cpu = time.time(), None, 0.0
@@ -109,6 +110,8 @@ class ExeUnit:
         self.remove()
 
     def remove(self):
+        for folder in self.mounted:
+            subprocess.run(["umount", "-l", str(folder)])
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def kill(self):
@@ -187,7 +190,8 @@ class ExeUnit:
                     break
         if index is not None and len(batch.results) <= wanted and not batch.done:
             return {"Err": "timeout"}
-        return {"Ok": batch.results[:wanted + 1]}
+        told = batch.results[:wanted + 1]
+        return {"Ok": [r for r in told for _ in (0, 1)] if self.faults.tell_twice else told}
 
     async def stream(self, p):
         batch = self.batches.get(p["batch_id"])
@@ -239,8 +243,9 @@ class ExeUnit:
                 self.current = None
             batch.running = None
             over = i == len(batch.script) - 1 or code != 0
+            printed = self.faults.printed(out.value()) if name == "run" else out.value()
             batch.results.append({
-                "index": i, "result": "Ok" if code == 0 else "Error", "stdout": out.value(), "stderr": err.value(),
+                "index": i, "result": "Ok" if code == 0 else "Error", "stdout": printed, "stderr": err.value(),
                 "message": message, "isBatchFinished": over, "eventDate": iso()})
             self.log(f"[{self.id[:6]}] {name} -> {code} {message or ''}")
             async with batch.changed:
@@ -273,6 +278,10 @@ class ExeUnit:
             folder = self.folder / f"vol-{uuid.uuid4()}"
             folder.mkdir()
             self.volumes[path] = folder
+            if self.faults.output_size and path.endswith("output"):
+                subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={self.faults.output_size}", "tmpfs", str(folder)],
+                               check=True)
+                self.mounted.append(folder)
         self.working_dir = config.get("WorkingDir") or "/"
         await self.set_state("Deployed")
         self.log(f"[{self.id[:6]}] deployed {package[:30]}… in {time.time() - before:.3f} s")
@@ -303,6 +312,13 @@ class ExeUnit:
         if self.faults.hang_run and nth >= self.faults.hang_run:
             self.log(f"fault: run {nth} hangs")
             await asyncio.sleep(1e6)
+        if self.faults.refuse:
+            tamper.refuse(self, args, self.faults.refuse)
+            raise CommandError(65, "ExeScript command exited with code 65")
+        cheat = None
+        if self.faults.tamper and nth >= self.faults.tamper_from:
+            cheat = tamper.Cheat(self, args, self.faults.tamper)
+            args = cheat.args
         options = ["-C", self.working_dir]
         for path, folder in sorted(self.volumes.items()):      # an outer volume before the ones inside it
             options += ["-v", f"{folder}:{path}"]
@@ -319,7 +335,10 @@ class ExeUnit:
 
         def sink(captured, kind):
             async def keep(data):
+                first = not captured.buffer
                 told = captured.write(data)
+                if told is not None and kind == "stdout" and first:
+                    told = self.faults.printed(told)
                 if told is not None:
                     await batch.emit(i, {kind: told})
             return keep
@@ -350,6 +369,10 @@ class ExeUnit:
             raise CommandError(-1, f"the guest does not start: {bytes(err.buffer).decode(errors='replace')}")
         if code:
             raise CommandError(code if code > 0 else -code, f"ExeScript command exited with code {abs(code)}")
+        tamper.publish(self, args)
+        if cheat:
+            cheat.finish()
+            self.log(f"fault: run {nth} is tampered with: {self.faults.tamper}")
 
     async def crash_soon(self):
         await asyncio.sleep(self.faults.crash_delay)

@@ -24,6 +24,17 @@ def add_arguments(parser):
     f.add_argument("--invoice-amount", default="", metavar="TEXT", help="what every invoice asks for, whatever was done")
     f.add_argument("--note-every", type=int, default=0, metavar="S",
                    help="insist on a debit note every S seconds, whatever the demand asks")
+    f.add_argument("--cut-stdout", type=float, default=1.0, metavar="SHARE",
+                   help="only this share of what a program prints gets home")
+    f.add_argument("--stdout-lines", type=int, default=0, metavar="N", help="N empty lines before what a program prints")
+    f.add_argument("--tell-twice", action="store_true", help="every result of a batch is told twice")
+    f.add_argument("--refuse", metavar="SENTENCE", default="",
+                   help="programs are not run: they end with 65 and a report that refuses the data, `_` for a space")
+    f.add_argument("--output-size", metavar="SIZE", default="", help="the output volume holds no more, say 64k")
+    f.add_argument("--tamper", metavar="KIND", default="",
+                   help="deltas with right digests and wrong values: scaled:FACTOR, zero, huge, random, copied (from the "
+                        "newest that another agent made), replayed (the first it made), less (trained on one example less)")
+    f.add_argument("--tamper-from", type=int, default=1, metavar="N", help="honest up to the N-th program")
 
 
 class Faults:
@@ -31,10 +42,18 @@ class Faults:
         self.crash_after, self.crash_kind, self.crash_delay = a.crash_after, a.crash_kind, a.crash_delay
         self.slow, self.hang_run, self.corrupt_left = a.slow, a.hang_run, a.corrupt_output
         self.at_least, self.start_delay, self.runs = a.at_least, a.start_delay, 0
+        self.cut_stdout, self.stdout_lines, self.tell_twice = a.cut_stdout, a.stdout_lines, a.tell_twice
+        self.refuse, self.output_size = a.refuse.replace("_", " "), a.output_size
+        self.tamper, self.tamper_from = a.tamper, a.tamper_from
 
     def next_run(self):
         self.runs += 1
         return self.runs
+
+    def printed(self, text):
+        """What gets home of a program's stdout."""
+        text = (text or "")[:int(len(text or "") * self.cut_stdout)]
+        return "\n" * self.stdout_lines + text or None
 
     def corrupted(self, data):
         """`data`, or, while files are to be damaged, `data` with 16 bytes or so turned round."""

@@ -203,7 +203,7 @@ struct FleetAttempt: Sendable {
         while true {
             do {
                 if let missing = results.first(where: { !$0.isDone }) {
-                    throw DeMLError(.io, "a file did not come: \(missing.reason)")
+                    throw DeMLError(.missing, "a file did not come: \(missing.reason)")
                 }
                 let answer = try verified(asked, state)
                 state.lease.answers += 1
@@ -212,6 +212,8 @@ struct FleetAttempt: Sendable {
                 state.lease.speed = speed ?? state.lease.speed
                 return Outcome(lease: state.lease, answer: .success(answer), speed: speed)
             } catch let error as DeMLError {
+                // Our own disk is nobody's fault, and no other machine would help.
+                if [.io, .diskFull, .permission].contains(error.code) { throw error }
                 if isLast {
                     let failure = WorkerFailure(
                         .badResult, provider: provider, stage: "download",
@@ -245,6 +247,7 @@ struct FleetAttempt: Sendable {
         _ = try? await machine.perform(batch, limit: .seconds(30)) { _ in }
         let receipt = try? Receipt(contentsOf: reportPath)
         let refusal = receipt?.refusal
+        let code = result.exitCode
         let failure = WorkerFailure(
             .worker, provider: provider, stage: refusal?.stage ?? job.kind.name,
             message: result.exitCode == nil
@@ -252,9 +255,9 @@ struct FleetAttempt: Sendable {
                 : Receipt.explanation(exitCode: Int32(clamping: result.exitCode ?? 0), receipt: receipt),
             exitCode: result.exitCode.map { Int32(clamping: $0) }, report: receipt,
             standardErrorTail: result.stderr.suffix(4096).harmlessLines(maximum: 4096))
-        // What the worker itself refuses (the data, the options) every machine would refuse; that is nobody's fault. But an
-        // input that is not the one we sent was damaged on its way to this machine.
-        let isDamaged = refusal?.code == DeMLError.Code.mismatch.rawValue && refusal?.stage.hasPrefix("read-") == true
-        return Outcome(lease: lease, answer: .failure(failure), isProvidersFault: refusal == nil || isDamaged)
+        // What the worker itself refuses (the data, the options) every machine would refuse: whether that is so is found out
+        // by whoever gave the job.
+        return Outcome(
+            lease: lease, answer: .failure(failure), isProvidersFault: refusal?.isOfThisMachine(exitCode: code) ?? true)
     }
 }

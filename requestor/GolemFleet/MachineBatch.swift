@@ -57,7 +57,7 @@ package struct StepResult: Sendable, Equatable {
     package enum Outcome: Sendable, Equatable { case done, failed, notReached }
 
     package var outcome: Outcome
-    /// What a program wrote.
+    /// The end of what a program wrote.
     package var stdout: String
     package var stderr: String
     /// What went wrong, in a sentence.
@@ -74,6 +74,13 @@ package struct StepResult: Sendable, Equatable {
         self.message = message
         self.exitCode = exitCode
     }
+
+    /// The last bytes of a text, as many as anybody will look at: how long it is a stranger decides.
+    static func end(of text: String?) -> String {
+        String(decoding: (text ?? "").utf8.suffix(mostBytesOfText), as: UTF8.self)
+    }
+
+    static let mostBytesOfText = 64 << 10
 
     package static let notReached = StepResult(.notReached)
 

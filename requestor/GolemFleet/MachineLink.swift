@@ -80,8 +80,8 @@ extension MachineLink {
         var results = MachineBatchResults(of: batch)
         for result in answer.results {
             results[result.index] = StepResult(
-                result.succeeded ? .done : .failed, stdout: result.stdout ?? "", stderr: result.stderr ?? "",
-                message: result.message, exitCode: result.exitCode)
+                result.succeeded ? .done : .failed, stdout: StepResult.end(of: result.stdout),
+                stderr: StepResult.end(of: result.stderr), message: result.message, exitCode: result.exitCode)
         }
         return results
     }

@@ -45,9 +45,10 @@ public struct ActivityAPI: Sendable {
     }
 
     /// Live events of a batch. For display: a real exe-unit drops events when the reader lags, so ask
-    /// ``results(of:on:timeout:)`` for the truth. Ends with the command of index `last`, or with one that failed.
+    /// ``results(of:on:timeout:)`` for the truth. Ends with the command of index `last`, or with one that failed, and
+    /// after `maximumBytes`: a provider decides how much comes, and nobody looks at that much.
     public func stream(
-        of batch: BatchID, on activity: ActivityID, last: Int,
+        of batch: BatchID, on activity: ActivityID, last: Int, maximumBytes: Int = 1 << 20,
         _ receive: @Sendable (RuntimeEvent) async throws -> Void
     ) async throws {
         let path = prefix + "/\(activity)/exec/\(batch)"
@@ -63,7 +64,9 @@ public struct ActivityAPI: Sendable {
                         asked, status: Int(head.status.code), body: try await body.collect(upTo: 1 << 20))
                 }
                 var parser = EventStreamParser()
-                while let chunk = try await body.next() {
+                var rest = maximumBytes
+                while let chunk = try await body.next(), rest > 0 {
+                    rest -= chunk.readableBytes
                     for data in try parser.feed(chunk.readableBytesView) {
                         guard let json = JSON(answer: data) else { continue }
                         let event = try RuntimeEvent(json)

@@ -18,6 +18,10 @@ package actor Upload {
     }
 
     package func answer(_ component: String, _ payload: FlexValue) throws -> FlexValue {
+        // Once this side could not write, nothing that the other side sends or announces makes it its fault.
+        if case .failure(let error)? = result, error.code == .io {
+            throw ServiceRefusal(kind: "WriteError", text: error.message)
+        }
         switch component {
         case "UploadChunk":
             guard let chunk = payload["chunk"], let offset = chunk["offset"]?.integer, offset >= 0,
