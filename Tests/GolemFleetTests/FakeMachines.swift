@@ -329,4 +329,11 @@ final class FakeSource: MachineSource {
     }
 
     func expenses() async -> Expenses { Expenses(costGLM: 0.5) }
+
+    func leave(_ provider: Provider, because reason: String, pay: Bool) async {
+        log.add("leave \(provider.name) pay \(pay)")
+    }
+
+    func holdBills(of provider: Provider) async { log.add("hold \(provider.name)") }
+    func releaseBills(of provider: Provider) async { log.add("release \(provider.name)") }
 }

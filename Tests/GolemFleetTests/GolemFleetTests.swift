@@ -247,6 +247,21 @@ final class Notices: Sendable {
         #expect(try memory.record("0xa", at: Date())?.isAskedLast == true)
     }
 
+    @Test func wrongWorkIsUnpaidLeftAndRemembered() async throws {
+        try await run.with([("a", .none), ("b", .none)], memory: memory) { session, source in
+            let answer = try await session.perform(run.job(0, avoiding: ["0xb"])) { _ in }
+            await session.judge(.open, of: answer.provider)
+            await session.judge(.wrong("it lied", isPaid: false), of: answer.provider)
+            await session.judge(.closed, of: answer.provider)
+            #expect(source.log.lines.suffix(3) == ["hold a", "leave a pay false", "release a"])
+            // Its machine is not lent any more, though it is idle and has the shard.
+            let again = try await session.perform(run.job(0, attempt: 2)) { _ in }
+            #expect(again.provider.name == "b")
+        }
+        #expect(try memory.record("0xa", at: Date())?.isAskedLast == true)
+        #expect(try memory.record("0xa", at: Date())?.reason == "it lied")
+    }
+
     @Test func oneStepIsNoTraining() async throws {
         try await run.with([("a", .lazy), ("b", .none)], memory: memory) { session, source in
             await #expect {

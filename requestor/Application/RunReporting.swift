@@ -56,6 +56,19 @@ public enum RunReporting {
         return places
     }
 
+    /// What was checked in a run, in a sentence.
+    public static func sentence(_ audits: AuditTotals, rounds: Int) -> String {
+        func counted(_ count: Int, _ noun: String) -> String { "\(count) \(noun)\(count == 1 ? "" : "s")" }
+        var text =
+            "\(audits.audited) of \(counted(audits.answers, "answer")) recomputed here, in \(audits.rounds) of "
+            + "\(counted(rounds, "round")), in \(Figures.duration(audits.homeSeconds)): "
+        text +=
+            audits.mismatches == 0 ? "all right" : "\(audits.mismatches) mismatch\(audits.mismatches == 1 ? "" : "es")"
+        if audits.falseRefusals > 0 { text += ", \(counted(audits.falseRefusals, "false refusal"))" }
+        if audits.roundsRedone > 0 { text += ", \(counted(audits.roundsRedone, "round")) done again" }
+        return text
+    }
+
     /// Writes `report.html` from what lies in the run folder.
     ///
     /// - Parameter failures: what failed, where that is known already; else it is read from `events.jsonl`.
@@ -80,12 +93,27 @@ public enum RunReporting {
             classes: names, labelCounts: summary?.labelCounts ?? [],
             confusion: summary?.confusion ?? [], failures: failures, settings: settings(configuration),
             modelSHA256: summary?.modelSHA256 ?? "",
-            measures: (summary?.metrics ?? metrics.last?.metrics).map { Measures($0, classes: names) })
+            measures: (summary?.metrics ?? metrics.last?.metrics).map { Measures($0, classes: names) },
+            audits: summary.flatMap { summary in summary.audits.map { audits(of: $0, rounds: summary.rounds) } })
+    }
+
+    private static func audits(of totals: AuditTotals, rounds: Int) -> RunReport.Audits {
+        RunReport.Audits(
+            sentence: sentence(totals, rounds: rounds),
+            providers: totals.providers.map {
+                .init(
+                    name: $0.provider.name, answers: $0.answers, audited: $0.audited, mismatches: $0.mismatches,
+                    falseRefusals: $0.falseRefusals)
+            })
     }
 
     static func failureLine(_ event: RunEvent) -> String? {
-        if case .attemptFailed(let failure) = event.kind { return failure.line }
-        return nil
+        switch event.kind {
+        case .attemptFailed(let failure): failure.line
+        case .audited(let audit) where audit.verdict == .wrong: audit.line
+        case .roundsRedone(let redone): redone.line
+        default: nil
+        }
     }
 
     private static func subtitle(_ configuration: RunConfiguration, _ summary: Summary?) -> String {

@@ -40,6 +40,9 @@ public protocol FleetSession: Sendable {
 
     /// What the session has cost so far, all of it, wasted work included. `nil` where work is free.
     func expenses() async -> Expenses?
+
+    /// Takes note of what was found out about a provider's work. Where nobody is paid there is nothing to do.
+    func judge(_ verdict: WorkVerdict, of provider: Provider) async
 }
 
 extension FleetSession {

@@ -37,6 +37,9 @@ final class Dispatcher: Sendable {
 
     func remove(_ lease: Lease) { queue.update { $0.gone(lease) } }
 
+    /// Machines of a provider that is left. One that is lent comes back as lost.
+    func removeIdle(of provider: String) { queue.update { $0.left(provider) } }
+
     /// Requests that have waited for longer than `patience` take whatever machine there is.
     func loosen(after patience: Duration) {
         let now = ContinuousClock.now
@@ -94,6 +97,12 @@ private struct LeasedMachines: WaitedResource {
     mutating func gone(_ lease: Lease) -> [WaitAnswer<Lease>] {
         leases[lease.machine.id] = nil
         return granted(queue.gone(lease.machine.id))
+    }
+
+    /// Machines of a provider that nobody has at the moment.
+    mutating func left(_ provider: String) -> [WaitAnswer<Lease>] {
+        let idle = leases.filter { $0.value.machine.provider.id == provider && queue.idle.contains($0.key) }
+        return idle.values.sorted { $0.machine.id < $1.machine.id }.flatMap { gone($0) }
     }
 
     mutating func patienceOver(before time: ContinuousClock.Instant) -> [WaitAnswer<Lease>] {

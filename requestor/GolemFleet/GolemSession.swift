@@ -60,6 +60,17 @@ struct GolemSession: FleetSession {
         }
     }
 
+    func judge(_ verdict: WorkVerdict, of provider: Provider) async {
+        switch verdict {
+        case .open: await source.holdBills(of: provider)
+        case .closed: await source.releaseBills(of: provider)
+        case .wrong(let reason, let isPaid):
+            book.condemned(provider, because: reason)
+            dispatcher.removeIdle(of: provider.id)
+            await source.leave(provider, because: reason, pay: isPaid)
+        }
+    }
+
     func expenses() async -> Expenses? { book.withTasks(await source.expenses()) }
 
     func perform(

@@ -35,6 +35,11 @@ final class SessionBook: Sendable {
         try? memory.failed(provider.id, name: provider.name, reason: reason, at: Date())
     }
 
+    /// It gave wrong values, or refused what others can do: in later runs it is asked last.
+    func condemned(_ provider: Provider, because reason: String) {
+        for _ in 0..<2 { failed(provider, because: reason) }
+    }
+
     func tell(_ notice: FleetNotice) { self.notice(notice) }
 
     /// The table of costs with the tasks that each provider did.

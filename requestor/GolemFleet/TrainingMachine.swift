@@ -45,6 +45,14 @@ package protocol MachineSource: Sendable {
     func next() async throws -> any TrainingMachine
 
     func expenses() async -> Expenses
+
+    /// Leaves a provider for the rest of the session.
+    /// - Parameter pay: false if nothing that it did was of use.
+    func leave(_ provider: Provider, because reason: String, pay: Bool) async
+
+    /// Bills of the provider wait until ``releaseBills(of:)`` is called as often.
+    func holdBills(of provider: Provider) async
+    func releaseBills(of provider: Provider) async
 }
 
 /// A machine of the Golem client's pool.
@@ -111,4 +119,16 @@ struct RentedMachines: MachineSource {
     }
 
     func expenses() async -> Expenses { settled(await pool.expenses()) }
+
+    func leave(_ provider: Provider, because reason: String, pay: Bool) async {
+        if let id = NodeID(provider.id) { await pool.leave(id, because: reason, pay: pay) }
+    }
+
+    func holdBills(of provider: Provider) async {
+        if let id = NodeID(provider.id) { await pool.holdBills(of: id) }
+    }
+
+    func releaseBills(of provider: Provider) async {
+        if let id = NodeID(provider.id) { await pool.releaseBills(of: id) }
+    }
 }

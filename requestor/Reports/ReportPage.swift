@@ -6,6 +6,7 @@ extension RunReport {
         if !places.isEmpty { sections.append(comparison()) }
         if let measures { sections.append(measures.section()) }
         if !workers.isEmpty || !failures.isEmpty { sections.append(workerSection()) }
+        if let audits { sections.append(auditSection(audits)) }
         if !labelCounts.isEmpty, !classes.isEmpty { sections.append(distribution()) }
         if !confusion.isEmpty { sections.append(confusionSection()) }
         if !rounds.isEmpty { sections.append(roundTable()) }
@@ -178,6 +179,29 @@ extension RunReport {
             if items.count > 50 {
                 parts += .element("p", [("class", "note")], text: "The rest is in events.jsonl.")
             }
+        }
+        return parts
+    }
+
+    private func auditSection(_ audits: Audits) -> Markup {
+        let rows = audits.providers.map { line in
+            let isBad = line.mismatches > 0 || line.falseRefusals > 0
+            let cells = [
+                Markup.element("td", text: line.name), .element("td", text: "\(line.answers)"),
+                .element("td", text: "\(line.audited)"),
+                .element("td", isBad ? [("class", "bad")] : [], text: "\(line.mismatches)"),
+                .element("td", isBad ? [("class", "bad")] : [], text: "\(line.falseRefusals)"),
+            ]
+            return Markup.element("tr", [], cells.reduce(Markup(), +))
+        }
+        let head = ["", "answers", "audited", "mismatches", "false refusals"]
+        let shown = 12
+        var parts =
+            Markup.element("h2", text: "Checked work") + panel(table(head: head, rows: Array(rows.prefix(shown))))
+            + .element("p", [("class", "note")], text: audits.sentence)
+        if rows.count > shown {
+            parts += folded(
+                "\(rows.count - shown) more providers", panel(table(head: head, rows: Array(rows.dropFirst(shown)))))
         }
         return parts
     }

@@ -73,6 +73,34 @@ public struct RunReport: Sendable, Equatable {
         }
     }
 
+    /// What was recomputed at home.
+    public struct Audits: Sendable, Equatable {
+        /// Of one provider.
+        public struct Line: Sendable, Equatable {
+            public var name: String
+            public var answers: Int
+            public var audited: Int
+            public var mismatches: Int
+            public var falseRefusals: Int
+
+            public init(name: String, answers: Int, audited: Int, mismatches: Int, falseRefusals: Int) {
+                self.name = name
+                self.answers = answers
+                self.audited = audited
+                self.mismatches = mismatches
+                self.falseRefusals = falseRefusals
+            }
+        }
+
+        public var sentence: String
+        public var providers: [Line]
+
+        public init(sentence: String, providers: [Line]) {
+            self.sentence = sentence
+            self.providers = providers
+        }
+    }
+
     /// One way of training the model: federated, in one place, on one shard alone.
     public struct Place: Sendable, Equatable {
         public var name: String
@@ -141,12 +169,15 @@ public struct RunReport: Sendable, Equatable {
     public var modelSHA256: String
     /// How good the last model is on the test set; `nil` while that is not known.
     public var measures: Measures?
+    public var audits: Audits?
 
     public init(
         title: String, subtitle: String = "", rounds: [Round], workers: [Worker] = [], places: [Place] = [],
         classes: [String] = [], labelCounts: [[Int]] = [], confusion: [[Int]] = [], failures: [String] = [],
-        settings: [Setting] = [], modelSHA256: String = "", measures: Measures? = nil
+        settings: [Setting] = [], modelSHA256: String = "", measures: Measures? = nil,
+        audits: Audits? = nil
     ) {
+        self.audits = audits
         self.title = title
         self.subtitle = subtitle
         self.rounds = rounds

@@ -35,6 +35,8 @@ struct TrainCommand: AsyncParsableCommand {
     var localTraining: LocalTrainingOptions
     @OptionGroup(title: "Averaging")
     var averaging: AveragingOptions
+    @OptionGroup(title: "Checking")
+    var verification: VerificationOptions
     @OptionGroup(title: "Machines")
     var machines: MachineOptions
     @OptionGroup(title: "Golem")
@@ -43,7 +45,9 @@ struct TrainCommand: AsyncParsableCommand {
     var results: ResultOptions
 
     private var request: TrainRequest {
-        let groups: [any SettingOptions] = [learning, roundOptions, localTraining, averaging, machines, results]
+        let groups: [any SettingOptions] = [
+            learning, roundOptions, localTraining, averaging, verification, machines, results,
+        ]
         return TrainRequest(
             file: file, resume: resume,
             settings: groups.flatMap(\.given).compactMap { key, text in text.map { (key, $0) } }, golem: golem.values,
@@ -162,6 +166,9 @@ struct TrainCommand: AsyncParsableCommand {
         lines += [""] + RunText.workers(summary.workers.map(RunReport.Worker.init), paint: paint, width: width)
         if !summary.agreements.isEmpty {
             lines += [""] + RunText.agreements(summary.agreements, paint: paint, width: width)
+        }
+        if let audits = summary.audits {
+            lines += [""] + RunText.audits(audits, rounds: summary.rounds, paint: paint, width: width)
         }
         lines.append("")
         switch summary.endedBy {

@@ -203,6 +203,15 @@ final class TrainDisplay: Sendable {
                             + "\(Figures.duration(straggler.seconds)), others \(Figures.duration(straggler.median)); "
                             + "another worker gets it too")
             ]
+        case .audited(let audit):
+            switch audit.verdict {
+            case .right: return []
+            case .wrong: return [paint("  ✗ ", .red) + TextWidth.harmless(audit.line)]
+            case .undecided: return [paint("  ! ", .yellow) + TextWidth.harmless(audit.line)]
+            }
+        case .roundsRedone(let redone):
+            state.board = nil
+            return [paint("  ! ", .yellow) + redone.line]
         case .roundFinished(let metrics):
             state.board = nil
             guard metrics.round > 0 else { return [] }

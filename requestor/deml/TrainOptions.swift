@@ -180,6 +180,16 @@ struct AveragingOptions: SettingOptions {
     }
 }
 
+struct VerificationOptions: SettingOptions {
+    @Option(
+        help: ArgumentHelp(
+            "Answers that are recomputed here: auto (as many as there is time for), off, all, or a share of them. "
+                + "(default: auto on golem, else off)", valueName: "which"))
+    var audit: String?
+
+    var given: [(key: String, text: String?)] { [("audit", audit)] }
+}
+
 struct MachineOptions: SettingOptions {
     @Option(
         name: .customLong("on"),

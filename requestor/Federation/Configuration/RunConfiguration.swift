@@ -14,6 +14,7 @@ public struct RunConfiguration: Sendable, Equatable {
     public var limits = LimitSettings()
     public var training = TrainingSettings()
     public var averaging = AveragingSettings()
+    public var verification = VerificationSettings()
     public var machines = MachineSettings()
     /// What stands under `golem:`.
     public var golem = GolemOptionSettings()
@@ -24,8 +25,8 @@ public struct RunConfiguration: Sendable, Equatable {
     /// The groups, in the order in which they are written and documented; all but the nested one.
     static let groups: [AnySettingGroup] = [
         AnySettingGroup(\.data), AnySettingGroup(\.model), AnySettingGroup(\.federation), AnySettingGroup(\.limits),
-        AnySettingGroup(\.training), AnySettingGroup(\.averaging), AnySettingGroup(\.machines),
-        AnySettingGroup(\.output),
+        AnySettingGroup(\.training), AnySettingGroup(\.averaging), AnySettingGroup(\.verification),
+        AnySettingGroup(\.machines), AnySettingGroup(\.output),
     ]
 
     /// Everything that is wrong with the values, in the order of the settings; empty when a run can start.

@@ -26,6 +26,10 @@ public struct RunEvent: Sendable, Equatable, Codable {
         case attemptFailed(AttemptFailed)
         /// A training is also given to another worker, as the first is slow.
         case stragglerFound(Straggler)
+        /// An answer was looked at: recomputed at home, or compared with what others say.
+        case audited(Audit)
+        /// Wrong values were in an average: the run has gone back.
+        case roundsRedone(RoundsRedone)
         case roundFinished(RoundMetrics)
         /// The model of this round is the best so far.
         case bestModel(Best)
@@ -171,6 +175,44 @@ public struct RunEvent: Sendable, Equatable, Codable {
         public var median: Double
     }
 
+    public struct Audit: Sendable, Equatable, Codable {
+        public enum Verdict: String, Sendable, Codable {
+            case right, wrong
+            /// Home could not tell.
+            case undecided
+        }
+
+        public var round: Int
+        public var client: Int
+        public var attempt: Int
+        public var provider: Provider
+        public var verdict: Verdict
+        /// Why it was looked at, or what was wrong.
+        public var reason: String
+
+        /// One line: what came out.
+        public var line: String {
+            let what =
+                switch verdict {
+                case .right: "was recomputed and is right"
+                case .wrong: "is wrong; \(provider.name) is left and not paid for it"
+                case .undecided: "could not be recomputed"
+                }
+            return "round \(round), shard \(client): what \(provider.name) sent \(what) (\(reason))"
+        }
+    }
+
+    public struct RoundsRedone: Sendable, Equatable, Codable {
+        /// The first round that is done again, and the last that had been done.
+        public var from: Int
+        public var through: Int
+
+        public var line: String {
+            "wrong values were averaged in round \(from): \(from == through ? "it is" : "rounds \(from) to \(through) are")"
+                + " done again"
+        }
+    }
+
     /// With its results on the set that it was chosen on.
     public struct Best: Sendable, Equatable, Codable {
         public var round: Int
@@ -224,6 +266,8 @@ extension RunEvent {
         case .attemptSucceeded(let event): try event.encode(to: encoder)
         case .attemptFailed(let event): try event.encode(to: encoder)
         case .stragglerFound(let event): try event.encode(to: encoder)
+        case .audited(let event): try event.encode(to: encoder)
+        case .roundsRedone(let event): try event.encode(to: encoder)
         case .roundFinished(let event): try event.encode(to: encoder)
         case .bestModel(let event): try event.encode(to: encoder)
         case .comparisonStarted(let event): try event.encode(to: encoder)
@@ -251,6 +295,8 @@ extension RunEvent {
         case "attempt_succeeded": kind = .attemptSucceeded(try AttemptSucceeded(from: decoder))
         case "attempt_failed": kind = .attemptFailed(try AttemptFailed(from: decoder))
         case "straggler_found": kind = .stragglerFound(try Straggler(from: decoder))
+        case "audited": kind = .audited(try Audit(from: decoder))
+        case "rounds_redone": kind = .roundsRedone(try RoundsRedone(from: decoder))
         case "round_finished": kind = .roundFinished(try RoundMetrics(from: decoder))
         case "best_model": kind = .bestModel(try Best(from: decoder))
         case "comparison_started": kind = .comparisonStarted(try ComparisonStarted(from: decoder))
@@ -281,6 +327,8 @@ extension RunEvent.Kind {
         case .attemptSucceeded: "attempt_succeeded"
         case .attemptFailed: "attempt_failed"
         case .stragglerFound: "straggler_found"
+        case .audited: "audited"
+        case .roundsRedone: "rounds_redone"
         case .roundFinished: "round_finished"
         case .bestModel: "best_model"
         case .comparisonStarted: "comparison_started"

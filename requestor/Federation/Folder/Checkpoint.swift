@@ -24,6 +24,8 @@ public struct RoundRecord: Codable, Sendable, Equatable {
     public var failures: Int
     /// Whether the rounds of the run end here, as the wanted accuracy is reached.
     public var isLast: Bool
+    /// What was checked up to this round.
+    public var audits: AuditTotals?
     /// The other files of the round's folder, by name; absent in the records of older versions.
     public var files: [StoredFile]?
     /// Digest of the settings that decide what the run computes (``RunConfiguration/fixedSettingsSHA256``).
@@ -32,7 +34,7 @@ public struct RoundRecord: Codable, Sendable, Equatable {
     public var recordSHA256: String?
 
     enum CodingKeys: String, CodingKey {
-        case metrics, workers, seconds, failures, files
+        case metrics, workers, seconds, failures, audits, files
         case settingsSHA256 = "settings_sha256"
         case recordSHA256 = "record_sha256"
         case bestRound = "best_round"
@@ -185,6 +187,16 @@ struct CheckpointStore: Sendable {
         }
         try repair(records)
         return Checkpoint(record: record, weights: weights, serverState: state)
+    }
+
+    /// Removes the rounds from this one on, as if they had not been made. `metrics.jsonl` and the models are put in order
+    /// by ``recover()``, which a crash in here leads to as well.
+    func remove(from round: Int) throws {
+        for name in try Files.names(in: folder.rounds).reversed() {
+            guard let number = Int(name), number >= round else { continue }
+            try storage.remove(folder.round(number))
+        }
+        try storage.synchronizeFolder(folder.rounds)
     }
 
     private func repair(_ records: [RoundRecord]) throws {

@@ -228,6 +228,8 @@ public struct Summary: Sendable, Equatable, Codable {
         case rounds, patience
         case targetAccuracy = "target_accuracy"
     }
+    /// What was checked; absent where audits were off, and in the summaries of older versions.
+    public var audits: AuditTotals?
 
     public init(
         accuracy: Double?, loss: Double, rounds: Int, seconds: Double, bytesUp: Int, bytesDown: Int, costGLM: Double,
@@ -235,8 +237,9 @@ public struct Summary: Sendable, Equatable, Codable {
         workers: [WorkerTotals], failures: Int, agreements: [AgreementExpense], confusion: [[Int]]?,
         labelCounts: [[Int]]?, parameters: Int, fleet: String, metrics: Metrics? = nil,
         chosenOn: ChosenOn? = nil, bestValidationAccuracy: Double? = nil, bestValidationLoss: Double? = nil,
-        endedBy: Ending? = nil
+        endedBy: Ending? = nil, audits: AuditTotals? = nil
     ) {
+        self.audits = audits
         self.accuracy = accuracy
         self.loss = loss
         self.rounds = rounds
@@ -270,6 +273,7 @@ public struct Summary: Sendable, Equatable, Codable {
         case endedBy = "ended_by"
         case bestValidationAccuracy = "best_validation_accuracy"
         case bestValidationLoss = "best_validation_loss"
+        case audits
         case bytesUp = "bytes_up"
         case bytesDown = "bytes_down"
         case costGLM = "cost_glm"

@@ -6,6 +6,8 @@ import Tensors
 /// average.
 struct RoundDriver: Sendable {
     let session: any FleetSession
+    /// Looks at every answer before the round hears of it.
+    let auditor: Auditor
     /// The assignment of a client; the driver fills in what depends on the attempt.
     let assignment: @Sendable (_ client: Int) throws -> TrainAssignment
     /// Takes a delta that counts, one after the other.
@@ -39,8 +41,8 @@ struct RoundDriver: Sendable {
                         assignment.avoiding = avoiding
                         let (stopped, stop) = AsyncStream.makeStream(of: Never.self)
                         stops[attempt] = stop
-                        group.addTask { [session, assignment] in
-                            let result = await Self.train(assignment, on: session, until: stopped) {
+                        group.addTask { [session, auditor, assignment] in
+                            let result = await Self.train(assignment, on: session, auditor, until: stopped) {
                                 mail.yield(.progress(attempt, $0))
                             }
                             mail.yield(.ended(attempt, result))
@@ -92,12 +94,18 @@ struct RoundDriver: Sendable {
 
     /// One attempt that ends early when `stopped` does.
     private static func train(
-        _ assignment: TrainAssignment, on session: any FleetSession, until stopped: AsyncStream<Never>,
+        _ assignment: TrainAssignment, on session: any FleetSession, _ auditor: Auditor,
+        until stopped: AsyncStream<Never>,
         progress: @escaping @Sendable (JobProgress) -> Void
     ) async -> Swift.Result<WorkerResult, any Error> {
         await withTaskGroup(of: Swift.Result<WorkerResult, any Error>?.self) { group in
             group.addTask {
-                do { return .success(try await session.train(assignment, progress: progress)) } catch {
+                do {
+                    let result = try await session.train(assignment, progress: progress)
+                    return .success(try await auditor.review(result, of: assignment))
+                } catch let failure as WorkerFailure {
+                    return .failure(await auditor.review(failure, of: assignment))
+                } catch {
                     return .failure(error)
                 }
             }

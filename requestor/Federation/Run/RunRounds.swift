@@ -38,6 +38,7 @@ struct RunRounds: Sendable {
                     validationExamples: plan.validation?.count)))
         var end = start
         var expenses: Expenses?
+        var audits = start.record.audits
         if finishedBefore < configuration.federation.rounds, !start.record.isLast {
             let shards = try plan.shards(asFiles: fleet.needsFiles, store.storage)
             let fleetPlan = FleetPlan(
@@ -46,13 +47,18 @@ struct RunRounds: Sendable {
             let sessionEnd = try await fleet.withSession(fleetPlan) { [journal] in
                 journal.record(.fleetNotice($0))
             } _: { session in
-                try await rounds(from: start, shards: shards, session, evaluator)
+                let auditor = auditor(session, shards: shards, totals: start.record.audits)
+                return try await auditor.working {
+                    let end = try await rounds(from: start, shards: shards, session, auditor, evaluator)
+                    return (end, await auditor.totals)
+                }
             }
-            end = sessionEnd.value
+            end = sessionEnd.value.0
+            audits = sessionEnd.value.1
             expenses = sessionEnd.expenses
         }
         let comparison = try await comparison(rounds: end.record.metrics.round, evaluator)
-        let summary = summary(end, comparison, expenses)
+        let summary = summary(end, comparison, expenses, configuration.auditPolicy == .off ? nil : audits)
         try store.storage.replace(folder.summary, with: try RunJSON.encode(summary))
         return summary
     }
@@ -120,21 +126,93 @@ struct RunRounds: Sendable {
         return .rounds
     }
 
+    private func auditor(_ session: any FleetSession, shards: [Shard], totals: AuditTotals?) -> Auditor {
+        let assignment = assignments(shards)
+        return Auditor(
+            policy: configuration.auditPolicy, totals: totals, session: session, home: HomeTraining(plan: plan),
+            assignment: { key, weights in try assignment(key.round, key.client, weights) },
+            savedWeights: { [folder] round in
+                RoundWeights(
+                    round: round, weights: try Weights(try Safetensors(contentsOf: folder.weights(round: round))))
+            },
+            journal: { [journal] in journal.record($0) })
+    }
+
+    /// What a client is asked in a round.
+    private func assignments(_ shards: [Shard]) -> @Sendable (Int, Int, RoundWeights) throws -> TrainAssignment {
+        let (configuration, plan) = (configuration, plan)
+        return { round, client, weights in
+            var assignment = TrainAssignment(
+                round: round, attempt: 1, shard: shards[client], weights: weights,
+                options: try plan.trainingOptions(
+                    round: round, seed: plan.randomness.training(round: round, client: client)),
+                threads: configuration.machines.threads, maxSeconds: configuration.training.maxSeconds,
+                timeLimit: configuration.limits.timeout)
+            assignment.keepsDelta = configuration.output.keepDeltas
+            return assignment
+        }
+    }
+
+    /// All rounds, and again those in whose averages wrong values were found.
     private func rounds(
-        from start: Standing, shards: [Shard], _ session: any FleetSession, _ evaluator: SharedEvaluator
+        from start: Standing, shards: [Shard], _ session: any FleetSession, _ auditor: Auditor,
+        _ evaluator: SharedEvaluator
+    ) async throws -> Standing {
+        var standing = start
+        while true {
+            let outcome: Result<Standing, any Error>
+            do {
+                outcome = .success(
+                    try await untilWrong(from: standing, shards: shards, session, auditor, evaluator))
+            } catch let error as DeMLError where [.workerFailed, .notFinite].contains(error.code) {
+                // Wrong values in an average may be what broke the round.
+                if Task.isCancelled { throw error }
+                await auditor.roundEnded((try folder.lastFinishedRound() ?? 0) + 1)
+                outcome = .failure(error)
+            }
+            await auditor.runEnding()
+            try await auditor.settled(through: .max)
+            guard let wrong = await auditor.firstWrongRound else { return try outcome.get() }
+            standing = try await wentBack(before: wrong, auditor, evaluator)
+        }
+    }
+
+    /// Takes the rounds from `wrong` on out of the run.
+    private func wentBack(
+        before wrong: Int, _ auditor: Auditor, _ evaluator: SharedEvaluator
+    ) async throws -> Standing {
+        let last = max(wrong, try folder.lastFinishedRound() ?? 0)
+        try store.remove(from: wrong)
+        journal.record(.roundsRedone(RunEvent.RoundsRedone(from: wrong, through: last)))
+        await auditor.wentBack(to: wrong - 1)
+        return try await standing(evaluator)
+    }
+
+    /// Rounds up to the last, or to one after which wrong values are known to be in an average.
+    private func untilWrong(
+        from start: Standing, shards: [Shard], _ session: any FleetSession, _ auditor: Auditor,
+        _ evaluator: SharedEvaluator
     ) async throws -> Standing {
         var standing = start
         // A fleet that needs no files need not wait for the disk: a round is saved while the next one trains.
         var saving: Task<Void, any Error>?
         do {
             while standing.record.metrics.round < configuration.federation.rounds, !standing.record.isLast {
-                let (next, checkpoint) = try await round(after: standing, shards: shards, session, evaluator)
+                var (next, checkpoint) = try await round(
+                    after: standing, shards: shards, session, auditor, evaluator)
                 try await saving?.value
+                // What had to be looked at of the round before had the time of this one.
+                try await auditor.settled(through: standing.record.metrics.round)
+                if await auditor.firstWrongRound != nil { return standing }
+                if configuration.auditPolicy != .off {
+                    next.record.audits = await auditor.totals
+                    checkpoint.record.audits = next.record.audits
+                }
                 if fleet.needsFiles {
                     try store.save(checkpoint)
                     finish(next)
                 } else {
-                    let store = store
+                    let (store, checkpoint, next) = (store, checkpoint, next)
                     saving = Task {
                         try await onOwnThread(named: "checkpoint") { try store.save(checkpoint) }
                         finish(next)
@@ -166,7 +244,8 @@ struct RunRounds: Sendable {
 
     /// One round from the weights before to the weights after, evaluated but not yet saved.
     private func round(
-        after standing: Standing, shards: [Shard], _ session: any FleetSession, _ evaluator: SharedEvaluator
+        after standing: Standing, shards: [Shard], _ session: any FleetSession, _ auditor: Auditor,
+        _ evaluator: SharedEvaluator
     ) async throws -> (Standing, Checkpoint) {
         let round = standing.record.metrics.round + 1
         let start = ContinuousClock.now
@@ -177,8 +256,11 @@ struct RunRounds: Sendable {
                 RunEvent.RoundStarted(round: round, rounds: configuration.federation.rounds, clients: clients)))
         let costBefore = await session.expenses()?.costGLM
         let averaging = averaging(clients: clients, standing: standing, shards: shards)
-        let collected = try await driver(round: round, standing: standing, shards: shards, session, averaging)
-            .run(self.round(round, clients: clients, shards: shards))
+        await auditor.roundBegan(round, standing.weights)
+        let collected = try await driver(
+            round: round, standing: standing, shards: shards, session, auditor, averaging
+        ).run(self.round(round, clients: clients, shards: shards))
+        await auditor.roundEnded(round)
 
         var next = standing
         let weightsBefore = standing.weights.weights
@@ -253,21 +335,13 @@ struct RunRounds: Sendable {
     }
 
     private func driver(
-        round: Int, standing: Standing, shards: [Shard], _ session: any FleetSession, _ averaging: Averaging
+        round: Int, standing: Standing, shards: [Shard], _ session: any FleetSession, _ auditor: Auditor,
+        _ averaging: Averaging
     ) -> RoundDriver {
-        let (configuration, plan) = (configuration, plan)
+        let assignment = assignments(shards)
         return RoundDriver(
-            session: session,
-            assignment: { client in
-                var assignment = TrainAssignment(
-                    round: round, attempt: 1, shard: shards[client], weights: standing.weights,
-                    options: try plan.trainingOptions(
-                        round: round, seed: plan.randomness.training(round: round, client: client)),
-                    threads: configuration.machines.threads, maxSeconds: configuration.training.maxSeconds,
-                    timeLimit: configuration.limits.timeout)
-                assignment.keepsDelta = configuration.output.keepDeltas
-                return assignment
-            },
+            session: session, auditor: auditor,
+            assignment: { client in try assignment(round, client, standing.weights) },
             average: averaging.add,
             journal: { [journal] in journal.record($0) })
     }
@@ -302,7 +376,9 @@ struct RunRounds: Sendable {
         }
     }
 
-    private func summary(_ end: Standing, _ comparison: Comparison?, _ expenses: Expenses?) -> Summary {
+    private func summary(
+        _ end: Standing, _ comparison: Comparison?, _ expenses: Expenses?, _ audits: AuditTotals?
+    ) -> Summary {
         let record = end.record
         return Summary(
             accuracy: record.metrics.accuracy, loss: record.metrics.loss, rounds: record.metrics.round,
@@ -315,7 +391,8 @@ struct RunRounds: Sendable {
             labelCounts: plan.labels?.counts, parameters: plan.model.parameterCount, fleet: fleet.name,
             metrics: end.evaluation.metrics, chosenOn: record.metrics.chosenOn,
             bestValidationAccuracy: plan.validation == nil ? nil : record.bestAccuracy,
-            bestValidationLoss: plan.validation == nil ? nil : record.bestLoss, endedBy: ending(record))
+            bestValidationLoss: plan.validation == nil ? nil : record.bestLoss, endedBy: ending(record),
+            audits: audits)
     }
 }
 

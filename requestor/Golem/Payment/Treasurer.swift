@@ -20,6 +20,7 @@ actor Treasurer {
     var unreachable: Set<AgreementID> = []
     /// Refusals that are being told: a refused invoice is not awaited any more, but its provider must learn of it.
     private var rejectionsUnderWay = 0
+    private var held = HeldBills()
     private var endAgreement: @Sendable (AgreementID, String, String) async -> Void = { _, _, _ in }
     private var budgetExhausted: @Sendable (String) async -> Void = { _ in }
 
@@ -122,6 +123,33 @@ actor Treasurer {
         await perform(machine.workUnusable(id, reason: reason))
     }
 
+    /// Whatever the provider did in this run was of no use.
+    func workUnusable(of provider: NodeID, reason: String) async {
+        for (id, account) in machine.accounts where account.contract.providerID == provider {
+            await workUnusable(id, reason: reason)
+        }
+    }
+
+    /// A provider's bills wait until ``releaseBills(of:)``, its debit notes no longer than `patience`.
+    func holdBills(of provider: NodeID, patience: Duration) { held.hold(provider, patience: patience) }
+
+    func releaseBills(of provider: NodeID) async { await handle(held.release(provider)) }
+    func releaseAllBills() async { await handle(held.releaseAll()) }
+
+    private func mustWait(_ bill: HeldBills.Bill, _ agreement: AgreementID) -> Bool {
+        guard let provider = machine.contract(of: agreement)?.providerID else { return false }
+        return held.keep(bill, of: provider, at: .now())
+    }
+
+    private func handle(_ bills: [HeldBills.Bill]) async {
+        for bill in bills {
+            switch bill {
+            case .note(let note): await perform(machine.debitNoteReceived(note, at: .now()))
+            case .invoice(let invoice): await handle(invoice)
+            }
+        }
+    }
+
     func usageReported(_ usage: ActivityUsage, by activity: ActivityID, under agreement: AgreementID) {
         machine.usageReported(usage.counters, by: activity, under: agreement, at: .now())
     }
@@ -136,6 +164,7 @@ actor Treasurer {
         } handle: { event in
             guard event.isReceived, let id = event.debitNoteID else { return }
             let note = try await self.client.payment.debitNote(id)
+            if self.mustWait(.note(note), note.agreementID) { return }
             await self.perform(self.machine.debitNoteReceived(note, at: .now()))
         }
     }
@@ -146,7 +175,7 @@ actor Treasurer {
         } handle: { event in
             guard let id = event.invoiceID else { return }
             if event.isReceived {
-                try await self.handle(await self.client.payment.invoice(id))
+                await self.handle(try await self.client.payment.invoice(id))
             } else if event.kind.hasSuffix("SettledEvent") {
                 await self.perform(self.machine.invoiceSettled(id))
             }
@@ -157,6 +186,7 @@ actor Treasurer {
     func watchBudget(every interval: Duration, margin: Duration) async {
         while !Task.isCancelled {
             await perform(machine.clockTicked(.now(), margin: margin))
+            await handle(held.overdue(at: .now()))
             try? await Task.sleep(for: interval)
         }
     }
@@ -183,13 +213,14 @@ actor Treasurer {
         }
     }
 
-    private func handle(_ invoice: Invoice) async throws {
+    private func handle(_ invoice: Invoice) async {
         if invoice.status == .accepted || invoice.status == .settled {
             // Accepted before a crash, as the ledger says; only the confirmation was lost.
             await perform(machine.acceptanceTaken(BillID(invoice.id)))
             if invoice.status == .settled { await perform(machine.invoiceSettled(invoice.id)) }
             return
         }
+        if mustWait(.invoice(invoice), invoice.agreementID) { return }
         var trial = machine
         if trial.invoiceReceived(invoice, at: .now()).contains(where: \.isForAmount) {
             // The last debit notes say what the provider has counted, and may not have been read yet.
@@ -232,7 +263,7 @@ actor Treasurer {
 
     func handleInvoices(of agreements: Set<AgreementID>) async {
         for invoice in (try? await client.payment.invoices()) ?? [] where agreements.contains(invoice.agreementID) {
-            try? await handle(invoice)
+            await handle(invoice)
         }
     }
 

@@ -341,6 +341,22 @@ actor Engine {
         perform(pool.discarded(machine.rental, reason: reason, blame: blame, at: .now()))
     }
 
+    /// The provider is not hired again, and what runs there ends.
+    func leave(_ provider: NodeID, because reason: String, pay: Bool) async {
+        if !pay { await treasurer.workUnusable(of: provider, reason: reason) }
+        perform(pool.providerLeft(provider, reason: reason, at: .now()))
+    }
+
+    /// Half of the time in which its debit notes must be accepted, bills of this provider wait for ``releaseBills(of:)``.
+    func holdBills(of provider: NodeID) async {
+        let times = contexts.values.filter { $0.proposal.issuerID == provider }.compactMap(
+            \.proposal.offer.acceptTimeout)
+        let time = min(times.min() ?? plan.acceptTimeout, plan.acceptTimeout)
+        await treasurer.holdBills(of: provider, patience: .seconds(Double(time) / 2))
+    }
+
+    func releaseBills(of provider: NodeID) async { await treasurer.releaseBills(of: provider) }
+
     func setTarget(_ count: Int) { perform(pool.targetChanged(count, at: .now())) }
     var readyCount: Int { pool.readyCount }
     var machines: [MachineInfo] { pool.machines }

@@ -110,6 +110,8 @@ public actor Requestor {
             } catch {
                 outcome = .failure(error)
             }
+            // Whoever held bills back is gone.
+            await treasurer.releaseAllBills()
             await engine.shutDown(within: .seconds(45))
             // Who ends the run while it waits for bills does not wait for them. A run that is ended already waits for the
             // bills of what was done; a second Ctrl-C ends the process.
@@ -200,6 +202,20 @@ public struct MachinePool: Sendable {
     public func discard(_ machine: Machine, because reason: String, blame: Bool = true, pay: Bool = true) async {
         await engine.discard(machine, because: reason, blame: blame, pay: pay)
     }
+
+    /// Leaves a provider for the rest of the run: what runs there ends, and it is not hired again.
+    ///
+    /// - Parameter pay: false if nothing that it did in this run was of use: its bills are refused.
+    public func leave(_ provider: NodeID, because reason: String, pay: Bool) async {
+        await engine.leave(provider, because: reason, pay: pay)
+    }
+
+    /// Bills of this provider wait until ``releaseBills(of:)`` is called as often: its work is being looked at. A debit
+    /// note waits for half of the time in which it must be accepted, and no longer.
+    public func holdBills(of provider: NodeID) async { await engine.holdBills(of: provider) }
+
+    /// Bills of this provider are accepted or refused again.
+    public func releaseBills(of provider: NodeID) async { await engine.releaseBills(of: provider) }
 
     /// Lends a machine for the time of `body`. If `body` throws and the machine is lost, it is discarded.
     public func withMachine<Result: Sendable>(

@@ -189,6 +189,20 @@ public struct PoolStateMachine: Sendable {
         return [.closeRental(id, code: "Cancelled", reason: reason, blame: blame)] + refill(now)
     }
 
+    /// A provider is not wanted any more, whatever it offers.
+    public mutating func providerLeft(_ id: NodeID, reason: String, at now: Timestamp) -> [Action] {
+        guard providers[id]?.leftBecause == nil else { return [] }
+        providers[id, default: Provider()].leftBecause = reason
+        objections[id] = reason
+        offers = offers.filter { $0.key != id }
+        var actions: [Action] = [.leaveProvider(id, reason: reason)]
+        for (rental, one) in rentals.sorted(by: { $0.key < $1.key }) where one.provider == id && one.phase != .closing {
+            rentals[rental]?.phase = .closing
+            actions.append(.closeRental(rental, code: "Cancelled", reason: reason, blame: true))
+        }
+        return actions + refill(now)
+    }
+
     public mutating func targetChanged(_ target: Int, at now: Timestamp) -> [Action] {
         settings.target = max(0, target)
         return trim() + refill(now)
