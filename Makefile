@@ -4,7 +4,7 @@
 SHELL := /bin/sh
 BUILD := .build/release
 STATIC := .build-static/release
-SWIFT_PACKAGES := zlib1g-dev libsqlite3-dev
+SWIFT_PACKAGES := zlib1g-dev libsqlite3-dev libpng-dev libjpeg-dev
 TEST_PYTHON := .venv-test
 # Of the Golem Network that `make testnet` starts.
 PROVIDERS := 3

@@ -54,9 +54,13 @@ let package = Package(
             ]),
 
         // What runs at home.
+        // PNG and JPEG by the system's libpng and libjpeg-turbo, behind two functions.
         .target(
-            name: "Datasets", dependencies: ["Tensors", "NeuralNetwork"], path: "requestor/Datasets",
-            exclude: ["mnist"], swiftSettings: strict),
+            name: "CPictures", path: "requestor/CPictures", cSettings: [.unsafeFlags(["-Wall", "-Wextra"])],
+            linkerSettings: [.linkedLibrary("png"), .linkedLibrary("jpeg")]),
+        .target(
+            name: "Datasets", dependencies: ["CPictures", "Tensors", "NeuralNetwork"], path: "requestor/Datasets",
+            exclude: ["README.md", "mnist"], swiftSettings: strict),
         .target(
             name: "CProcess", path: "requestor/CProcess", cSettings: [.unsafeFlags(["-Wall", "-Wextra"])]),
         .target(name: "Waiting", path: "requestor/Waiting", swiftSettings: strict),
@@ -100,7 +104,8 @@ let package = Package(
         .executableTarget(
             name: "deml",
             dependencies: [
-                "Application", "CommandLineSupport", "Reports", "GolemFleet", "Federation", "Fleets", "Tensors",
+                "Application", "CommandLineSupport", "Reports", "GolemFleet", "Federation", "Fleets", "Datasets",
+                "Tensors",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "requestor/deml", swiftSettings: strict),

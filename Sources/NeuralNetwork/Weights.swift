@@ -5,6 +5,8 @@ public struct Weights: Sendable, Equatable {
     public let model: ModelDescription
     /// The round of federated training these weights come from; 0 before any.
     public var round: Int
+    /// What the numbers that go in and out stand for, as the text that a weights file carries and nothing here reads.
+    public var schema: String?
     /// Every parameter, one after the other in the order of `model.parameters`, each in torch's layout. Assigning
     /// another number of them is a programmer's mistake.
     public var parameters: [Float] {
@@ -15,10 +17,13 @@ public struct Weights: Sendable, Equatable {
     public static let modelKey = "deml.model"
     /// The key of the round.
     public static let roundKey = "deml.round"
+    /// The key of the schema.
+    public static let schemaKey = "deml.schema"
 
-    init(unchecked model: ModelDescription, round: Int, _ parameters: [Float]) {
+    init(unchecked model: ModelDescription, round: Int, _ parameters: [Float], schema: String? = nil) {
         self.model = model
         self.round = round
+        self.schema = schema
         self.parameters = parameters
     }
 
@@ -49,7 +54,9 @@ public struct Weights: Sendable, Equatable {
 
     /// Reads the tensors of `model` from a file without a description, such as a `state_dict()` that torch saved.
     public init(_ file: Safetensors, model: ModelDescription) throws(DeMLError) {
-        self.init(unchecked: model, round: try Self.round(of: file), try Self.collect(file, model))
+        self.init(
+            unchecked: model, round: try Self.round(of: file), try Self.collect(file, model),
+            schema: file.metadata[Self.schemaKey])
     }
 
     static func round(of file: Safetensors) throws(DeMLError) -> Int {
@@ -108,11 +115,11 @@ public struct Weights: Sendable, Equatable {
         return model.parameters.compactMap { tensors[$0.name] }
     }
 
-    /// The weights file: every parameter as F32, with the model's description and the round in the metadata.
+    /// The weights file: every parameter as F32, with the model's description, the round and the schema in the metadata.
     public func safetensors(round: Int? = nil) -> Safetensors {
-        Safetensors(
-            tensors: Self.tensors(parameters, model),
-            metadata: [Self.modelKey: model.canonicalJSON, Self.roundKey: String(round ?? self.round)])
+        var metadata = [Self.modelKey: model.canonicalJSON, Self.roundKey: String(round ?? self.round)]
+        metadata[Self.schemaKey] = schema
+        return Safetensors(tensors: Self.tensors(parameters, model), metadata: metadata)
     }
 
     /// Numbers of all parameters (weights, or a delta) as named tensors, which share them.

@@ -18,12 +18,15 @@ public struct WeightsFile: ModelWeights {
     public let model: ModelDescription
     /// As ``Weights/round``.
     public let round: Int
+    /// As ``Weights/schema``.
+    public let schema: String?
     public let parameterTensors: [Tensor]
 
     /// Checks the file, its numbers too. Throws as `Weights(_:)` does.
     public init(_ file: Safetensors) throws(DeMLError) {
         model = try Weights.model(of: file)
         round = try Weights.round(of: file)
+        schema = file.metadata[Weights.schemaKey]
         parameterTensors = try Weights.tensors(of: file, model)
         for (parameter, tensor) in zip(model.parameters, parameterTensors) {
             do throws(DeMLError) {

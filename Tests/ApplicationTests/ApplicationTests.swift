@@ -176,7 +176,8 @@ struct ApplicationTests {
     func twoFolders() async throws {
         let (first, second) = (try Workplace(), try Workplace())
         let shards = try first.application.shard(
-            ShardRequest(data: "clouds.csv", parts: 3, output: "~/shards", testFraction: 0.5))
+            ShardRequest(
+                data: DataRequest(data: "clouds.csv", testFraction: 0.5), parts: 3, output: "~/shards"))
         #expect(shards.folder == first.folder + "/home/shards" && shards.shards.shards.count == 3)
         #expect(try second.application.runs().isEmpty)
         #expect(first.application.paths.shown(first.folder + "/x/y") == "x/y")

@@ -110,7 +110,7 @@ struct ConfigurationTests {
         configuration.limits.stragglerFactor = 0.5
         #expect(
             configuration.problems().map(\.key) == [
-                "data", "model", "partition", "workers", "rounds", "fraction", "straggler_factor", "learning_rate",
+                "data", "partition", "workers", "rounds", "fraction", "straggler_factor", "learning_rate",
                 "momentum", "server_nesterov", "clip_norm", "threads",
             ])
     }

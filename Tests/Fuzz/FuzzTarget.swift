@@ -37,7 +37,8 @@ struct FuzzTarget: Sendable {
     }
 
     static let all: [FuzzTarget] = [
-        safetensors, safetensorsGzip, gzip, npz, npy, idx, csv, dataset, modelDescription, trainingOptions, weights,
+        safetensors, safetensorsGzip, gzip, npz, npy, idx, csv, table, dataset, schema, picture, modelDescription,
+        trainingOptions, weights,
         shard, state, delta, report, progress,
     ]
 
@@ -141,6 +142,40 @@ extension FuzzTarget {
         name: "csv", batch: 200, seeds: { Seeds.csv.map { Array($0.utf8) } },
         read: { try check(try Dataset(storedBytes: $0, name: "fuzz", options: DatasetOptions())) },
         mutate: { $2.text($0, other: $1, words: Seeds.words) })
+
+    /// A table by the schema of another: what was decided for one is obeyed for the other.
+    static let table = FuzzTarget(
+        name: "table", batch: 200, seeds: { Seeds.csv.map { Array($0.utf8) } },
+        read: { bytes in
+            var options = DatasetOptions(testFraction: 0)
+            options.standardizes = true
+            options.missingValues = ["-"]
+            options.schema = try Seeds.schema()
+            try check(try Dataset(storedBytes: bytes, name: "fuzz", options: options))
+        },
+        mutate: { $2.text($0, other: $1, words: Seeds.words) })
+
+    static let schema = FuzzTarget(
+        name: "schema", batch: 200, seeds: { try [Array(Seeds.schema().canonicalJSON.utf8)] },
+        read: { bytes in
+            let schema = try Schema(json: String(decoding: bytes, as: UTF8.self))
+            try require(schema.outputs > 0 && schema.inputShape.allSatisfy { $0 > 0 }, "an empty schema was read")
+            let again = try Schema(json: schema.canonicalJSON)
+            try require(again == schema && again.canonicalJSON == schema.canonicalJSON, "the round trip differs")
+        },
+        mutate: { $2.text($0, other: $1, words: Seeds.words) })
+
+    /// PNG and JPEG, as examples of a model of pictures.
+    static let picture = FuzzTarget(
+        name: "picture", batch: 100, seeds: { Seeds.pictures },
+        read: { bytes in
+            let picture = try PictureFile(bytes)
+            try require(
+                picture.pixels.count == picture.width * picture.height * picture.channels,
+                "a picture has the wrong size")
+            try require(picture.scaled(to: [3, 4, 5]).count == 60, "a scaled picture has the wrong size")
+        },
+        mutate: { $2.bytes($0, other: $1) })
 
     /// Any file, recognised by content.
     static let dataset = FuzzTarget(

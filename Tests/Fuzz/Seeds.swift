@@ -1,3 +1,5 @@
+import Datasets
+import Foundation
 import Jobs
 import NeuralNetwork
 import Tensors
@@ -42,7 +44,8 @@ enum Seeds {
     static let npy: [[UInt8]] = [
         array("|u1", "(6, 2, 2)", count: 24), array("<i8", "(6,)", count: 48, size: 8),
         array("<f4", "(2, 3)", count: 24),
-        array("<f8", "()", count: 8), array("|b1", "(0, 5)", count: 0),
+        array("<f8", "()", count: 8), array("|b1", "(0, 5)", count: 0), array("<U3", "(2,)", count: 24),
+        array(">i2", "(3, 2)", count: 12), array("|S4", "(3,)", count: 12),
     ]
 
     static let npz: [[UInt8]] = [
@@ -67,6 +70,36 @@ enum Seeds {
         "0,1,2\n1,3,4\n2,5,6\n0,7,8\n", "a;label;b\n1.5;yes;-2e-3\n2.5;no;\"3\"\n0;yes;1e3\n",
         "0.5\t1\t2\r\n-1\t3\t4\r\n7\t3\t4\r\n", "\u{feff}\"x\",\"y \"\"z\"\"\"\n\"a, b\",1\n\"c\",2\n",
     ]
+
+    /// A grey and a colour PNG, and a JPEG.
+    static let pictures: [[UInt8]] = [
+        "iVBORw0KGgoAAAANSUhEUgAAAAMAAAACCAAAAAC4HznGAAAAEElEQVR4nGNgSDnBYDTtFwAJBALvvOwyagAAAABJ"
+            + "RU5ErkJggg==",
+        "iVBORw0KGgoAAAANSUhEUgAAAAIAAAACCAIAAAD91JpzAAAAEklEQVR4nGP4z8DAAMIM/4EAAB/uBfsL2WiLAAAA"
+            + "AElFTkSuQmCC",
+        "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAAIBAQEBAQIBAQECAgICAgQDAgICAgUEBAMEBgUGBgYFBgYGBwkIBgcJ"
+            + "BwYGCAsICQoKCgoKBggLDAsKDAkKCgr/2wBDAQICAgICAgUDAwUKBwYHCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoK"
+            + "CgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgr/wAARCAAIAAgDAREAAhEBAxEB/8QAHwAAAQUBAQEBAQEAAAAAAAAA"
+            + "AAECAwQFBgcICQoL/8QAtRAAAgEDAwIEAwUFBAQAAAF9AQIDAAQRBRIhMUEGE1FhByJxFDKBkaEII0KxwRVS0fAk"
+            + "M2JyggkKFhcYGRolJicoKSo0NTY3ODk6Q0RFRkdISUpTVFVWV1hZWmNkZWZnaGlqc3R1dnd4eXqDhIWGh4iJipKT"
+            + "lJWWl5iZmqKjpKWmp6ipqrKztLW2t7i5usLDxMXGx8jJytLT1NXW19jZ2uHi4+Tl5ufo6erx8vP09fb3+Pn6/8QA"
+            + "HwEAAwEBAQEBAQEBAQAAAAAAAAECAwQFBgcICQoL/8QAtREAAgECBAQDBAcFBAQAAQJ3AAECAxEEBSExBhJBUQdh"
+            + "cRMiMoEIFEKRobHBCSMzUvAVYnLRChYkNOEl8RcYGRomJygpKjU2Nzg5OkNERUZHSElKU1RVVldYWVpjZGVmZ2hp"
+            + "anN0dXZ3eHl6goOEhYaHiImKkpOUlZaXmJmaoqOkpaanqKmqsrO0tba3uLm6wsPExcbHyMnK0tPU1dbX2Nna4uPk"
+            + "5ebn6Onq8vP09fb3+Pn6/9oADAMBAAIRAxEAPwD80f2qv+YD/wBvX/tGv6o/Zl/81X/3I/8Au4f2p+0M/wCaZ/7n"
+            + "f/dQ/9k=",
+    ].compactMap { Data(base64Encoded: $0).map(Array.init) }
+
+    /// That of the second table.
+    static func schema() throws -> Schema {
+        let schema = Schema(
+            features: .table([
+                Schema.Feature(name: "a", kind: .number(mean: 0.5, deviation: 2), hasMissing: true),
+                Schema.Feature(name: "b", kind: .category(["-2e-3", "3", "1e3"])),
+            ]), target: .classes(["no", "yes"], column: "label"),
+            source: Schema.Source(sha256: String(repeating: "0", count: 64), testFraction: 0.2, seed: 0))
+        return try Schema(json: schema.canonicalJSON)
+    }
 
     static let models = [
         """

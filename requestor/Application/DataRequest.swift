@@ -1,56 +1,59 @@
 import Datasets
+import Federation
 import Foundation
 import NeuralNetwork
 import Tensors
 
-/// Which examples a person means.
+/// Which examples a person means, and what is said about them.
 public struct DataRequest: Sendable {
-    /// A path, or the name of a dataset.
-    public var data: String
-    /// The column of a CSV file that holds the label.
+    /// A path, or the name of a dataset; nil: the data of the run that the model is from.
+    public var data: String?
+    /// The column of a table that holds the label; see ``DatasetOptions/labelColumn``.
     public var labelColumn: String?
     /// Part of the examples to test with, where the data has no test set, from 0 to below 1.
-    public var testFraction: Double
+    public var testFraction: Double?
+    public var header: Bool?
+    public var decimal: DecimalMark?
+    public var standardize: Bool?
+    public var missingValues: [String] = []
+    public var ignoreColumns: [String] = []
+    public var categoryColumns: [String] = []
 
-    public init(data: String = "mnist", labelColumn: String? = nil, testFraction: Double = 0.2) {
+    public init(data: String? = nil, labelColumn: String? = nil, testFraction: Double? = nil) {
         self.data = data
         self.labelColumn = labelColumn
         self.testFraction = testFraction
     }
 
-    func path(_ paths: Paths) throws(DeMLError) -> String {
-        try paths.dataset(data, from: paths.workingFolder)
-    }
-
-    func dataset(_ paths: Paths) throws(DeMLError) -> Dataset {
-        guard (0..<1).contains(testFraction) else {
+    func options() throws(DeMLError) -> DatasetOptions {
+        if let testFraction, !(0..<1).contains(testFraction) {
             throw DeMLError(.usage, "--test-fraction is to be from 0 to below 1, not \(testFraction)")
         }
-        return try Dataset(
-            path: path(paths), options: DatasetOptions(testFraction: testFraction, labelColumn: labelColumn))
+        var options = DatasetOptions(testFraction: testFraction ?? 0.2, labelColumn: labelColumn)
+        options.header = header
+        options.decimal = decimal?.byte
+        options.missingValues = Set(missingValues)
+        options.ignoredColumns = ignoreColumns
+        options.categoryColumns = categoryColumns
+        options.standardizes = standardize ?? false
+        return options
     }
 }
 
 /// The part of a dataset that is meant.
-public enum DatasetPart: String, Sendable {
-    case test, train
-
-    func part(of dataset: Dataset) throws(DeMLError) -> Dataset.Part {
-        switch self {
-        case .train: return dataset.train
-        case .test:
-            guard let test = dataset.test else {
-                throw DeMLError(.missing, "the dataset has no test set", place: dataset.name, hint: "use --split train")
-            }
-            return test
-        }
-    }
+public enum DatasetPart: String, Sendable, CaseIterable {
+    case test, validation, train, all
 }
 
 /// A weights file as a person names it: the file, or a run folder, of which the best model is meant.
 struct ModelArgument {
     let path: String
     let weights: WeightsFile
+    /// What its inputs and outputs stand for; of a file without a schema, what its shapes say.
+    let schema: Schema
+    let hasSchema: Bool
+    /// The run that it lies in.
+    let run: RunFolder?
 
     init(_ text: String, _ paths: Paths) throws(DeMLError) {
         var path = paths.resolved(text)
@@ -64,13 +67,37 @@ struct ModelArgument {
             path = best
         }
         self.path = path
+        let folder = RunFolder(path: Files.parent(of: path) ?? "/")
+        run = Files.exists(folder.config) ? folder : nil
         do throws(DeMLError) {
             // Mapped: a model that somebody names is complete, and is in memory once instead of three times.
-            weights = try WeightsFile(Safetensors(contentsOf: path, mapping: true))
+            let file = try Safetensors(contentsOf: path, mapping: true)
+            weights = try WeightsFile(file)
+            let found = try Schema(metadata: file.metadata)
+            schema = found ?? Schema(of: weights.model)
+            hasSchema = found != nil
         } catch {
             throw error.place?.contains(path) == true ? error : error.within(paths.shown(path))
         }
     }
+}
+
+extension Schema {
+    /// What the shapes of a model say where nobody said more.
+    init(of model: ModelDescription) {
+        let shape = model.inputShape
+        let outputs = model.outputShape.reduce(1, *)
+        self.init(
+            features: shape.count == 3 && shape[0] <= 4
+                ? .pixels(shape: shape, layout: .channelsLast) : .numbers(shape: shape),
+            target: model.loss == .crossEntropy
+                ? .classes((0..<outputs).map(String.init), column: nil) : .numbers((0..<outputs).map { "y\($0)" }))
+    }
+}
+
+extension ModelDescription.Loss {
+    /// What such a loss learns.
+    var labels: DatasetOptions.Labels { self == .crossEntropy ? .classes : .numbers }
 }
 
 /// Number of threads of a command.

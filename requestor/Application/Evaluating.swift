@@ -7,11 +7,12 @@ public struct EvaluateRequest: Sendable {
     /// A weights file, or a run folder (its best model).
     public var model: String
     public var data: DataRequest
-    public var part: DatasetPart
+    /// Nil: the test set, where there is one; else all.
+    public var part: DatasetPart?
     /// One a core where it is not said.
     public var threads: Int?
 
-    public init(model: String, data: DataRequest = DataRequest(), part: DatasetPart = .test, threads: Int? = nil) {
+    public init(model: String, data: DataRequest = DataRequest(), part: DatasetPart? = nil, threads: Int? = nil) {
         self.model = model
         self.data = data
         self.part = part
@@ -23,6 +24,10 @@ public struct EvaluateAnswer: Sendable {
     public var evaluation: Evaluation
     /// Name of the dataset.
     public var dataset: String
+    /// The part that was measured.
+    public var part: DatasetPart
+    /// What a person is to know of how the data was taken.
+    public var notes: [Decision]
     /// A name for every row of the confusion matrix; empty for a regression.
     public var classes: [String]
     public var seconds: Double
@@ -32,23 +37,28 @@ extension Application {
     /// Tests a model: accuracy, loss, and which classes it takes for each other.
     public func evaluate(_ request: EvaluateRequest) throws -> EvaluateAnswer {
         let model = try ModelArgument(request.model, paths)
-        let description = model.weights.model
-        let dataset: Dataset
+        let data = try ModelData(request.data, model, part: request.part, paths)
+        let place = paths.shown(data.path)
         let examples: Examples
         do throws(DeMLError) {
-            dataset = try request.data.dataset(paths).fitted(to: description.inputShape)
-            let part = try request.part.part(of: dataset)
-            examples = try Examples(x: part.x, y: part.y, for: description)
+            guard let y = data.y else {
+                throw DeMLError(
+                    .missing, "the examples have no labels to compare with",
+                    hint: model.schema.targetColumns.isEmpty
+                        ? "deml predict takes examples alone"
+                        : "the label column is \(model.schema.targetColumns.joined(separator: ", ")); deml predict takes examples alone"
+                )
+            }
+            examples = try Examples(x: data.x, y: y, for: model.weights.model)
         } catch {
-            let path = paths.shown(try request.data.path(paths))
-            throw error.place?.contains(path) == true ? error : error.within(path)
+            throw error.within(place)
         }
         let start = ContinuousClock.now
         let evaluation = try NeuralNetwork.evaluate(
             weights: model.weights, examples: examples, threads: try Threads.checked(request.threads), metrics: true)
-        let names = dataset.classNames ?? []
+        let names = model.schema.classNames ?? []
         return EvaluateAnswer(
-            evaluation: evaluation, dataset: dataset.name,
+            evaluation: evaluation, dataset: data.name, part: data.part, notes: data.notes,
             classes: evaluation.confusion.indices.map { names.indices.contains($0) ? names[$0] : "\($0)" },
             seconds: (ContinuousClock.now - start) / .seconds(1))
     }

@@ -1,10 +1,11 @@
+import Federation
 import NeuralNetwork
 import Tensors
 import Yams
 
 /// A model description out of a YAML or JSON file, an example with a `model`, or a weights file.
 struct ModelFile {
-    var description: ModelDescription
+    var source: ModelSource
     /// The file holds weights too.
     var isWeights: Bool
 
@@ -13,7 +14,7 @@ struct ModelFile {
         let start = try Files.prefix(of: path, count: 16)
         // A safetensors file begins with the header's length and "{", or is gzip-compressed.
         if Gzip.isGzip(start) || (start.count > 8 && start[8] == UInt8(ascii: "{") && start[7] == 0) {
-            description = try Weights(Safetensors(contentsOf: path)).model
+            source = .description(try Weights(Safetensors(contentsOf: path)).model)
             isWeights = true
             return
         }
@@ -22,7 +23,7 @@ struct ModelFile {
             throw DeMLError(.malformed, "the file is no model description", place: place)
         }
         do {
-            description = try YAMLDecoder().decode(ModelDescription.self, from: mapping["model"] ?? node)
+            source = try YAMLDecoder().decode(ModelSource.self, from: mapping["model"] ?? node)
             isWeights = false
         } catch {
             throw DeMLError(decoding: error, of: "the model description").at(place)

@@ -80,16 +80,24 @@ public struct Paths: Sendable {
         return nil
     }
 
-    /// A folder under `runs/` that is not there yet: `runs/NAME`, or with a number behind it.
-    func freshRunFolder(name: String) -> String {
+    /// Makes a folder under `runs/` that was not there yet: `runs/NAME`, or with a number behind it.
+    func reserveRunFolder(name: String) throws(DeMLError) -> String {
         let base = resolved("runs/" + name)
+        try Files.createDirectory(Files.parent(of: base) ?? "/")
         var candidate = base
         var number = 2
-        while Files.exists(candidate) {
+        while true {
+            do {
+                try FileManager.default.createDirectory(atPath: candidate, withIntermediateDirectories: false)
+                return candidate
+            } catch {
+                guard Files.exists(candidate) else {
+                    throw DeMLError(.cannotCreate, "the folder cannot be made", place: shown(candidate), cause: error)
+                }
+            }
             candidate = "\(base)-\(number)"
             number += 1
         }
-        return candidate
     }
 
     private static func ancestors(of path: String) -> [String] {

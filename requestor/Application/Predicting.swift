@@ -8,6 +8,8 @@ public struct PredictRequest: Sendable {
     public var model: String
     /// With labels or without: a dataset (its test set), one IDX file of images, .npz, safetensors, CSV, or a picture.
     public var data: DataRequest
+    /// Nil: the test set, where there is one; else all.
+    public var part: DatasetPart?
     /// How many examples; 0: all.
     public var count: Int
     /// The first example, counted from 0.
@@ -19,11 +21,12 @@ public struct PredictRequest: Sendable {
     public var threads: Int?
 
     public init(
-        model: String, data: DataRequest = DataRequest(), count: Int = 10, start: Int = 0, output: String? = nil,
-        invert: Bool = false, threads: Int? = nil
+        model: String, data: DataRequest = DataRequest(), part: DatasetPart? = nil, count: Int = 10, start: Int = 0,
+        output: String? = nil, invert: Bool = false, threads: Int? = nil
     ) {
         self.model = model
         self.data = data
+        self.part = part
         self.count = count
         self.start = start
         self.output = output
@@ -34,6 +37,7 @@ public struct PredictRequest: Sendable {
 
 /// What a model says of one example.
 public struct Prediction: Sendable, Encodable {
+    /// The row of the file, counted from 0.
     public var example: Int
     /// Name of the most likely class and its probability; absent for a regression.
     public var predicted: String?
@@ -47,6 +51,10 @@ public struct PredictAnswer: Sendable {
     public var predictions: [Prediction]
     /// Grey images of the examples, where the model takes such.
     public var pictures: Pictures?
+    /// What a person is to know of how the data was taken.
+    public var notes: [Decision]
+    /// Examples there are.
+    public var available: Int
     let classNames: [String]?
 
     public func name(ofClass index: Int) -> String {
@@ -62,8 +70,7 @@ extension Application {
         }
         let model = try ModelArgument(request.model, paths)
         let description = model.weights.model
-        let inputs = try PredictionInputs(
-            request.data, shape: description.inputShape, invert: request.invert, paths: paths)
+        let inputs = try PredictionInputs(request, model, paths)
         let (start, available) = (request.start, inputs.x.shape[0])
         guard start < available else {
             throw DeMLError(
@@ -76,34 +83,49 @@ extension Application {
         let outputs = try predictions.floats().map(Double.init)
         let width = outputs.count / (end - start)
         let isClassifier = description.loss == .crossEntropy
-        var answer = PredictAnswer(predictions: [], classNames: inputs.classNames)
+        var answer = PredictAnswer(
+            predictions: [], notes: inputs.notes, available: available, classNames: model.schema.classNames)
         answer.predictions = (0..<(end - start)).map { index in
             let row = Array(outputs[index * width..<(index + 1) * width])
             let best = row.indices.max { (row[$0], -$0) < (row[$1], -$1) } ?? 0
             return Prediction(
-                example: start + index, predicted: isClassifier ? answer.name(ofClass: best) : nil,
+                example: inputs.rows[start + index], predicted: isClassifier ? answer.name(ofClass: best) : nil,
                 probability: isClassifier ? row[best] : nil,
-                truth: inputs.labels.map { answer.name(ofClass: $0[start + index]) }, outputs: row)
+                truth: inputs.truth(start + index, answer), outputs: row)
         }
         answer.pictures = try Pictures(x, shape: description.inputShape)
-        if let output = request.output { try write(answer, predictions, to: paths.resolved(output)) }
+        if let output = request.output { try write(answer, predictions, model.schema, to: paths.resolved(output)) }
         return answer
     }
 
-    private func write(_ answer: PredictAnswer, _ predictions: Tensor, to path: String) throws(DeMLError) {
+    /// Row numbers and, where there are some, the true labels stand beside the outputs, so that a file joins back.
+    private func write(
+        _ answer: PredictAnswer, _ predictions: Tensor, _ schema: Schema, to path: String
+    ) throws(DeMLError) {
+        let rows = answer.predictions
         guard path.hasSuffix(".csv") else {
-            _ = try Safetensors(tensors: [("predictions", predictions)]).write(to: path)
+            let numbers = Tensor(shape: [rows.count], int64s: rows.map { Int64($0.example) })
+            _ = try Safetensors(
+                tensors: [("predictions", predictions), ("rows", numbers)],
+                metadata: [Schema.key: schema.canonicalJSON]
+            ).write(to: path)
             return
         }
-        let rows = answer.predictions
         let width = rows.first?.outputs.count ?? 0
         let hasClasses = rows.contains { $0.predicted != nil }
         var header = ["example"]
+        let hasTruth = rows.contains { $0.truth != nil }
+        if hasTruth { header += ["label"] }
         if hasClasses { header += ["predicted"] }
-        header += (0..<width).map { hasClasses ? CSVText.field(answer.name(ofClass: $0)) : "output\($0)" }
+        header += (0..<width).map {
+            hasClasses
+                ? CSVText.field(answer.name(ofClass: $0))
+                : CSVText.field(schema.targetColumns.indices.contains($0) ? schema.targetColumns[$0] : "output\($0)")
+        }
         var text = header.joined(separator: ",") + "\n"
         for row in rows {
             var fields = ["\(row.example)"]
+            if hasTruth { fields.append(CSVText.field(row.truth ?? "")) }
             if let predicted = row.predicted { fields.append(CSVText.field(predicted)) }
             fields += row.outputs.map { "\(Float($0))" }
             text += fields.joined(separator: ",") + "\n"

@@ -11,6 +11,8 @@ struct TrainSettings {
     var configuration: RunConfiguration
     /// What the run is called when it is not given a folder: the file's name without its ending.
     var name: String
+    /// Keys that the file or the options say.
+    private(set) var given: Set<String> = []
 
     /// - Parameters:
     ///   - file: the YAML file; paths in it are seen from its folder.
@@ -58,6 +60,7 @@ struct TrainSettings {
         func folder(of key: String) -> String {
             fromOptions.contains(key) ? paths.workingFolder : fileFolder ?? paths.workingFolder
         }
+        self.given = Set(mapping.keys.compactMap(\.string))
         let decoded = try YAMLDecoder().decode(RunConfigurationFile.self, from: .mapping(mapping))
         var configuration = decoded.configuration
         var problems = decoded.problems
@@ -77,7 +80,15 @@ struct TrainSettings {
         }
         var dataPath = ""
         check("data") { () throws(DeMLError) in
-            dataPath = try paths.dataset(configuration.data.path, from: folder(of: "data"))
+            if let resumed, !fromOptions.contains("data") {
+                do {
+                    dataPath = try paths.data(of: RunFolder(path: Files.parent(of: paths.resolved(resumed)) ?? "/"))
+                } catch {
+                    throw error as? DeMLError ?? DeMLError(.internal, "\(error)")
+                }
+            } else {
+                dataPath = try paths.dataset(configuration.data.path, from: folder(of: "data"))
+            }
         }
         if let weights = configuration.model.initialWeights {
             let path = paths.resolved(weights, from: folder(of: "initial_weights"))
@@ -92,7 +103,7 @@ struct TrainSettings {
             check("model") { () throws(DeMLError) in
                 let path = paths.resolved(model, from: folder(of: "model"))
                 let loaded = try ModelFile(path: path, paths)
-                configuration.model.source = .description(loaded.description)
+                configuration.model.source = loaded.source
                 if loaded.isWeights, configuration.model.initialWeights == nil {
                     configuration.model.initialWeights = path
                 }
@@ -128,7 +139,10 @@ struct TrainSettings {
 
     /// Texts are quoted, so that a folder called 2024 or null stays one.
     private static func isText(_ key: String) -> Bool {
-        ["data", "model", "initial_weights", "continue_from", "partition", "output", "label_column"].contains(key)
+        [
+            "data", "model", "initial_weights", "continue_from", "partition", "output", "label_column",
+            "missing_values", "ignore_columns", "category_columns", "decimal",
+        ].contains(key)
     }
 
     /// A problem of an option is named as the option was written.

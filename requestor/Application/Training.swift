@@ -36,6 +36,10 @@ public struct TrainRequest: Sendable {
 public final class RunHandle: Sendable {
     public let folder: RunFolder
     public let configuration: RunConfiguration
+    /// What was decided about the data.
+    public let decisions: [Decision]
+    /// The YAML of a model that was chosen because none was given.
+    public let chosenModel: String?
     /// What happens in it, for any number of readers.
     public let feed: RunFeed
     private let task: Task<Summary, any Error>
@@ -48,7 +52,9 @@ public final class RunHandle: Sendable {
         let list = Mutex<[String]>([])
     }
 
-    init(_ run: Run, _ plan: RunPlan) {
+    init(_ run: Run, _ plan: RunPlan, decisions: [Decision], model: String?) {
+        self.decisions = decisions
+        chosenModel = model
         folder = plan.folder
         configuration = plan.configuration
         feed = run.feed
@@ -109,27 +115,35 @@ extension Application {
         guard configuration.federation.repetitions == 1 else {
             throw DeMLError(.usage, "a single run is started with repeat 1", place: "repeat")
         }
-        let folder =
-            resumed ?? RunFolder(path: configuration.output.folder ?? paths.freshRunFolder(name: settings.name))
-        if resumed == nil, Files.exists(folder.config) {
+        if let output = configuration.output.folder, resumed == nil, Files.exists(RunFolder(path: output).config) {
             throw DeMLError(
-                .cannotCreate, "there is a run in this folder already", place: paths.shown(folder.path),
-                hint: "go on with it by --resume \(paths.shown(folder.path)), or choose another --output")
+                .cannotCreate, "there is a run in this folder already", place: paths.shown(output),
+                hint: "go on with it by --resume \(paths.shown(output)), or choose another --output")
         }
-        configuration.output.folder = folder.path
-
-        let dataset = try Dataset(
-            path: configuration.data.path,
-            options: DatasetOptions(
-                testFraction: configuration.data.testFraction, labelColumn: configuration.data.labelColumn))
-        let plan: RunPlan
+        let data = try TrainingData(&configuration, given: settings.given, resumed: resumed, paths)
+        // Two runs that begin at the same time each get a folder of their own.
+        let reserved =
+            resumed == nil && configuration.output.folder == nil ? try paths.reserveRunFolder(name: settings.name) : nil
+        let folder = resumed ?? RunFolder(path: configuration.output.folder ?? reserved ?? "")
         do {
-            plan = try RunPlan(configuration: configuration, dataset: dataset, folder: folder)
-        } catch let error as DeMLError where error.exitCode == 65 {
-            throw error.within(paths.shown(configuration.data.path))
+            configuration.output.folder = folder.path
+            let plan: RunPlan
+            do {
+                plan = try RunPlan(configuration: configuration, dataset: data.dataset, folder: folder)
+            } catch let error as DeMLError
+                where error.exitCode == 65
+                && error.place?.hasPrefix(configuration.model.initialWeights ?? "/\0") != true
+            {
+                throw error.within(paths.shown(configuration.data.path))
+            }
+            let fleet = try fleet(for: plan, worker: request.worker)
+            return RunHandle(
+                Run(plan, fleet: fleet, resume: resumed != nil), plan, decisions: data.decisions,
+                model: data.chosenModel)
+        } catch {
+            if let reserved { try? FileManager.default.removeItem(atPath: reserved) }
+            throw error
         }
-        let fleet = try fleet(for: plan, worker: request.worker)
-        return RunHandle(Run(plan, fleet: fleet, resume: resumed != nil), plan)
     }
 
     /// The fleet that the settings ask for.

@@ -21,7 +21,9 @@ enum YAMLFile {
             error.place = place
             throw error
         }
-        guard let text = String(validating: bytes, as: UTF8.self) else {
+        // Some editors write a byte order mark.
+        let content = bytes.starts(with: [0xEF, 0xBB, 0xBF]) ? bytes.dropFirst(3) : bytes[...]
+        guard let text = String(validating: content, as: UTF8.self) else {
             throw DeMLError(.malformed, "the file is not text in UTF-8", place: place)
         }
         return try parse(text, place: place)

@@ -32,6 +32,17 @@ public struct Dataset: Sendable {
     public var classes: Int?
     /// Names of the classes where the source has names for them.
     public var classNames: [String]?
+    /// What the numbers stand for.
+    public var schema: Schema
+    /// What was decided when it was read, for people.
+    public var decisions: [Decision] = []
+    /// The rows of the source that the examples were, counted from 0; of the training and the test set.
+    public var trainRows: [Int] = []
+    public var testRows: [Int] = []
+    /// The training and test set are parts of one set of the source.
+    public var isSplit = false
+    /// The client of each training example, and the clients' names, where the source says who has what.
+    public var groups: (ids: [Int], names: [String])?
 
     /// More classes than this are taken for a mistake: labels are then something else than class ids.
     public static let maximumClasses = 65_536
@@ -58,6 +69,31 @@ public struct Dataset: Sendable {
             if let first = classes, let second = testClasses { classes = max(first, second) }
         }
         self.classes = classes.map { max($0, classNames?.count ?? 0) }
+        let target: Schema.Target
+        if let count = self.classes {
+            target = .classes(classNames ?? (0..<count).map(String.init), column: nil)
+        } else {
+            let outputs = train.y.shape.dropFirst().reduce(1, *)
+            target = .numbers(outputs == 1 ? ["y"] : (0..<outputs).map { "y\($0)" })
+        }
+        schema = Schema(features: ArrayReading.features(train.exampleShape, .channelsFirst), target: target)
+        trainRows = Array(0..<train.count)
+        testRows = Array(0..<(test?.count ?? 0))
+    }
+
+    /// SHA-256 over what the model sees: types, shapes and bytes of x and y, training set first. A file that was moved,
+    /// renamed or compressed is the same data.
+    public func contentSHA256() -> String {
+        Self.contentSHA256([train.x, train.y, test?.x, test?.y].compactMap(\.self))
+    }
+
+    static func contentSHA256(_ tensors: [Tensor]) -> String {
+        var digest = SHA256Digest()
+        for tensor in tensors {
+            digest.update(Array("\(tensor.dtype.rawValue) \(tensor.shape)\n".utf8))
+            tensor.withUnsafeBytes { digest.update($0) }
+        }
+        return digest.hex()
     }
 
     /// The labels of the training set as class ids; throws `usage` for regression.
@@ -91,7 +127,7 @@ public struct Dataset: Sendable {
     }
 
     /// `[N,H,W,C]` as `[N,C,H,W]`.
-    private static func channelsFirst(_ x: Tensor) -> Tensor {
+    static func channelsFirst(_ x: Tensor) -> Tensor {
         let (count, pixels, channels) = (x.shape[0], x.shape[1] * x.shape[2], x.shape[3])
         let size = x.dtype.byteCount
         let bytes: [UInt8] = makeArray(count: x.bytes.count) { target in

@@ -1,54 +1,20 @@
 import Tensors
 
-/// How a dataset is read.
-public struct DatasetOptions: Sendable, Equatable {
-    /// What the labels of a CSV file or a floating-point y are.
-    public enum Labels: String, Sendable, Codable, CaseIterable {
-        /// Classes where all labels are integers >= 0 or names, else numbers to predict.
-        case automatic
-        case classes
-        case numbers
-    }
-
-    /// The part of the examples that becomes the test set where the source has none: 0 for no test set.
-    ///
-    /// The split is that of a permutation drawn with ``splitSeed``; both parts keep the order of the source.
-    public var testFraction: Double
-    public var splitSeed: UInt64
-    /// The name of the label column of a CSV file. Without it: the column `label` if the file has one, else the first.
-    public var labelColumn: String?
-    public var labels: Labels
-    /// Limit of each file, stored and expanded.
-    public var maximumBytes: Int
-
-    public init(
-        testFraction: Double = 0.2, splitSeed: UInt64 = 0, labelColumn: String? = nil, labels: Labels = .automatic,
-        maximumBytes: Int = 4 << 30
-    ) {
-        self.testFraction = testFraction
-        self.splitSeed = splitSeed
-        self.labelColumn = labelColumn
-        self.labels = labels
-        self.maximumBytes = maximumBytes
-    }
-}
-
 extension Dataset {
     /// Reads a dataset; what it is is recognised by content, not by name:
     ///
-    /// * a folder with the four IDX files of MNIST, Fashion-MNIST or EMNIST, `.gz` or not;
-    /// * a folder with `train.csv` and `test.csv`, or with safetensors files (`test*` is the test set, the others are
-    ///   put together in the order of their names, so that a folder of shards is a dataset);
-    /// * a file: `.npz` with `x_train`, `y_train`, `x_test`, `y_test` (Keras) or `x`, `y`; safetensors with the same
-    ///   names; CSV. Each may be gzip-compressed, except `.npz`.
+    /// * a folder with the IDX files of MNIST, Fashion-MNIST or EMNIST (torchvision's folder too); with `train.csv` and
+    ///   `test.csv`, or `X_train.csv`, `y_train.csv` and so on; with `.npy` files of such names; or with safetensors files
+    ///   (`test*` is the test set, the others are put together in the order of their names, so that a folder of shards is a
+    ///   dataset);
+    /// * a file: CSV; `.npz` or safetensors with `x_train`, `y_train`, `x_test`, `y_test`, or `x` and `y`, or other names
+    ///   that are usual. Each may be gzip-compressed, except `.npz`.
     ///
     /// Where there is no test set a part of the examples becomes one, see ``DatasetOptions/testFraction``.
     /// Errors have the path as place.
     public init(path: String, options: DatasetOptions = DatasetOptions()) throws(DeMLError) {
-        do throws(DeMLError) {
-            try self.init(try DatasetSource.read(path, options), Files.name(of: path), options)
-        } catch {
-            throw error.place?.hasPrefix(path) == true ? error : error.within(path)
+        self = try Self.at(path) { () throws(DeMLError) in
+            try Dataset(try DatasetSource.read(path, options), Files.name(of: path), options)
         }
     }
 
@@ -60,274 +26,461 @@ extension Dataset {
     }
 
     private init(_ source: DatasetSource, _ name: String, _ options: DatasetOptions) throws(DeMLError) {
-        try self.init(name: name, train: source.train, test: source.test, classNames: source.classNames)
-        if test == nil { try splitTest(fraction: options.testFraction, seed: options.splitSeed) }
+        let parts = try DatasetParts(source, options, needsLabels: true)
+        guard let train = parts.train, let trainY = train.y else {
+            throw DeMLError(
+                .missing, "there are no labels to learn from",
+                hint: "give a folder or a file with examples and labels; deml predict takes examples alone")
+        }
+        var test: Part?
+        if let found = parts.test, let y = found.y { test = Part(x: found.x, y: y) }
+        try self.init(
+            name: name, train: Part(x: train.x, y: trainY), test: test, classNames: parts.classNames)
+        schema = parts.schema
+        if classes != nil { classes = schema.outputs }
+        decisions = parts.decisions
+        trainRows = train.rows
+        testRows = parts.test?.rows ?? []
+        isSplit = parts.isSplit
+        groups = parts.groups
     }
 
-    /// Makes a part of the training set the test set.
-    private mutating func splitTest(fraction: Double, seed: UInt64) throws(DeMLError) {
-        guard fraction > 0 else { return }
-        guard fraction < 1, train.count >= 2 else {
-            throw DeMLError(
-                .usage, "\(fraction) of \(train.count) examples cannot be set apart for a test",
-                hint: "give a dataset with a test set, or a fraction between 0 and 1")
+    private static func at<Result>(_ path: String, _ body: () throws(DeMLError) -> Result) throws(DeMLError) -> Result {
+        do throws(DeMLError) {
+            return try body()
+        } catch {
+            throw error.place?.hasPrefix(path) == true ? error : error.within(path)
         }
-        let testCount = min(max(1, Int((Double(train.count) * fraction).rounded())), train.count - 1)
-        var generator = SeededGenerator(seed: seed, purpose: "test-split")
-        let order = generator.permutation(train.count)
-        let whole = train
-        test = whole.gathered(order[..<testCount].sorted())
-        train = whole.gathered(order[testCount...].sorted())
     }
 }
 
-/// What a path holds, before it is checked as a dataset.
-struct DatasetSource {
-    var train: Dataset.Part
-    var test: Dataset.Part?
+/// The parts of a source as examples: encoded by a schema that is decided or obeyed.
+struct DatasetParts {
+    struct Part {
+        var x: Tensor
+        var y: Tensor?
+        var rows: [Int]
+    }
+
+    var train: Part?
+    var test: Part?
+    var schema: Schema
     var classNames: [String]?
+    var decisions: [Decision] = []
+    var isSplit = false
+    var groups: (ids: [Int], names: [String])?
 
-    private init(train: Dataset.Part, test: Dataset.Part?) {
-        self.train = train
-        self.test = test
-    }
-
-    static func read(_ path: String, _ options: DatasetOptions) throws(DeMLError) -> DatasetSource {
-        Files.isDirectory(path) ? try folder(path, options) : try file(path, options)
-    }
-
-    private static func folder(_ folder: String, _ options: DatasetOptions) throws(DeMLError) -> DatasetSource {
-        let names = try Files.names(in: folder)
-        func path(_ name: String) -> String { Files.path(folder, name) }
-        let tables = names.filter { hasEnding($0, "csv") }
-        let containers = names.filter { hasEnding($0, "safetensors") }
-        let archives = names.filter { $0.hasSuffix(".npz") }
-        if names.contains(where: IDXFolder.isPart) {
-            let files = try IDXFolder(names: names)
-            let train = try files.train.read(in: folder, maximumBytes: options.maximumBytes)
-            let test = try files.test?.read(in: folder, maximumBytes: options.maximumBytes)
-            return DatasetSource(train: train, test: test)
+    init(_ source: DatasetSource, _ options: DatasetOptions, needsLabels: Bool) throws(DeMLError) {
+        switch source.train ?? source.test {
+        case nil: throw DeMLError(.missing, "there are no examples")
+        case .arrays?: try self.init(arrays: source, options, needsLabels: needsLabels)
+        case .table?, .tables?: try self.init(tables: source, options, needsLabels: needsLabels)
         }
-        if !tables.isEmpty {
-            guard let trainName = tables.first(where: { $0.contains("train") }) ?? (tables.count == 1 ? tables[0] : nil)
-            else {
+    }
+
+    // MARK: Arrays
+
+    private init(arrays source: DatasetSource, _ options: DatasetOptions, needsLabels: Bool) throws(DeMLError) {
+        decisions = source.decisions
+        func arrays(_ part: DatasetSource.Part?) -> (x: SourceArray, y: SourceArray?)? {
+            if case .arrays(let x, let y)? = part { (x, y) } else { nil }
+        }
+        func labelled(_ part: (x: SourceArray, y: SourceArray?)?) -> (x: SourceArray, y: SourceArray)? {
+            part.flatMap { part in part.y.map { (part.x, $0) } }
+        }
+        let trainArrays = arrays(source.train)
+        let testArrays = arrays(source.test)
+        if let known = source.schema ?? options.schema {
+            if let model = options.schema, let file = source.schema { try model.checkIsMet(by: file) }
+            schema = known
+            classNames = known.namesThatSayMore
+            if source.schema == nil, case .table = known.features {
                 throw DeMLError(
-                    .missing, "the folder has \(tables.count) CSV files, but none is called train.csv",
-                    hint: "give the path of one file")
+                    .mismatch, "the file has arrays without names, but the model was made from a table",
+                    hint: "give a table with the columns \(Naming.list(known.columnNames, limit: 8))")
             }
-            let testName = tables.first { $0.contains("test") && $0 != trainName }
-            return try DatasetSource(csv: path(trainName), test: testName.map(path), options: options)
+            func part(_ arrays: (x: SourceArray, y: SourceArray?)?) throws(DeMLError) -> Part? {
+                guard let arrays else { return nil }
+                let x = try Self.placed(try ArrayReading.numbers(arrays.x), known)
+                var y: Tensor?
+                if let labels = arrays.y {
+                    y = try DatasetSource.attempt("y") { (_) throws(DeMLError) in
+                        try ArrayLabels.values(labels, known.target, options)
+                    }
+                }
+                return Part(x: x, y: y, rows: Array(0..<(x.shape.first ?? 0)))
+            }
+            train = try part(trainArrays)
+            test = try part(testArrays)
+        } else {
+            guard let whole = labelled(trainArrays) else {
+                throw DeMLError(
+                    .missing, "the file has examples but no labels",
+                    hint: "learning needs both; give a file or folder with x and y")
+            }
+            let reading = try ArrayReading(train: whole, test: labelled(testArrays), options)
+            if testArrays != nil, reading.test == nil {
+                decisions.append(
+                    Decision(
+                        "test set", "that of the file has no labels: a part of the training set is used",
+                        isWarning: true))
+            }
+            schema = reading.schema
+            classNames = reading.classNames
+            decisions += reading.decisions
+            train = Part(x: reading.train.x, y: reading.train.y, rows: Array(0..<reading.train.count))
+            test = reading.test.map { Part(x: $0.x, y: $0.y, rows: Array(0..<$0.count)) }
+            decisions += Self.summary(schema, reading.train)
         }
-        if !containers.isEmpty {
-            return try shards(in: folder, containers, options)
-        }
-        guard archives.count == 1 else {
-            throw DeMLError(
-                .missing, "the folder holds no dataset that is known",
-                hint: "known are the IDX files of MNIST, train.csv and test.csv, safetensors files, one .npz")
-        }
-        return try file(path(archives[0]), options)
+        groups = source.files
+        try splitArrays(options)
     }
 
-    private static func shards(
-        in folder: String, _ names: [String], _ options: DatasetOptions
-    ) throws(DeMLError) -> DatasetSource {
-        let testNames = names.filter { $0.hasPrefix("test") }
-        let trainNames = names.filter { !$0.hasPrefix("test") }
-        guard !trainNames.isEmpty, testNames.count <= 1 else {
-            throw DeMLError(
-                .missing, "the folder has \(trainNames.count) training and \(testNames.count) test files",
-                hint: "one file at most begins with test, the others are put together for training")
+    /// `[N, …]` in the order of a schema's pictures.
+    private static func placed(_ x: Tensor, _ schema: Schema) throws(DeMLError) -> Tensor {
+        if case .pixels(let shape, .channelsLast) = schema.features, x.shape.count == 4,
+            Array(x.shape.dropFirst()) == [shape[1], shape[2], shape[0]]
+        {
+            return Dataset.channelsFirst(x)
         }
-        func source(_ name: String) throws(DeMLError) -> DatasetSource {
-            try attempt(Files.path(folder, name)) { (path) throws(DeMLError) in
-                try DatasetSource(safetensors: try Safetensors(contentsOf: path, maximumBytes: options.maximumBytes))
+        return x
+    }
+
+    /// Sets a part of the only part apart as test set.
+    private mutating func splitArrays(_ options: DatasetOptions) throws(DeMLError) {
+        guard test == nil, options.testFraction > 0, let whole = train else { return }
+        guard whole.y.map({ $0.shape.first == whole.x.shape.first }) ?? true else {
+            throw DeMLError(
+                .mismatch, "there are \(whole.x.shape.first ?? 0) examples, but y has the shape \(whole.y?.shape ?? [])"
+            )
+        }
+        let split = try RowSplit(
+            whole.x.shape.first ?? 0, fraction: options.testFraction, seed: options.splitSeed)
+        func part(_ rows: [Int]) -> Part {
+            Part(x: whole.x.gatherRows(rows), y: whole.y.map { $0.gatherRows(rows) }, rows: rows)
+        }
+        train = part(split.trainRows)
+        test = part(split.testRows)
+        isSplit = true
+        if let files = groups { groups = (split.trainRows.map { files.ids[$0] }, files.names) }
+        decisions.append(Self.splitDecision(split, options))
+    }
+
+    private static func splitDecision(_ split: RowSplit, _ options: DatasetOptions) -> Decision {
+        let count = split.trainRows.count + split.testRows.count
+        return Decision(
+            "test set",
+            "\(split.testRows.count) of \(count) rows, drawn with seed \(options.splitSeed) (--test-fraction)")
+    }
+
+    private static func summary(_ schema: Schema, _ part: Dataset.Part) -> [Decision] {
+        var lines = [
+            Decision(
+                "examples",
+                "\(part.count) of \(part.exampleShape.map(String.init).joined(separator: "×")), \(part.x.dtype.rawValue)"
+            )
+        ]
+        lines.append(Self.targetDecision(schema.target))
+        return lines
+    }
+
+    static func targetDecision(_ target: Schema.Target) -> Decision {
+        switch target {
+        case .classes(let names, _):
+            Decision("classes", "\(names.count): \(Naming.list(names, limit: 12))")
+        case .numbers(let columns):
+            Decision("target", "numbers to predict: \(Naming.list(columns, limit: 12))")
+        }
+    }
+
+    // MARK: Tables
+
+    private init(tables source: DatasetSource, _ options: DatasetOptions, needsLabels: Bool) throws(DeMLError) {
+        let known = options.schema
+        decisions = source.decisions
+        func content(
+            _ part: DatasetSource.Part, _ schema: Schema?, needsLabels: Bool
+        ) throws(DeMLError) -> (features: TableContent, labels: TableContent) {
+            switch part {
+            case .table(let text, let place):
+                let content = try DatasetSource.attempt(place) { (_) throws(DeMLError) in
+                    try TableContent(text, options, schema: schema, needsLabel: needsLabels)
+                }
+                return (content, content)
+            case .tables(let x, let y, let place):
+                return try DatasetSource.attempt(place) { (_) throws(DeMLError) in
+                    let features = try TableContent(x, options, schema: schema, needsLabel: false, role: .features)
+                    let labels = try TableContent(y, options, schema: nil, needsLabel: true, role: .labels)
+                    guard features.rows == labels.rows else {
+                        throw DeMLError(
+                            .mismatch, "there are \(features.rows) rows, but \(labels.rows) in the file of labels")
+                    }
+                    return (features, labels)
+                }
+            case .arrays: throw DeMLError(.internal, "arrays are no table")
             }
         }
-        var sources: [DatasetSource] = []
-        for name in trainNames { sources.append(try source(name)) }
-        var test = sources.count == 1 ? sources[0].test : nil
-        if let name = testNames.first { test = try source(name).train }
-        return DatasetSource(train: try concatenated(sources.map(\.train)), test: test)
-    }
-
-    private static func file(_ path: String, _ options: DatasetOptions) throws(DeMLError) -> DatasetSource {
-        let bytes = try Files.read(path, maximumBytes: options.maximumBytes)
-        return try attempt(path) { (_) throws(DeMLError) in
-            try DatasetSource(storedBytes: bytes, options: options)
+        guard let first = source.train ?? source.test else { throw DeMLError(.internal, "there is no table") }
+        let train = try content(first, known, needsLabels: needsLabels)
+        decisions += Self.fileDecisions(train.features)
+        decisions += train.features.decisions
+        if train.labels.header.text != train.features.header.text || train.labels.rows != train.features.rows {
+            decisions += train.labels.decisions
         }
-    }
+        let target: Schema.Target
+        if let known {
+            target = known.target
+        } else {
+            target = try Self.target(train.labels, options, &classNames, &decisions)
+        }
 
-    /// A file's bytes as stored, recognised by content.
-    init(storedBytes: [UInt8], options: DatasetOptions) throws(DeMLError) {
-        var bytes = storedBytes
-        guard !bytes.isEmpty else { throw DeMLError(.truncated, "the file is empty") }
-        if bytes.starts(with: [0x50, 0x4b]) {
-            try self.init(npz: bytes, options: options)
+        // The kinds of columns are enough to read the test set by.
+        var columns: [TableColumn]
+        var features: [Schema.Feature]
+        if let known {
+            (columns, features) = (train.features.features, known.tableFeatures)
+        } else {
+            (columns, features) = train.features.features(
+                standardizes: false, RowSplit(all: train.features.rows))
+        }
+        guard !features.isEmpty else {
+            throw DeMLError(.malformed, "no column to learn from has a value")
+        }
+        let kinds = known ?? Schema(features: .table(features), target: target)
+        var test: (features: TableContent, labels: TableContent)?
+        if source.train != nil, let part = source.test {
+            let found = try content(part, kinds, needsLabels: false)
+            if found.labels.labels.isEmpty, needsLabels || known == nil {
+                decisions.append(
+                    Decision(
+                        "test set", "that of the folder has no label column: a part of the training set is used",
+                        isWarning: true))
+            } else {
+                test = found
+            }
+        }
+        let split =
+            test == nil && options.testFraction > 0
+            ? try RowSplit(train.features.rows, fraction: options.testFraction, seed: options.splitSeed)
+            : RowSplit(all: train.features.rows)
+        isSplit = !split.testRows.isEmpty
+        if known == nil {
+            let all = columns.map(\.name)
+            (columns, features) = train.features.features(standardizes: options.standardizes, split)
+            let empty = train.features.features.filter(\.isEmpty).map(\.name)
+            if !empty.isEmpty {
+                decisions.append(Decision("left out", "\(Naming.list(empty)): no row has a value"))
+            }
+            precondition(columns.map(\.name) == all, "the columns of a table do not change")
+            decisions += Self.featureDecisions(columns, features, standardizes: options.standardizes)
+            decisions.append(Self.targetDecision(target))
+        } else {
+            decisions += Self.gapDecisions(columns, features)
+        }
+        schema = known ?? Schema(features: .table(features), target: target)
+        classNames = classNames ?? known?.namesThatSayMore
+        let testColumns = test?.features.features ?? []
+        let asBytes =
+            features.allSatisfy(\.isRaw) && columns.allSatisfy(\.areBytes) && testColumns.allSatisfy(\.areBytes)
+        let x = try train.features.examples(
+            columns, features, split, asBytes: asBytes, maximumBytes: options.maximumBytes)
+        let y = try Self.labels(train.labels, target, isLenient: !needsLabels)
+        groups = Self.groups(train.features.group, split)
+        let whole = Part(x: x.train, y: y, rows: split.trainRows)
+        if source.train == nil {
+            self.test = whole
             return
         }
-        if Gzip.isGzip(bytes) {
-            if try Gzip.prefix(bytes, count: 9).last == UInt8(ascii: "{") {
-                try self.init(safetensors: try Safetensors(storedBytes: bytes, maximumBytes: options.maximumBytes))
-                return
+        if let test {
+            self.train = whole
+            let rows = RowSplit(all: test.features.rows)
+            let testX = try DatasetSource.attempt(Self.place(source.test)) { (_) throws(DeMLError) in
+                try test.features.examples(
+                    testColumns, features, rows, asBytes: asBytes, maximumBytes: options.maximumBytes)
             }
-            bytes = try Gzip.decompress(bytes, maximumBytes: options.maximumBytes)
-        }
-        if bytes.count > 8, bytes[8] == UInt8(ascii: "{"), bytes[7] == 0 {
-            try self.init(safetensors: try Safetensors(decoding: bytes))
-        } else if bytes.starts(with: [0, 0]) {
-            throw DeMLError(
-                .usage, "this is an IDX file of one tensor, not a dataset",
-                hint: "give the folder with the four files of images and labels")
+            let testY = try DatasetSource.attempt(Self.place(source.test)) { (_) throws(DeMLError) in
+                try Self.labels(test.labels, target, isLenient: !needsLabels)
+            }
+            self.test = Part(x: testX.train, y: testY, rows: rows.trainRows)
+            decisions.append(Decision("test set", "\(test.features.rows) rows of a file of their own"))
+        } else if isSplit, let testX = x.test {
+            self.train = Part(x: x.train, y: y.map { $0.gatherRows(split.trainRows) }, rows: split.trainRows)
+            self.test = Part(x: testX, y: y.map { $0.gatherRows(split.testRows) }, rows: split.testRows)
+            decisions.append(Self.splitDecision(split, options))
         } else {
-            try self.init(csv: bytes, test: nil, options: options)
+            self.train = whole
         }
     }
 
-    /// x and y out of named tensors: those of Keras' files, or those of a shard.
-    init(tensors: [String: Tensor], options: DatasetOptions = DatasetOptions()) throws(DeMLError) {
-        func part(_ xName: String, _ yName: String) throws(DeMLError) -> Dataset.Part? {
-            guard let x = tensors[xName] else { return nil }
-            guard let y = tensors[yName] else {
-                throw DeMLError(.missing, "there is \(xName) but no \(yName)")
-            }
-            return Dataset.Part(
-                x: try Self.attempt(xName) { (_) throws(DeMLError) in try Self.examples(x) },
-                y: try Self.attempt(yName) { (_) throws(DeMLError) in try Self.labels(y, options.labels) })
+    private static func place(_ part: DatasetSource.Part?) -> String {
+        switch part {
+        case .table(_, let place)?, .tables(_, _, let place)?: place
+        default: "test set"
         }
-        var train = try part("x_train", "y_train")
-        if train == nil { train = try part("x", "y") }
-        guard let train else {
-            let names = tensors.keys.sorted().prefix(10).map(\.quotedForMessage).joined(separator: ", ")
+    }
+
+    private static func fileDecisions(_ content: TableContent) -> [Decision] {
+        var text = "\(content.rows) rows, separator \(content.dialect.separatorName)"
+        if content.dialect.decimal == UInt8(ascii: ",") { text += ", decimal comma" }
+        return [Decision("table", text), Decision("header", content.header.text)]
+    }
+
+    /// Classes or numbers: as the loss says, else by what the label column holds.
+    private static func target(
+        _ content: TableContent, _ options: DatasetOptions, _ classNames: inout [String]?, _ decisions: inout [Decision]
+    ) throws(DeMLError) -> Schema.Target {
+        let labels = content.labels
+        guard let label = labels.first else { throw DeMLError(.missing, "the file has no label") }
+        let areClasses: Bool
+        switch options.labels {
+        case .numbers: areClasses = false
+        case .classes: areClasses = true
+        case .automatic:
+            let distinct = label.kind == .words || labels.count > 1 ? 0 : Set(label.exact).count
+            areClasses =
+                label.kind == .words
+                || (labels.count == 1 && label.areWhole
+                    && (content.rows < 20 || (distinct * 2 <= content.rows && distinct <= 1000)))
+        }
+        if !areClasses {
+            if let words = labels.first(where: { $0.kind == .words }) {
+                let text = words.wordTexts().compactMap(\.self).first { NumberText.number($0) == nil } ?? ""
+                throw DeMLError(
+                    .malformed, "the label \(text.quotedForMessage) is no number",
+                    place: "column \(words.name.quotedForMessage)", hint: "loss: cross_entropy learns classes")
+            }
+            if let large = labels.first(where: {
+                max(abs($0.minimum), abs($0.maximum)) > Double(Float.greatestFiniteMagnitude)
+            }) {
+                throw DeMLError(
+                    .notFinite, "a number is too large", place: "column \(large.name.quotedForMessage)")
+            }
+            return .numbers(labels.map(\.name))
+        }
+        guard labels.count == 1 else {
             throw DeMLError(
-                .missing, "there are no tensors x and y, nor x_train and y_train",
-                hint: names.isEmpty ? "the file holds no tensor" : "the file holds \(names)")
+                .usage, "\(labels.count) label columns are numbers to predict, but the model learns classes",
+                hint: "name one label column, or use loss: mse")
         }
-        self.train = train
-        test = try part("x_test", "y_test")
+        let (names, areIDs) = try DatasetSource.attempt("column \(label.name.quotedForMessage)") {
+            (_) throws(DeMLError) in
+            try content.classNames(options)
+        }
+        if !areIDs { classNames = names }
+        return .classes(names, column: label.name)
     }
 
-    init(safetensors file: Safetensors) throws(DeMLError) {
-        try self.init(tensors: Dictionary(file.tensors.map { ($0.name, $0.tensor) }) { first, _ in first })
+    private static func labels(
+        _ content: TableContent, _ target: Schema.Target, isLenient: Bool
+    ) throws(DeMLError) -> Tensor? {
+        switch target {
+        case .classes(let names, _):
+            return try content.classIDs(names, isLenient: isLenient).map { Tensor(shape: [$0.count], int64s: $0) }
+        case .numbers:
+            guard !content.labels.isEmpty else { return nil }
+            let columns = content.labels.map(\.exact)
+            let width = columns.count
+            var floats = [Float](repeating: 0, count: content.rows * width)
+            for (column, values) in columns.enumerated() {
+                for (row, value) in values.enumerated() { floats[row * width + column] = Float(value) }
+            }
+            return Tensor(shape: [content.rows, width], floats: floats)
+        }
     }
 
-    init(npz bytes: [UInt8], options: DatasetOptions) throws(DeMLError) {
-        let archive = try NPZ(bytes, maximumBytes: options.maximumBytes)
-        var tensors: [String: Tensor] = [:]
-        for name in ["x_train", "y_train", "x_test", "y_test", "x", "y"] {
-            tensors[name] = try archive.tensor(name)
+    private static func groups(_ column: TableColumn?, _ split: RowSplit) -> (ids: [Int], names: [String])? {
+        guard let column else { return nil }
+        let texts = column.wordTexts().map { $0 ?? "" }
+        let order = texts.indices.sorted { TableContent.isBefore(texts[$0], texts[$1]) }
+        var places = [Int](repeating: 0, count: texts.count)
+        for (place, code) in order.enumerated() { places[code] = place }
+        let codes = column.codes()
+        return (split.trainRows.map { places[Int(max(0, codes[$0]))] }, order.map { texts[$0] })
+    }
+
+    private static func featureDecisions(
+        _ columns: [TableColumn], _ features: [Schema.Feature], standardizes: Bool
+    ) -> [Decision] {
+        var lines: [Decision] = []
+        let numbers = features.filter { if case .number = $0.kind { true } else { false } }
+        let inputs = features.reduce(0) { $0 + $1.width }
+        lines.append(
+            Decision(
+                "features",
+                "\(features.count) columns, \(inputs) inputs: \(Naming.list(features.map(\.name), limit: 12))"))
+        if !numbers.isEmpty {
+            lines.append(
+                Decision(
+                    "numbers",
+                    "\(numbers.count), "
+                        + (standardizes
+                            ? "standardised by the training rows (--standardize false takes them as they are)"
+                            : "as they are (--standardize true brings them to mean 0 and deviation 1)")))
         }
-        guard !tensors.isEmpty else {
-            let names = archive.names.prefix(10).map(\.quotedForMessage).joined(separator: ", ")
+        for feature in features {
+            guard case .category(let values) = feature.kind else { continue }
+            lines.append(
+                Decision(
+                    "category", "\(feature.name.quotedForMessage), one input each: \(Naming.list(values, limit: 10))"))
+        }
+        let gaps = zip(columns, features).filter { $1.hasMissing }
+        if !gaps.isEmpty {
+            let text = gaps.prefix(8).map { "\($0.0.missing) in \($0.0.name.quotedForMessage)" }.joined(separator: ", ")
+            lines.append(
+                Decision("missing", text + (gaps.count > 8 ? " and others" : "") + ": an input of its own says so"))
+        }
+        return lines
+    }
+
+    /// Missing values in columns that had none when the model was made.
+    private static func gapDecisions(_ columns: [TableColumn], _ features: [Schema.Feature]) -> [Decision] {
+        zip(columns, features).compactMap { column, feature in
+            guard column.missing > 0, !feature.hasMissing else { return nil }
+            return Decision(
+                "missing",
+                "\(column.missing) in \(column.name.quotedForMessage), where the model saw none: taken as the mean",
+                isWarning: true)
+        }
+    }
+}
+
+extension Schema {
+    /// Names of the classes where they are not just 0, 1, 2 ….
+    var namesThatSayMore: [String]? {
+        guard let names = classNames else { return nil }
+        return names.enumerated().allSatisfy { $0.element == String($0.offset) } ? nil : names
+    }
+
+    /// The features as columns of a table: of arrays, numbers as they are.
+    var tableFeatures: [Feature] {
+        if case .table(let columns) = features { return columns }
+        return (0..<inputShape.reduce(1, *)).map { Feature(name: String($0), kind: .number(mean: 0, deviation: 1)) }
+    }
+
+    /// Refuses, by name, a schema that does not fit this one.
+    package func checkIsMet(by other: Schema) throws(DeMLError) {
+        guard features == other.features else {
+            throw DeMLError(.mismatch, "its examples are not those of the model: \(difference(other))")
+        }
+        guard target == other.target else {
             throw DeMLError(
-                .missing, "there are no arrays x and y, nor x_train and y_train",
-                hint: names.isEmpty ? "the file holds no array" : "the file holds \(names)")
-        }
-        try self.init(tensors: tensors, options: options)
-    }
-
-    private init(csv path: String, test testPath: String?, options: DatasetOptions) throws(DeMLError) {
-        func content(_ path: String) throws(DeMLError) -> [UInt8] {
-            let bytes = try Files.read(path, maximumBytes: options.maximumBytes)
-            guard Gzip.isGzip(bytes) else { return bytes }
-            return try Gzip.decompress(bytes, maximumBytes: options.maximumBytes)
-        }
-        var testBytes: [UInt8]?
-        if let testPath { testBytes = try content(testPath) }
-        try self.init(csv: try content(path), test: testBytes, options: options)
-    }
-
-    init(csv bytes: [UInt8], test testBytes: [UInt8]?, options: DatasetOptions) throws(DeMLError) {
-        let trainTable = try CSVTable(bytes, labelColumn: options.labelColumn)
-        var testTable: CSVTable?
-        if let testBytes {
-            do throws(DeMLError) {
-                testTable = try CSVTable(testBytes, labelColumn: options.labelColumn)
-            } catch {
-                throw error.within("test set")
-            }
-        }
-        let labels = try CSVLabels(trainTable.labels + (testTable?.labels ?? []), options.labels)
-        let examples = CSVTable.examples(trainTable, testTable)
-        classNames = labels.names
-        train = Dataset.Part(x: examples.train, y: labels.tensor(0..<trainTable.labels.count))
-        test = examples.test.map {
-            Dataset.Part(x: $0, y: labels.tensor(trainTable.labels.count..<labels.count))
+                .mismatch, "its labels are not those of the model",
+                hint: "the model has \(Naming.list(classNames ?? targetColumns, limit: 12)), the file "
+                    + Naming.list(other.classNames ?? other.targetColumns, limit: 12))
         }
     }
 
-    /// Examples as U8 or F32, images `[N,H,W]` as `[N,1,H,W]`.
-    static func examples(_ x: Tensor) throws(DeMLError) -> Tensor {
-        var shape = x.shape
-        guard !shape.isEmpty else { throw DeMLError(.shape, "a scalar cannot be the examples") }
-        if shape.count == 1 { shape.append(1) }
-        if shape.count == 3 { shape.insert(1, at: 1) }
-        switch x.dtype {
-        case .u8, .f32: return try x.reshaped(shape)
-        case .bool: return try Tensor(dtype: .u8, shape: shape, bytes: x.bytes)
-        case .f16, .bf16, .f64: return Tensor(shape: shape, floats: try x.floats())
-        case .i8, .i16, .i32, .i64: return Tensor(shape: shape, floats: try x.integers().map(Float.init))
+    /// How the features of another schema differ from these, in words.
+    package func difference(_ other: Schema) -> String {
+        guard case .table(let mine) = features, case .table(let theirs) = other.features else {
+            return "\(features.words) of shape \(inputShape) here, \(other.features.words) of \(other.inputShape) there"
         }
-    }
-
-    /// Labels as U8, I32 or I64 `[N]`, or as F32 `[N, outputs]`.
-    static func labels(_ y: Tensor, _ kind: DatasetOptions.Labels) throws(DeMLError) -> Tensor {
-        guard let count = y.shape.first else { throw DeMLError(.shape, "a scalar cannot be the labels") }
-        let isColumn = y.shape.count == 1 || y.shape.dropFirst().allSatisfy { $0 == 1 }
-        if y.dtype.isFloatingPoint || kind == .numbers {
-            let floats = y.dtype.isFloatingPoint ? try y.floats() : try y.integers().map(Float.init)
-            if kind == .classes {
-                guard isColumn, floats.allSatisfy({ $0 >= 0 && $0 < 65_536 && $0 == $0.rounded() }) else {
-                    throw DeMLError(.dtype, "the labels are no class ids")
-                }
-                return Tensor(shape: [count], int64s: floats.map { Int64($0) })
-            }
-            return Tensor(shape: [count, count == 0 ? 0 : floats.count / count], floats: floats)
-        }
-        guard isColumn else {
-            throw DeMLError(
-                .shape, "integer labels of shape \(y.shape) are no class ids, one for each example",
-                hint: "floating-point labels are numbers to predict")
-        }
-        switch y.dtype {
-        case .u8, .i32, .i64: return try y.reshaped([count])
-        default: return Tensor(shape: [count], int64s: try y.integers().map(Int64.init))
-        }
-    }
-
-    private static func concatenated(_ parts: [Dataset.Part]) throws(DeMLError) -> Dataset.Part {
-        guard parts.count > 1 else { return parts[0] }
-        func joined(_ tensors: [Tensor]) throws(DeMLError) -> Tensor {
-            let first = tensors[0]
-            var bytes: [UInt8] = []
-            bytes.reserveCapacity(tensors.reduce(0) { $0 + $1.bytes.count })
-            for tensor in tensors {
-                guard tensor.dtype == first.dtype, tensor.shape.dropFirst() == first.shape.dropFirst() else {
-                    throw DeMLError(
-                        .mismatch,
-                        "\(tensor.dtype.rawValue) \(tensor.shape) in one file does not go together with"
-                            + " \(first.dtype.rawValue) \(first.shape) in another")
-                }
-                bytes += tensor.bytes
-            }
-            let count = tensors.reduce(0) { $0 + ($1.shape.first ?? 0) }
-            return try Tensor(dtype: first.dtype, shape: [count] + first.shape.dropFirst(), bytes: bytes[...])
-        }
-        return Dataset.Part(x: try joined(parts.map(\.x)), y: try joined(parts.map(\.y)))
-    }
-
-    private static func hasEnding(_ name: String, _ ending: String) -> Bool {
-        name.hasSuffix(".\(ending)") || name.hasSuffix(".\(ending).gz")
-    }
-
-    /// Runs `body` and puts `place` before the place of its errors.
-    static func attempt<Result>(
-        _ place: String, _ body: (String) throws(DeMLError) -> Result
-    ) throws(DeMLError) -> Result {
-        do throws(DeMLError) {
-            return try body(place)
-        } catch {
-            throw error.place?.hasPrefix(place) == true ? error : error.within(place)
-        }
+        let added = theirs.map(\.name).filter { name in !mine.contains { $0.name == name } }
+        let lost = mine.map(\.name).filter { name in !theirs.contains { $0.name == name } }
+        if !lost.isEmpty { return "the columns \(Naming.list(lost, limit: 8)) are missing" }
+        if !added.isEmpty { return "the columns \(Naming.list(added, limit: 8)) are new" }
+        let changed = zip(mine, theirs).first { $0 != $1 }
+        return changed.map { "the column \($0.0.name.quotedForMessage) has other values or another scale" }
+            ?? "their order"
     }
 }

@@ -99,10 +99,8 @@ struct IDXFolder {
                         storedBytes: try Files.read(path, maximumBytes: maximumBytes), maximumBytes: maximumBytes)
                 }
             }
-            let part = Dataset.Part(
-                x: try DatasetSource.examples(try tensor(images)),
-                y: try DatasetSource.labels(try tensor(labels), .automatic))
-            guard part.x.shape.first == part.y.shape.first else {
+            let part = Dataset.Part(x: try tensor(images), y: try tensor(labels))
+            guard part.x.shape.first == part.y.shape.first, !part.x.shape.isEmpty, !part.y.shape.isEmpty else {
                 throw DeMLError(
                     .mismatch, "there are \(part.x.shape[0]) images, but \(part.y.shape[0]) labels in \(labels)",
                     place: Files.path(folder, images))
@@ -113,13 +111,18 @@ struct IDXFolder {
 
     let train: Pair
     let test: Pair?
+    /// Files that are there uncompressed too.
+    let skipped: [String]
 
     static func isPart(_ name: String) -> Bool {
         name.contains("idx") && (name.contains("images") || name.contains("labels"))
     }
 
     init(names: [String]) throws(DeMLError) {
-        let parts = names.filter(Self.isPart)
+        let all = names.filter(Self.isPart)
+        let skipped = all.filter { $0.hasSuffix(".gz") && all.contains(String($0.dropLast(3))) }
+        let parts = all.filter { !skipped.contains($0) }
+        self.skipped = skipped
         func only(_ what: String, _ isSought: (String) -> Bool) throws(DeMLError) -> String? {
             let found = parts.filter { $0.contains(what) && isSought($0) }
             guard found.count <= 1 else {

@@ -26,6 +26,16 @@ public struct NPZ {
             throw error.within(member.name.quotedForMessage)
         }
     }
+
+    /// As ``tensor(_:)``, texts too.
+    func array(_ name: String) throws(DeMLError) -> SourceArray? {
+        guard let member = archive.members.first(where: { $0.name == name + ".npy" }) else { return nil }
+        do throws(DeMLError) {
+            return try NPY.array(try archive.content(of: member, maximumBytes: maximumBytes))
+        } catch {
+            throw error.within(member.name.quotedForMessage)
+        }
+    }
 }
 
 /// The directory of a zip file.
@@ -168,160 +178,8 @@ struct ZipArchive {
     }
 }
 
-/// One `.npy` file (numpy.lib.format): magic, version, the header as a Python dictionary, the elements.
-enum NPY {
-    private static let types: [String: DType] = [
-        "|u1": .u8, "|i1": .i8, "<i2": .i16, "<i4": .i32, "<i8": .i64, "<f2": .f16, "<f4": .f32, "<f8": .f64,
-        "|b1": .bool, "<u1": .u8, "<i1": .i8,
-    ]
-
-    static func tensor(_ bytes: ArraySlice<UInt8>) throws(DeMLError) -> Tensor {
-        let file = ByteReader(bytes)
-        guard bytes.starts(with: [0x93] + Array("NUMPY".utf8)) else {
-            throw DeMLError(.malformed, "the array does not begin as an npy file")
-        }
-        let version = try file.integer(6, 1)
-        guard (1...3).contains(version) else {
-            throw DeMLError(.malformed, "the version \(version) of the npy format is unknown")
-        }
-        let sizeBytes = version == 1 ? 2 : 4
-        let headerCount = try file.integer(8, sizeBytes)
-        let text = try file.slice(8 + sizeBytes, headerCount)
-        guard headerCount <= 1 << 16 else { throw DeMLError(.tooLarge, "the npy header has \(headerCount) bytes") }
-        var parser = PythonDictionary(text)
-        let header = try parser.parse()
-        guard let dtype = types[header.descr] else {
-            let isBigEndian = header.descr.hasPrefix(">")
-            throw DeMLError(
-                .dtype, "the numpy type \(header.descr.quotedForMessage) is not supported",
-                hint: isBigEndian
-                    ? "save the array in little-endian order" : "known are u1, i1, i2, i4, i8, f2, f4, f8 and b1")
-        }
-        guard !header.fortranOrder || header.shape.count < 2 else {
-            throw DeMLError(
-                .shape, "the array is in Fortran order", hint: "save np.ascontiguousarray(array), in C order")
-        }
-        let content = bytes.dropFirst(8 + sizeBytes + headerCount)
-        return try Tensor(dtype: dtype, shape: header.shape, bytes: content)
-    }
-}
-
-/// `{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }`: a Python literal with these three keys and no other.
-private struct PythonDictionary {
-    struct Header {
-        var descr = ""
-        var fortranOrder = false
-        var shape: [Int] = []
-    }
-
-    private let bytes: [UInt8]
-    private var position = 0
-
-    init(_ text: ArraySlice<UInt8>) {
-        bytes = Array(text)
-    }
-
-    mutating func parse() throws(DeMLError) -> Header {
-        var header = Header()
-        var keys: Set<String> = []
-        try expect("{")
-        while !accept("}") {
-            let key = try string()
-            try expect(":")
-            guard keys.insert(key).inserted else { throw malformed("the key \(key.quotedForMessage) appears twice") }
-            switch key {
-            case "descr":
-                guard peek() == UInt8(ascii: "'") || peek() == UInt8(ascii: "\"") else {
-                    throw DeMLError(.dtype, "the array holds records, not numbers")
-                }
-                header.descr = try string()
-            case "fortran_order": header.fortranOrder = try boolean()
-            case "shape": header.shape = try tuple()
-            default: throw malformed("the key \(key.quotedForMessage) is unknown")
-            }
-            if !accept(",") {
-                try expect("}")
-                break
-            }
-        }
-        skipSpace()
-        guard position == bytes.count, keys.count == 3 else {
-            throw malformed("it must have descr, fortran_order and shape")
-        }
-        return header
-    }
-
-    private mutating func string() throws(DeMLError) -> String {
-        let quote: Unicode.Scalar = peek() == UInt8(ascii: "\"") ? "\"" : "'"
-        try expect(quote)
-        let start = position
-        while position < bytes.count, bytes[position] != UInt8(ascii: quote) { position += 1 }
-        guard position < bytes.count else { throw malformed("a string has no end") }
-        position += 1
-        return String(decoding: bytes[start..<position - 1], as: UTF8.self)
-    }
-
-    private mutating func boolean() throws(DeMLError) -> Bool {
-        for (word, value) in [("False", false), ("True", true)] {
-            skipSpace()
-            if bytes[position...].starts(with: word.utf8) {
-                position += word.utf8.count
-                return value
-            }
-        }
-        throw malformed("fortran_order is neither True nor False")
-    }
-
-    private mutating func tuple() throws(DeMLError) -> [Int] {
-        var numbers: [Int] = []
-        try expect("(")
-        while !accept(")") {
-            guard numbers.count < 64 else { throw malformed("the shape has too many dimensions") }
-            skipSpace()
-            let start = position
-            while position < bytes.count, (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(bytes[position]) {
-                position += 1
-            }
-            guard let number = Int(String(decoding: bytes[start..<position], as: UTF8.self)) else {
-                throw malformed("the shape holds something that is no number")
-            }
-            numbers.append(number)
-            // Python 2 wrote long integers with an L.
-            _ = accept("L")
-            if !accept(",") {
-                try expect(")")
-                break
-            }
-        }
-        return numbers
-    }
-
-    private mutating func peek() -> UInt8? {
-        skipSpace()
-        return position < bytes.count ? bytes[position] : nil
-    }
-
-    private mutating func accept(_ character: Unicode.Scalar) -> Bool {
-        guard peek() == UInt8(ascii: character) else { return false }
-        position += 1
-        return true
-    }
-
-    private mutating func expect(_ character: Unicode.Scalar) throws(DeMLError) {
-        guard accept(character) else { throw malformed("\(character) is missing at byte \(position)") }
-    }
-
-    private mutating func skipSpace() {
-        while position < bytes.count, [0x20, 0x09, 0x0a, 0x0d].contains(bytes[position]) { position += 1 }
-    }
-
-    private func malformed(_ what: String) -> DeMLError {
-        DeMLError(.malformed, "the npy header is not a dictionary that numpy writes: \(what)")
-    }
-}
-
 /// Little-endian numbers and slices at checked positions.
-private struct ByteReader {
+struct ByteReader {
     private let bytes: ArraySlice<UInt8>
 
     init(_ bytes: ArraySlice<UInt8>) {

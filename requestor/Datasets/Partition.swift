@@ -13,6 +13,10 @@ public enum Partition: Sendable, Hashable, CustomStringConvertible {
     /// At random, the sizes being proportions from a symmetric Dirichlet distribution with parameter `skew`: the
     /// smaller, the more unequal (Li, Diao, Chen, He, "Federated learning on non-IID data silos", ICDE 2022).
     case quantity(skew: Double)
+    /// Each client has the rows of one value of a column of a table: a writer, a hospital. The column is no feature.
+    case byColumn(String)
+    /// Each client has one file of a folder of shards.
+    case byFile
 
     /// Reads `iid`, `dirichlet:ALPHA`, `pathological[:SHARDS]` (2 without a number), `quantity:SKEW`.
     public init(parsing text: String) throws(DeMLError) {
@@ -22,6 +26,8 @@ public enum Partition: Sendable, Hashable, CustomStringConvertible {
         case ("iid", nil): self = .iid
         case ("dirichlet", let argument?): self = .dirichlet(alpha: try Self.concentration(argument, text))
         case ("quantity", let argument?): self = .quantity(skew: try Self.concentration(argument, text))
+        case ("by_column", let argument?) where !argument.isEmpty: self = .byColumn(argument)
+        case ("by_file", nil): self = .byFile
         case ("pathological", nil): self = .pathological(shardsPerClient: 2)
         case ("pathological", let argument?):
             guard let count = Int(argument), count >= 1 else {
@@ -29,7 +35,9 @@ public enum Partition: Sendable, Hashable, CustomStringConvertible {
             }
             self = .pathological(shardsPerClient: count)
         default:
-            throw Self.unknown(text, "known are iid, dirichlet:ALPHA, pathological[:SHARDS], quantity:SKEW")
+            throw Self.unknown(
+                text,
+                "known are iid, dirichlet:ALPHA, pathological[:SHARDS], quantity:SKEW, by_column:NAME, by_file")
         }
     }
 
@@ -39,14 +47,24 @@ public enum Partition: Sendable, Hashable, CustomStringConvertible {
         case .dirichlet(let alpha): "dirichlet:\(alpha)"
         case .pathological(let count): "pathological:\(count)"
         case .quantity(let skew): "quantity:\(skew)"
+        case .byColumn(let name): "by_column:\(name)"
+        case .byFile: "by_file"
         }
     }
 
     /// Whether the division looks at the labels, so that it makes no sense for regression.
     public var needsLabels: Bool {
         switch self {
-        case .iid, .quantity: false
+        case .iid, .quantity, .byColumn, .byFile: false
         case .dirichlet, .pathological: true
+        }
+    }
+
+    /// Whether the data says who has what.
+    public var isNatural: Bool {
+        switch self {
+        case .byColumn, .byFile: true
+        default: false
         }
     }
 
@@ -68,6 +86,13 @@ public enum Partition: Sendable, Hashable, CustomStringConvertible {
             return Self.dirichlet(labels, parts, alpha, &generator)
         case .pathological(let shards):
             return try Self.pathological(labels, parts, shards, &generator)
+        case .byColumn, .byFile:
+            // The labels are the clients.
+            var members = [[Int]](repeating: [], count: parts)
+            for (index, client) in labels.enumerated() where members.indices.contains(client) {
+                members[client].append(index)
+            }
+            return members
         case .quantity(let skew):
             let order = generator.permutation(labels.count)
             let proportions = generator.dirichlet(alpha: skew, count: parts)
@@ -181,6 +206,7 @@ extension Partition: Codable {
 extension Dataset {
     /// The training examples of each part; throws `usage` where the partition needs labels and there are none.
     public func partition(_ partition: Partition, parts: Int, seed: UInt64) throws(DeMLError) -> [[Int]] {
+        if partition.isNatural { return try naturalParts(partition, parts) }
         guard !partition.needsLabels || classes != nil else {
             throw DeMLError(
                 .usage, "the partition \(partition) goes by classes, but the dataset has numbers to predict",
@@ -188,5 +214,31 @@ extension Dataset {
         }
         let labels = partition.needsLabels ? try trainLabels() : [Int](repeating: 0, count: train.count)
         return try partition.indices(labels: labels, parts: parts, seed: seed)
+    }
+
+    /// How many clients the data has by itself.
+    public func clients(_ partition: Partition) throws(DeMLError) -> Int {
+        guard let groups else {
+            throw DeMLError(
+                .usage, "the partition \(partition) needs data that says who has what", place: name,
+                hint: partition == .byFile ? "give a folder of shards" : "give a table that has the column")
+        }
+        return groups.names.count
+    }
+
+    private func naturalParts(_ partition: Partition, _ parts: Int) throws(DeMLError) -> [[Int]] {
+        let clients = try clients(partition)
+        guard parts == clients, let groups else {
+            throw DeMLError(
+                .usage, "the partition \(partition) makes \(clients) clients, not \(parts)", place: name,
+                hint: "leave the number out, or say \(clients)")
+        }
+        let members = try partition.indices(labels: groups.ids, parts: parts, seed: 0)
+        if let empty = members.firstIndex(where: \.isEmpty) {
+            throw DeMLError(
+                .usage, "the client \(groups.names[empty].quotedForMessage) has rows in the test set only", place: name,
+                hint: "use a smaller --test-fraction, or leave its rows out")
+        }
+        return members
     }
 }

@@ -41,16 +41,18 @@ public struct ShardSet: Sendable, Codable, Equatable {
 }
 
 extension Dataset {
-    /// The shard of the given training examples: `x` and `y`, and in the metadata the dataset's name.
+    /// The shard of the given training examples: `x` and `y`, and in the metadata the dataset's name and schema.
     public func shard(_ indices: [Int]) -> Safetensors {
         let part = train.gathered(indices)
-        return Safetensors(tensors: [("x", part.x), ("y", part.y)], metadata: ["deml.dataset": name])
+        return Safetensors(tensors: [("x", part.x), ("y", part.y)], metadata: metadata)
     }
 
     /// The test set as a shard; nil where there is none.
     public var testShard: Safetensors? {
-        test.map { Safetensors(tensors: [("x", $0.x), ("y", $0.y)], metadata: ["deml.dataset": name]) }
+        test.map { Safetensors(tensors: [("x", $0.x), ("y", $0.y)], metadata: metadata) }
     }
+
+    private var metadata: [String: String] { ["deml.dataset": name, Schema.key: schema.canonicalJSON] }
 
     /// How many examples of each class each part has; nil for regression.
     public func labelDistribution(_ parts: [[Int]]) throws(DeMLError) -> LabelDistribution? {

@@ -8,16 +8,26 @@ extension Dataset {
     ///
     /// Throws `usage` where there are too few examples.
     public func splitValidation(fraction: Double) throws(DeMLError) -> (dataset: Dataset, validation: Part) {
-        guard fraction > 0, fraction < 1, train.count >= 2 else {
+        let (rows, validation) = try Self.validationRows(fraction: fraction, of: train.count)
+        var rest = self
+        rest.train = train.gathered(rows)
+        rest.trainRows = rows.map { trainRows[$0] }
+        if let groups { rest.groups = (rows.map { groups.ids[$0] }, groups.names) }
+        return (rest, train.gathered(validation))
+    }
+
+    /// Which of so many training examples stay, and which are set apart; both in their order.
+    static func validationRows(
+        fraction: Double, of total: Int
+    ) throws(DeMLError) -> (train: [Int], validation: [Int]) {
+        guard fraction > 0, fraction < 1, total >= 2 else {
             throw DeMLError(
-                .usage, "\(fraction) of \(train.count) training examples cannot be set apart for validation",
+                .usage, "\(fraction) of \(total) training examples cannot be set apart for validation",
                 hint: "give a fraction between 0 and 1, or more examples")
         }
-        let count = min(max(1, Int((Double(train.count) * fraction).rounded())), train.count - 1)
+        let count = min(max(1, Int((Double(total) * fraction).rounded())), total - 1)
         var generator = SeededGenerator(seed: 0, purpose: "validation-split")
-        let order = generator.permutation(train.count)
-        var rest = self
-        rest.train = train.gathered(order[count...].sorted())
-        return (rest, train.gathered(order[..<count].sorted()))
+        let order = generator.permutation(total)
+        return (order[count...].sorted(), order[..<count].sorted())
     }
 }

@@ -14,7 +14,8 @@ package struct Deml: AsyncParsableCommand {
             """,
         version: "deml \(Version.current)",
         subcommands: [
-            TrainCommand.self, SweepCommand.self, EvaluateCommand.self, PredictCommand.self, ShardCommand.self,
+            TrainCommand.self, InitCommand.self, SweepCommand.self, EvaluateCommand.self, PredictCommand.self,
+            ShardCommand.self,
             InspectCommand.self,
             CompareCommand.self, ReportCommand.self, DoctorCommand.self, OffersCommand.self, StatusCommand.self,
             PaymentsCommand.self,

@@ -1,6 +1,7 @@
 import Application
 import ArgumentParser
 import CommandLineSupport
+import Foundation
 import Reports
 import Tensors
 
@@ -9,8 +10,9 @@ struct PredictCommand: ParsableCommand {
         commandName: "predict",
         abstract: "Use a model: classes and their probabilities for new examples.",
         discussion: """
-            The examples may have labels or not: a dataset (its test set), one IDX file of images, .npz, safetensors, CSV, \
-            or a picture (PNG or PGM, brought to the model's size).
+            The examples may have labels or not: a table, .npz, .npy, safetensors, one IDX file of images, a folder with a \
+            test set, or a picture (PNG or PGM, brought to the model's size). Columns are found by the names that the model \
+            was trained with. Without --data it is the test set of the run.
 
               deml predict --model runs/mnist-mlp --data mnist --count 10
               deml predict --model runs/mnist-mlp --data digit.png
@@ -50,8 +52,10 @@ struct PredictCommand: ParsableCommand {
         }
         let answer = try Application.ofThisProcess.predict(
             PredictRequest(
-                model: model, data: data.request, count: count, start: start, output: output, invert: invert,
-                threads: threads))
+                model: model, data: data.request, part: data.split, count: count, start: start, output: output,
+                invert: invert, threads: threads))
+        let errors = Terminal.current(of: STDERR_FILENO)
+        Output.standardError.lines(DecisionText.lines(answer.notes, paint: Paint(errors.hasColour)))
         let rows = answer.predictions
         if json {
             for row in rows { try Output.standard.json(row) }
@@ -71,7 +75,7 @@ struct PredictCommand: ParsableCommand {
             let right = judged.count { $0.truth == $0.predicted }
             Output.standard.line("\(Figures.grouped(right)) of \(Figures.grouped(judged.count)) right")
         }
-        if let output { Output.standard.line("wrote \(output)") }
+        if let output { Output.standard.line("wrote \(Figures.grouped(rows.count)) rows to \(output)") }
     }
 
     /// The example as a picture, beside it the classes.

@@ -1,6 +1,7 @@
 import Application
 import ArgumentParser
 import CommandLineSupport
+import Foundation
 import Reports
 
 struct ShardCommand: ParsableCommand {
@@ -9,13 +10,15 @@ struct ShardCommand: ParsableCommand {
         abstract: "Divide a dataset into shard files, as a run does by itself.",
         discussion: "  deml shard mnist --parts 100 --partition pathological:2 --output shards")
 
-    @Argument(help: ArgumentHelp("A folder of IDX files, .npz, CSV, safetensors, or 'mnist'.", valueName: "data"))
+    @Argument(
+        help: ArgumentHelp("A table, a folder of IDX files, .npz, .npy, safetensors, or 'mnist'.", valueName: "data"))
     var data: String
-    @Option(help: ArgumentHelp("Number of shards.", valueName: "n"))
-    var parts: Int
+    @Option(help: ArgumentHelp("Number of shards. (by_column and by_file: as many as the data has)", valueName: "n"))
+    var parts: Int?
     @Option(
         help: ArgumentHelp(
-            "iid, dirichlet:0.3, pathological:2 (pieces of the sorted data a shard), quantity:0.5.", valueName: "rule"))
+            "iid, dirichlet:0.3, pathological:2 (pieces of the sorted data a shard), quantity:0.5, by_column:NAME, by_file.",
+            valueName: "rule"))
     var partition = "iid"
     @Option(
         name: [.long, .customShort("o")],
@@ -23,8 +26,8 @@ struct ShardCommand: ParsableCommand {
     var output: String
     @Option(help: ArgumentHelp("Seed: same seed, same shards.", valueName: "n"))
     var seed: UInt64 = 0
-    @Option(help: ArgumentHelp("Column of a CSV file that holds the label.", valueName: "name"))
-    var labelColumn: String?
+    @OptionGroup(title: "How a table is read")
+    var table: TableOptions
     @Option(
         help: ArgumentHelp("Part of the examples to test with, where the data has no test set.", valueName: "share"))
     var testFraction = 0.2
@@ -37,11 +40,13 @@ struct ShardCommand: ParsableCommand {
 
     private func shard() throws {
         let application = Application.ofThisProcess
+        var request = DataRequest(data: data, testFraction: testFraction)
+        table.set(&request)
         let answer = try application.shard(
-            ShardRequest(
-                data: data, parts: parts, partition: partition, output: output, seed: seed, labelColumn: labelColumn,
-                testFraction: testFraction))
+            ShardRequest(data: request, parts: parts, partition: partition, output: output, seed: seed))
         let shards = answer.shards
+        let errors = Terminal.current(of: STDERR_FILENO)
+        Output.standardError.lines(DecisionText.lines(answer.decisions, paint: Paint(errors.hasColour)))
         if json { return try Output.standard.json(shards) }
 
         let terminal = Terminal.current()

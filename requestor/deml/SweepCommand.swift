@@ -34,6 +34,8 @@ struct SweepCommand: AsyncParsableCommand {
     var json = false
     @OptionGroup(title: "What is learned")
     var learning: LearningOptions
+    @OptionGroup(title: "How a table is read")
+    var table: TableOptions
     @OptionGroup(title: "Rounds")
     var roundOptions: RoundOptions
     @OptionGroup(title: "Training at a worker")
@@ -51,7 +53,7 @@ struct SweepCommand: AsyncParsableCommand {
 
     private func sweep() async throws {
         let application = Application.ofThisProcess
-        let groups: [any SettingOptions] = [learning, roundOptions, localTraining, averaging]
+        let groups: [any SettingOptions] = [learning, table, roundOptions, localTraining, averaging]
         var settings = groups.flatMap(\.given).compactMap { key, text in text.map { (key: key, text: $0) } }
         if let output { settings.append((key: "output", text: output)) }
         var axes: [SweepAxis] = []

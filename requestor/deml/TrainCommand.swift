@@ -14,6 +14,7 @@ struct TrainCommand: AsyncParsableCommand {
             learning_rate, local_epochs. Paths in the file are seen from the file's folder.
 
               deml train examples/mnist-mlp.yaml
+              deml train --data wine.csv
               deml train examples/mnist-mlp.yaml --workers 5 --partition dirichlet:0.3
               deml train --resume runs/mnist-mlp --rounds 10
             """)
@@ -29,6 +30,8 @@ struct TrainCommand: AsyncParsableCommand {
 
     @OptionGroup(title: "What is learned")
     var learning: LearningOptions
+    @OptionGroup(title: "How a table is read")
+    var table: TableOptions
     @OptionGroup(title: "Rounds")
     var roundOptions: RoundOptions
     @OptionGroup(title: "Training at a worker")
@@ -46,7 +49,7 @@ struct TrainCommand: AsyncParsableCommand {
 
     private var request: TrainRequest {
         let groups: [any SettingOptions] = [
-            learning, roundOptions, localTraining, averaging, verification, machines, results,
+            learning, table, roundOptions, localTraining, averaging, verification, machines, results,
         ]
         return TrainRequest(
             file: file, resume: resume,
@@ -102,6 +105,11 @@ struct TrainCommand: AsyncParsableCommand {
             terminal: terminal, output: output, epochs: handle.configuration.training.localEpochs)
         let title = Paint(terminal.hasColour)((folder.path as NSString).lastPathComponent, .bold)
         display.say("\(title)  \(application.paths.shown(folder.path))")
+        for line in DecisionText.lines(handle.decisions, paint: Paint(terminal.hasColour)) { display.say(line) }
+        if let model = handle.chosenModel {
+            display.say("no model was given; this one was chosen (deml init writes it into a file):")
+            for line in model.split(separator: "\n") { display.say("  " + line) }
+        }
         let drawing = handle.feed.observe(on: display.queue) { display.handle($0) }
         do {
             let summary = try await Interrupts.cancellingOnSignals {

@@ -9,17 +9,20 @@ protocol SettingOptions: ParsableArguments {
 
 struct LearningOptions: SettingOptions {
     @Option(
-        help: ArgumentHelp("A dataset: a folder of IDX files, .npz, CSV, safetensors, or 'mnist'.", valueName: "path"))
+        help: ArgumentHelp(
+            "A dataset: a table, a folder of IDX files, .npz, .npy, safetensors, or 'mnist'.", valueName: "path"))
     var data: String?
-    @Option(help: ArgumentHelp("A model description (YAML, JSON) or a weights file.", valueName: "file"))
+    @Option(
+        help: ArgumentHelp(
+            "A model description (YAML, JSON) or a weights file. (default: one is chosen for the data)",
+            valueName: "file")
+    )
     var model: String?
     @Option(help: ArgumentHelp("Weights to start from instead of fresh ones.", valueName: "file"))
     var initialWeights: String?
     @Option(
         help: ArgumentHelp("A weights file or a run to go on from: its model and its weights.", valueName: "model"))
     var continueFrom: String?
-    @Option(help: ArgumentHelp("Column of a CSV file that holds the label.", valueName: "name"))
-    var labelColumn: String?
     @Option(
         help: ArgumentHelp("Part of the examples to test with, where the data has no test set.", valueName: "share"))
     var testFraction: String?
@@ -30,7 +33,8 @@ struct LearningOptions: SettingOptions {
     var validationFraction: String?
     @Option(
         help: ArgumentHelp(
-            "How examples go to workers: iid, dirichlet:0.3, pathological:2 (classes a worker), quantity:0.5.",
+            "How examples go to workers: iid, dirichlet:0.3, pathological:2 (classes a worker), quantity:0.5, "
+                + "by_column:NAME (a client for each value), by_file.",
             valueName: "rule"))
     var partition: String?
     @Option(help: ArgumentHelp("Seed of everything random: same seed, same bytes. (default: 0)", valueName: "n"))
@@ -39,11 +43,13 @@ struct LearningOptions: SettingOptions {
     var given: [(key: String, text: String?)] {
         [
             ("data", data), ("model", model), ("initial_weights", initialWeights),
-            ("continue_from", continueFrom), ("label_column", labelColumn), ("test_fraction", testFraction),
+            ("continue_from", continueFrom), ("test_fraction", testFraction),
             ("validation_fraction", validationFraction), ("partition", partition), ("seed", seed),
         ]
     }
 }
+
+extension TableOptions: SettingOptions {}
 
 struct RoundOptions: SettingOptions {
     @Option(help: ArgumentHelp("Number of shards, one a worker. (default: 3)", valueName: "n"))

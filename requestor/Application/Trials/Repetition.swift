@@ -159,7 +159,7 @@ extension Application {
         var configuration = settings.configuration
         let count = configuration.federation.repetitions
         guard count > 1 else { return nil }
-        let folder = configuration.output.folder ?? paths.freshRunFolder(name: settings.name)
+        let folder = try configuration.output.folder ?? paths.reserveRunFolder(name: settings.name)
         configuration.output.folder = nil
         configuration.federation.repetitions = 1
         let seeds = (0..<count).map { configuration.federation.seed &+ UInt64($0) }

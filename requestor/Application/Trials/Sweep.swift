@@ -291,7 +291,8 @@ extension Application {
         if settings.configuration.data.validationFraction == nil {
             settings.configuration.data.validationFraction = 0.1
         }
-        let folder = settings.configuration.output.folder ?? paths.freshRunFolder(name: settings.name + "-sweep")
+        let folder =
+            try settings.configuration.output.folder ?? paths.reserveRunFolder(name: settings.name + "-sweep")
         settings.configuration.output.folder = nil
         let rungs = SuccessiveHalving(
             trials: combinations.count, rounds: settings.configuration.federation.rounds, factor: request.factor

@@ -1,6 +1,6 @@
 import NeuralNetwork
 
-/// What is trained.
+/// What is trained; without a model one is chosen for the data.
 public struct ModelSettings: SettingGroup {
     /// The model, or the path of a file that describes it (YAML, JSON, or a weights file).
     public var source: ModelSource?
@@ -19,17 +19,16 @@ public struct ModelSettings: SettingGroup {
     ]
 
     func rules() -> [ConfigurationProblem] {
-        if continueFrom != nil, initialWeights != nil {
-            return [ConfigurationProblem("continue_from", "has weights of its own: leave out initial_weights")]
-        }
-        return source == nil && continueFrom == nil
-            ? [ConfigurationProblem("model", "is missing: give a model description or the path of one")] : []
+        continueFrom != nil && initialWeights != nil
+            ? [ConfigurationProblem("continue_from", "has weights of its own: leave out initial_weights")] : []
     }
 }
 
 /// A model description, or where to find one.
 public enum ModelSource: Sendable, Equatable, Codable {
     case description(ModelDescription)
+    /// A description that leaves out what the data says.
+    case outline(ModelOutline)
     /// To be read by the command before the run; a run itself needs the description.
     case path(String)
 
@@ -37,13 +36,20 @@ public enum ModelSource: Sendable, Equatable, Codable {
         if let path = try? decoder.singleValueContainer().decode(String.self) {
             self = .path(path)
         } else {
-            self = .description(try ModelDescription(from: decoder))
+            // What is whole is read as it always was, with its errors.
+            let outline = try? ModelOutline(from: decoder)
+            if let outline, !outline.isWhole {
+                self = .outline(outline)
+            } else {
+                self = .description(try ModelDescription(from: decoder))
+            }
         }
     }
 
     public func encode(to encoder: any Encoder) throws {
         switch self {
         case .description(let description): try description.encode(to: encoder)
+        case .outline(let outline): try outline.encode(to: encoder)
         case .path(let path):
             var container = encoder.singleValueContainer()
             try container.encode(path)

@@ -1,9 +1,11 @@
 import Foundation
+import Tensors
 
 /// The files of a run, and where they lie.
 ///
 /// ```
 /// RUN/config.json           effective settings
+///     data.json             which data, by its content, and what was decided about it (RunData)
 ///     metrics.jsonl         a line a round (RoundMetrics), round 0 being the untrained model
 ///     events.jsonl          a line an event (RunEvent)
 ///     rounds/0003/          weights.safetensors, round.json, server.safetensors, reports.jsonl (a line an
@@ -27,6 +29,7 @@ public struct RunFolder: Sendable, Hashable {
     }
 
     public var config: String { path + "/config.json" }
+    public var data: String { path + "/data.json" }
     public var metrics: String { path + "/metrics.jsonl" }
     public var events: String { path + "/events.jsonl" }
     public var model: String { path + "/model.safetensors" }
@@ -66,6 +69,8 @@ public struct RunFolder: Sendable, Hashable {
     // MARK: Reading what a run has left
 
     public func readConfiguration() throws -> RunConfiguration { try decode(config) }
+    /// Nil for a run of before there was such a file.
+    public func readData() throws -> RunData? { Files.exists(data) ? try decode(data) : nil }
     public func readSummary() throws -> Summary { try decode(summary) }
     public func readMetrics() throws -> [RoundMetrics] { try decodeLines(metrics) }
     public func readEvents() throws -> [RunEvent] { try decodeLines(events) }

@@ -125,6 +125,7 @@ public struct Run: Sendable {
                     hint: "leave them away, or start another run")
             }
         }
+        try storage.replace(folder.data, with: try RunJSON.encode(plan.data))
         try storage.replace(folder.config, with: try RunJSON.encode(plan.configuration))
     }
 }

@@ -15,6 +15,8 @@ public struct RunPlan: Sendable {
     public let parts: [[Int]]
     /// How many examples of each class each client has; `nil` for regression.
     public let labels: LabelDistribution?
+    /// By what the data is known again.
+    public let data: RunData
     let dataset: Dataset
     let train: Examples
     let test: Examples
@@ -41,6 +43,12 @@ public struct RunPlan: Sendable {
         guard case .description(let model)? = configuration.model.source else {
             throw DeMLError(.internal, "the model of a run is to be a description by now")
         }
+        let fingerprint = DataFingerprint(dataset)
+        var schema = dataset.schema
+        schema.source = Schema.Source(
+            sha256: fingerprint.sha256, testFraction: dataset.isSplit ? configuration.data.testFraction : 0, seed: 0,
+            validationFraction: configuration.data.validationFraction ?? 0)
+        data = RunData(dataset, fingerprint, schema, path: configuration.data.path, folder: folder.path)
         var dataset = try dataset.fitted(to: model.inputShape)
         var validation: Dataset.Part?
         if let fraction = configuration.data.validationFraction {
@@ -81,10 +89,11 @@ public struct RunPlan: Sendable {
             $0.numbers(classes: model.outputShape[0], labels: train.labels ?? [])
         }
         if let path = configuration.model.initialWeights {
-            let weights = try Weights(try Safetensors(contentsOf: path), model: model)
-            initialWeights = try Weights(model: model, parameters: weights.parameters, round: 0)
+            initialWeights = try Self.initialWeights(path, model, schema)
         } else {
-            initialWeights = Initializer.weights(for: model, seed: configuration.federation.seed)
+            var weights = Initializer.weights(for: model, seed: configuration.federation.seed)
+            weights.schema = schema.canonicalJSON
+            initialWeights = weights
         }
         // The learning rate goes up or down over the rounds, and must fit the schedule within a round all the time.
         for round in [1, configuration.federation.rounds] {
@@ -102,6 +111,26 @@ public struct RunPlan: Sendable {
         self.dataset = dataset
         self.train = train
         self.threads = threads ?? availableProcessors()
+    }
+
+    /// The weights to start from, out of a file of the same model. Errors name the file.
+    private static func initialWeights(
+        _ path: String, _ model: ModelDescription, _ schema: Schema
+    ) throws(DeMLError) -> Weights {
+        let file = try Safetensors(contentsOf: path)
+        do throws(DeMLError) {
+            let found = try Weights(file, model: model)
+            var weights = try Weights(model: model, parameters: found.parameters, round: 0)
+            weights.schema = schema.canonicalJSON
+            return weights
+        } catch {
+            var error = error
+            let names = file.tensors.prefix(6).map { "\($0.name.quotedForMessage) \($0.tensor.shape)" }
+            error.hint =
+                error.hint
+                ?? "the file holds \(names.joined(separator: ", "))\(file.tensors.count > 6 ? " and more" : "")"
+            throw error.within(path)
+        }
     }
 
     var randomness: RunRandomness { RunRandomness(seed: configuration.federation.seed) }

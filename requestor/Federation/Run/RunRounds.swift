@@ -268,7 +268,9 @@ struct RunRounds: Sendable {
             var aggregator = aggregator
             let (parameters, norm) = try aggregator.step(
                 weightsBefore.parameters, average: average, buffers: weightsBefore.model.buffers)
-            return (try Weights(model: weightsBefore.model, parameters: parameters, round: round), norm, aggregator)
+            var weights = try Weights(model: weightsBefore.model, parameters: parameters, round: round)
+            weights.schema = weightsBefore.schema
+            return (weights, norm, aggregator)
         }
         next.aggregator = aggregator
         let evaluationStart = ContinuousClock.now

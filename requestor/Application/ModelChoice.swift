@@ -1,0 +1,90 @@
+import Datasets
+import Federation
+import NeuralNetwork
+import Tensors
+
+/// A small sensible network for a dataset, for who has none.
+struct ModelChoice {
+    let description: ModelDescription
+    private let isPicture: Bool
+
+    /// - Throws: `shape` for data that no network here suits.
+    init(_ dataset: Dataset) throws(DeMLError) {
+        let shape = dataset.train.exampleShape
+        let loss = dataset.defaultLoss
+        let outputs = max(dataset.schema.outputs, loss == .crossEntropy ? 2 : 1)
+        isPicture = shape.count == 3 && shape[0] <= 4 && shape[1] >= 8 && shape[2] >= 8
+        let input =
+            "{\"shape\":[\(shape.map(String.init).joined(separator: ","))]"
+            + (dataset.train.x.dtype == .u8 && dataset.train.largestMagnitude > 1 ? ",\"divide_by\":255}" : "}")
+        func linear(_ size: Int) -> String { "{\"type\":\"linear\",\"out_features\":\(size)}" }
+        let relu = "{\"type\":\"relu\"}"
+        var layers: [String]
+        if isPicture {
+            func convolution(_ channels: Int) -> [String] {
+                [
+                    "{\"type\":\"conv2d\",\"out_channels\":\(channels),\"kernel_size\":3,\"padding\":1}", relu,
+                    "{\"type\":\"max_pool2d\",\"kernel_size\":2}",
+                ]
+            }
+            layers = convolution(16) + convolution(32) + ["{\"type\":\"flatten\"}", linear(outputs)]
+        } else {
+            let inputs = shape.reduce(1, *)
+            // As wide as there is something to learn from.
+            let width = dataset.train.count >= 2000 ? 128 : 32
+            layers = shape.count > 1 ? ["{\"type\":\"flatten\"}"] : []
+            layers += inputs > 4096 ? [linear(width), relu] : [linear(width), relu, linear(width), relu]
+            layers.append(linear(outputs))
+        }
+        description = try ModelDescription(
+            json: "{\"input\":\(input),\"layers\":[\(layers.joined(separator: ","))],\"loss\":\"\(loss.name)\"}")
+    }
+
+    /// Training that suits the network, where a person has said nothing else.
+    func settle(_ configuration: inout RunConfiguration, given: Set<String>) {
+        if !given.contains("optimizer"), !given.contains("learning_rate") {
+            configuration.training.optimizer = .adam
+            configuration.training.learningRate = isPicture ? 0.001 : 0.005
+        }
+        if !given.contains("rounds"), !given.contains("local_epochs") {
+            configuration.federation.rounds = 10
+            configuration.training.localEpochs = 5
+        }
+        if !given.contains("batch_size") { configuration.training.batchSize = 32 }
+        if !given.contains("fleet") { configuration.machines.fleet = .simulated }
+    }
+
+    /// The settings as a file that `deml train` takes.
+    func yaml(_ configuration: RunConfiguration) -> String {
+        var lines = ["model:"] + Self.yaml(description).map { "  " + $0 }
+        lines += [
+            "fleet: \(configuration.machines.fleet.rawValue)", "workers: \(configuration.federation.workers)",
+            "rounds: \(configuration.federation.rounds)", "local_epochs: \(configuration.training.localEpochs)",
+            "batch_size: \(configuration.training.batchSize)",
+            "optimizer: \(configuration.training.optimizer.rawValue)",
+            "learning_rate: \(configuration.training.learningRate)",
+        ]
+        return lines.joined(separator: "\n")
+    }
+
+    static func yaml(_ description: ModelDescription) -> [String] {
+        var input = "shape: [\(description.inputShape.map(String.init).joined(separator: ", "))]"
+        if description.input.divideBy != 1 { input += ", divide_by: \(Int(description.input.divideBy))" }
+        var lines = ["input: {\(input)}", "layers:"]
+        lines += description.layers.map { layer in
+            // The canonical JSON of a layer is YAML; without quotes it is what a person would write.
+            "  - " + canonicalLayer(layer)
+        }
+        lines.append("loss: \(description.loss.name)")
+        return lines
+    }
+
+    private static func canonicalLayer(_ layer: Layer) -> String {
+        let json = NeuralNetwork.canonicalJSON(layer)
+        let body = json.dropFirst().dropLast().split(separator: ",").map { pair in
+            pair.replacing("\"", with: "").replacing(":", with: ": ")
+        }
+        let type = body.filter { $0.hasPrefix("type: ") }
+        return "{" + (type + body.filter { !$0.hasPrefix("type: ") }).joined(separator: ", ") + "}"
+    }
+}

@@ -1,0 +1,192 @@
+import Tensors
+
+/// The beginning of a table: how it is written, and its first rows as texts.
+struct TableSample {
+    static let rowLimit = 1000
+    private static let byteLimit = 1 << 20
+    static let maximumColumns = 1 << 18
+
+    var dialect = CSVDialect()
+    /// Rows as texts, the first one included, whatever it is. Fields without quotes and surrounding spaces.
+    var rows: [[String]] = []
+    /// Whether a field of the first rows holds numbers with a comma in them that may be a decimal one.
+    private(set) var ambiguousComma: String?
+
+    init(_ source: TextSource, separator: UInt8?, decimal: UInt8?) throws(DeMLError) {
+        var rows: [[String]] = []
+        var dialect = CSVDialect()
+        try source.eachPiece { (text, isLast) throws(DeMLError) in
+            guard !text.isEmpty else {
+                if isLast { return nil }
+                return 0
+            }
+            if text.count < Self.byteLimit, !isLast { return 0 }
+            let part = UnsafeRawBufferPointer(rebasing: text.prefix(Self.byteLimit))
+            let isWhole = isLast && part.count == text.count
+            guard !part.contains(0) else {
+                throw DeMLError(
+                    .malformed, "the file is neither a table of text nor any other dataset that is known",
+                    hint: "known are CSV, IDX, npz, npy, safetensors, and PNG or JPEG pictures")
+            }
+            dialect.separator = separator ?? CSVDialect.separator(of: part, isWhole: isWhole)
+            rows = try Self.rows(part, dialect.separator, isWhole: isWhole)
+            return nil
+        }
+        self.rows = rows
+        self.dialect = dialect
+        self.dialect.decimal = decimal ?? decimalMark()
+    }
+
+    private static func rows(
+        _ text: UnsafeRawBufferPointer, _ separator: UInt8, isWhole: Bool
+    ) throws(DeMLError) -> [[String]] {
+        guard let base = text.baseAddress?.assumingMemoryBound(to: UInt8.self) else { return [] }
+        let stops = CSVScanner.stops(separator)
+        defer { stops.deallocate() }
+        var scanner = CSVScanner(base, text.count, from: 0, separator: separator, stops: stops, isLast: isWhole)
+        var rows: [[String]] = []
+        var fields = 0
+        var line = 1
+        var field = CSVScanner.Field()
+        while rows.count < rowLimit, fields < 1 << 20, let empty = scanner.skipEmptyLines(),
+            scanner.position < text.count
+        {
+            line += empty
+            var row: [String] = []
+            while true {
+                let end = scanner.next(&field)
+                let place = "line \(line + scanner.innerLines), column \(row.count + 1)"
+                switch end {
+                case .incomplete: return rows
+                case .openQuote: throw DeMLError(.malformed, "a quoted field has no end", place: place)
+                case .textAfterQuote: throw DeMLError(.malformed, "text follows a quoted field", place: place)
+                case .separator, .line: break
+                }
+                row.append(String(decoding: scanner.content(field).prefix(WordList.longestWord + 1), as: UTF8.self))
+                guard row.count <= maximumColumns else {
+                    throw DeMLError(.tooLarge, "the line has more than \(maximumColumns) fields", place: "line \(line)")
+                }
+                if end == .line { break }
+            }
+            fields += row.count
+            line += 1
+            rows.append(row)
+        }
+        return rows
+    }
+
+    /// A comma where numbers have one comma, no point, and the comma does not separate fields; else a point.
+    private mutating func decimalMark() -> UInt8 {
+        var withComma = 0
+        var withPoint = 0
+        var clear = 0
+        for row in rows.dropFirst().prefix(200) {
+            for field in row {
+                if field.contains("."), NumberText.number(field) != nil { withPoint += 1 }
+                guard field.contains(","), NumberText.number(field, decimal: UInt8(ascii: ",")) != nil else { continue }
+                withComma += 1
+                let parts = field.split(separator: ",", omittingEmptySubsequences: false)
+                // "1,234" may be one and a bit, or more than a thousand.
+                if parts.count == 2, parts[1].count == 3, parts[0].drop(while: { $0 == "-" }).first != "0" {
+                    ambiguousComma = ambiguousComma ?? field
+                } else {
+                    clear += 1
+                }
+            }
+        }
+        guard withComma > 0, withPoint == 0 else {
+            if clear > 0 { ambiguousComma = nil }
+            return UInt8(ascii: ".")
+        }
+        if clear > 0 { ambiguousComma = nil }
+        return UInt8(ascii: ",")
+    }
+}
+
+/// A table read whole: every column as what the plan says it is.
+final class Table {
+    let columns: [TableColumn]
+    let rows: Int
+
+    /// - Parameters:
+    ///   - kinds: of every column of the file.
+    ///   - skipsFirstRow: the first row holds names.
+    init(
+        _ source: TextSource, dialect: CSVDialect, names: [String], kinds: [TableColumn.Kind], skipsFirstRow: Bool,
+        missing: Set<[UInt8]>
+    ) throws(DeMLError) {
+        let kept = kinds.count { $0 != .leftOut }
+        let pieceRows = max(16, min(4096, (1 << 21) / max(kept, 1)))
+        let columns = zip(names, kinds).map { TableColumn(name: $0, kind: $1, pieceRows: pieceRows) }
+        let stops = CSVScanner.stops(dialect.separator)
+        let fields = UnsafeMutablePointer<CSVScanner.Field>.allocate(capacity: columns.count)
+        fields.initialize(repeating: CSVScanner.Field(), count: columns.count)
+        defer {
+            stops.deallocate()
+            fields.deallocate()
+        }
+        var rows = 0
+        var line = 1
+        var skips = skipsFirstRow
+        try source.eachPiece { (text, isLast) throws(DeMLError) in
+            guard let base = text.baseAddress?.assumingMemoryBound(to: UInt8.self) else { return 0 }
+            var scanner = CSVScanner(
+                base, text.count, from: 0, separator: dialect.separator, stops: stops, isLast: isLast)
+            var used = 0
+            while true {
+                used = scanner.position
+                guard let empty = scanner.skipEmptyLines() else { return used }
+                line += empty
+                used = scanner.position
+                guard used < text.count else { return used }
+                if skips {
+                    var end = CSVScanner.End.separator
+                    while end == .separator { end = scanner.next(&fields[0]) }
+                    if end == .incomplete { return used }
+                } else {
+                    guard try Self.record(&scanner, fields, columns.count, line) else { return used }
+                    let start = line
+                    for (index, column) in columns.enumerated() {
+                        column.append(
+                            scanner, fields[index], line: start, decimal: dialect.decimal, missing: missing)
+                    }
+                    rows += 1
+                }
+                skips = false
+                line += 1 + scanner.innerLines
+                scanner.innerLines = 0
+            }
+        }
+        self.columns = columns
+        self.rows = rows
+        for column in columns {
+            if let line = column.firstInvalidText {
+                throw DeMLError(
+                    .malformed, "the text is not UTF-8", place: "line \(line), column \(column.name.quotedForMessage)",
+                    hint: "iconv -f latin1 -t utf-8 makes it so")
+            }
+        }
+    }
+
+    /// The fields of one line; false where the piece ends before the line does.
+    private static func record(
+        _ scanner: inout CSVScanner, _ fields: UnsafeMutablePointer<CSVScanner.Field>, _ columns: Int, _ line: Int
+    ) throws(DeMLError) -> Bool {
+        for index in 0..<columns {
+            let end = scanner.next(&fields[index])
+            if end == .separator, index < columns - 1 { continue }
+            if end == .line, index == columns - 1 { return true }
+            if end == .incomplete { return false }
+            func error(_ what: String) -> DeMLError {
+                DeMLError(.malformed, what, place: "line \(line + scanner.innerLines), column \(index + 1)")
+            }
+            switch end {
+            case .openQuote: throw error("a quoted field has no end")
+            case .textAfterQuote: throw error("text follows a quoted field")
+            case .line: throw error("the line has \(index + 1) of \(columns) fields")
+            default: throw error("the line has more than \(columns) fields")
+            }
+        }
+        return true
+    }
+}

@@ -1,0 +1,263 @@
+import Tensors
+
+/// A type that examples are stored in.
+protocol ExampleNumber: BitwiseCopyable {
+    init(example value: Float)
+}
+
+extension Float: ExampleNumber {
+    @inline(__always) init(example value: Float) { self = value }
+}
+
+extension UInt8: ExampleNumber {
+    @inline(__always) init(example value: Float) { self = UInt8(value) }
+}
+
+extension TableContent {
+    // MARK: What a feature is
+
+    /// The features of this table, as a model of it will know them. Numbers are standardised by the training rows.
+    func features(standardizes: Bool, _ split: RowSplit) -> (columns: [TableColumn], schema: [Schema.Feature]) {
+        var columns: [TableColumn] = []
+        var found: [Schema.Feature] = []
+        for column in features where !column.isEmpty {
+            let kind: Schema.Feature.Kind
+            if column.kind == .words {
+                let texts = column.wordTexts().compactMap(\.self)
+                kind = .category(texts.sorted(by: Self.isBefore))
+            } else {
+                let (mean, deviation) = standardizes ? Self.statistics(column, split) : (0, 1)
+                kind = .number(mean: mean, deviation: deviation)
+            }
+            columns.append(column)
+            found.append(Schema.Feature(name: column.name, kind: kind, hasMissing: column.missing > 0))
+        }
+        return (columns, found)
+    }
+
+    /// Numbers by their value, before words.
+    static func isBefore(_ first: String, _ second: String) -> Bool {
+        switch (NumberText.number(first), NumberText.number(second)) {
+        case (let one?, let other?) where one != other: one < other
+        case (_?, nil): true
+        case (nil, _?): false
+        default: first.utf8.lexicographicallyPrecedes(second.utf8)
+        }
+    }
+
+    /// Mean and standard deviation (of the population) of the training rows; the deviation of equal values is 1.
+    private static func statistics(_ column: TableColumn, _ split: RowSplit) -> (mean: Double, deviation: Double) {
+        func sum(_ term: (Double) -> Double) -> (sum: Double, count: Int) {
+            var (sum, count) = (0.0, 0)
+            for piece in 0..<column.pieceCount {
+                let first = piece * column.pieceRows
+                column.withPiece(piece) { bits in
+                    for (row, bits) in bits.enumerated() {
+                        let value = Float(bitPattern: bits)
+                        guard split.places[first + row] >= 0, !value.isNaN else { continue }
+                        sum += term(Double(value))
+                        count += 1
+                    }
+                }
+            }
+            return (sum, count)
+        }
+        let (total, count) = sum { $0 }
+        guard count > 0 else { return (0, 1) }
+        let mean = total / Double(count)
+        let deviation = (sum { ($0 - mean) * ($0 - mean) }.sum / Double(count)).squareRoot()
+        // What is left of equal values is rounding.
+        let isConstant = !(deviation > abs(mean) * 1e-12) || deviation < 1e-30
+        return (column.origin + mean, isConstant ? 1 : deviation)
+    }
+
+    // MARK: Examples
+
+    /// The rows as examples `[N, inputs]` of the training and the test set. The columns are empty afterwards.
+    ///
+    /// - Parameters:
+    ///   - columns: in the order of `schema`.
+    ///   - asBytes: as U8; all numbers must be raw and ``TableColumn/areBytes``.
+    func examples(
+        _ columns: [TableColumn], _ schema: [Schema.Feature], _ split: RowSplit, asBytes: Bool, maximumBytes: Int
+    ) throws(DeMLError) -> (train: Tensor, test: Tensor?) {
+        let width = schema.reduce(0) { $0 + $1.width }
+        let (count, overflow) = rows.multipliedReportingOverflow(by: width)
+        guard !overflow, count <= maximumBytes / 4, width <= Schema.maximumInputs else {
+            throw DeMLError(
+                .tooLarge, "\(rows) rows of \(width) inputs need more than \(maximumBytes) bytes",
+                hint: "leave columns out by --ignore-columns")
+        }
+        var maps: [[Int32]] = []
+        for (column, feature) in zip(columns, schema) { maps.append(try Self.categories(column, feature)) }
+        func tensors<Number: ExampleNumber>(
+            _: Number.Type, _ make: ([Int], [Number]) -> Tensor
+        ) -> (train: Tensor, test: Tensor?) {
+            var test: [Number] = []
+            let train: [Number] = makeArray(count: split.trainRows.count * width) { train in
+                test = makeArray(count: split.testRows.count * width) { test in
+                    Self.fill(train, test, columns, schema, maps, split, width)
+                }
+            }
+            return (
+                make([split.trainRows.count, width], train),
+                split.testRows.isEmpty ? nil : make([split.testRows.count, width], test)
+            )
+        }
+        return asBytes
+            ? tensors(UInt8.self) { Tensor(shape: $0, bytes: $1) }
+            : tensors(Float.self) { Tensor(shape: $0, floats: $1) }
+    }
+
+    /// For each word of a column the place of its category; empty for numbers.
+    private static func categories(_ column: TableColumn, _ feature: Schema.Feature) throws(DeMLError) -> [Int32] {
+        guard case .category(let values) = feature.kind else { return [] }
+        let places = Dictionary(zip(values, Int32(0)...)) { first, _ in first }
+        // Numbers among the values may be written in other ways: 1 and 1.0.
+        var places2: [Double: Int32] = [:]
+        for (place, value) in values.enumerated() {
+            if let number = NumberText.number(value) { places2[number] = Int32(place) }
+        }
+        var map: [Int32] = []
+        for text in column.wordTexts() {
+            guard let text else {
+                map.append(-1)
+                continue
+            }
+            guard let place = places[text] ?? NumberText.number(text).flatMap({ places2[$0] }) else {
+                throw DeMLError(
+                    .outOfRange,
+                    "the value \(text.quotedForMessage) is none that the model knows",
+                    place: "column \(feature.name.quotedForMessage)",
+                    hint:
+                        "it knows \(Naming.list(values, nearest: text)); --missing-values '\(text)' takes it as missing"
+                )
+            }
+            map.append(place)
+        }
+        if column.words.isFull {
+            throw DeMLError(
+                .outOfRange, "there are texts that the model does not know",
+                place: "column \(feature.name.quotedForMessage)", hint: "it knows \(Naming.list(values))")
+        }
+        return map
+    }
+
+    private static func fill<Number: ExampleNumber>(
+        _ train: UnsafeMutableBufferPointer<Number>, _ test: UnsafeMutableBufferPointer<Number>,
+        _ columns: [TableColumn], _ schema: [Schema.Feature], _ maps: [[Int32]], _ split: RowSplit, _ width: Int
+    ) {
+        guard let pieces = columns.first?.pieceCount else { return }
+        let zero = Number(example: 0)
+        let one = Number(example: 1)
+        split.places.withUnsafeBufferPointer { places in
+            // A piece of all columns at a time stays in the processor's cache while rows are put together.
+            for piece in 0..<pieces {
+                var offset = 0
+                for (index, column) in columns.enumerated() {
+                    let feature = schema[index]
+                    let first = piece * column.pieceRows
+                    column.withPiece(piece) { bits in
+                        switch feature.kind {
+                        case .number(let mean, let deviation):
+                            let origin = column.origin
+                            let isRaw = mean == 0 && deviation == 1 && origin == 0
+                            let scale = 1 / deviation
+                            for row in 0..<bits.count {
+                                let stored = Float(bitPattern: bits[row])
+                                let isMissing = stored.isNaN
+                                let value =
+                                    isMissing
+                                    ? 0
+                                    : isRaw
+                                        ? stored
+                                        : deviation == 1
+                                            ? Float(origin - mean + Double(stored))
+                                            : Float((origin - mean + Double(stored)) * scale)
+                                let place = Int(places[first + row])
+                                let target =
+                                    place >= 0
+                                    ? train.baseAddress! + place * width : test.baseAddress! + (-1 - place) * width
+                                target[offset] = Number(example: value)
+                                if feature.hasMissing { target[offset + 1] = isMissing ? one : zero }
+                            }
+                        case .category(let values):
+                            let map = maps[index]
+                            for row in 0..<bits.count {
+                                let code = Int32(bitPattern: bits[row])
+                                let category = code >= 0 ? map[Int(code)] : -1
+                                let place = Int(places[first + row])
+                                let target =
+                                    place >= 0
+                                    ? train.baseAddress! + place * width : test.baseAddress! + (-1 - place) * width
+                                for value in 0..<values.count { target[offset + value] = zero }
+                                if category >= 0 { target[offset + Int(category)] = one }
+                                if feature.hasMissing { target[offset + values.count] = category < 0 ? one : zero }
+                            }
+                        }
+                    }
+                    column.release(piece)
+                    offset += feature.width
+                }
+            }
+        }
+    }
+
+    // MARK: Labels
+
+    /// Class ids by the names of a schema; nil where the file has no labels, or has others and `isLenient`.
+    func classIDs(_ names: [String], isLenient: Bool) throws(DeMLError) -> [Int64]? {
+        guard let label = labels.first else { return nil }
+        let numbering = ClassNumbering(names: names)
+        func unknown(_ text: String) -> DeMLError {
+            DeMLError(
+                .outOfRange, "the label \(text.quotedForMessage) is none of the classes that the model knows",
+                place: "column \(label.name.quotedForMessage)", hint: "it knows \(Naming.list(names, nearest: text))")
+        }
+        var ids: [Int64] = []
+        ids.reserveCapacity(rows)
+        if label.kind == .words {
+            let places = Dictionary(zip(names, Int64(0)...)) { first, _ in first }
+            var map: [Int64] = []
+            for text in label.wordTexts() {
+                guard let text else {
+                    map.append(-1)
+                    continue
+                }
+                guard let id = places[text] ?? NumberText.number(text).flatMap({ numbering.id(of: $0).map(Int64.init) })
+                else {
+                    if isLenient { return nil }
+                    throw unknown(text)
+                }
+                map.append(id)
+            }
+            for code in label.codes() { ids.append(code < 0 ? -1 : map[Int(code)]) }
+        } else {
+            for value in label.exact {
+                guard let id = numbering.id(of: value) else {
+                    if isLenient { return nil }
+                    throw unknown(NumberText.name(of: value))
+                }
+                ids.append(Int64(id))
+            }
+        }
+        return ids
+    }
+
+    /// Names of the classes of this table's label, and what was decided about them.
+    func classNames(_ options: DatasetOptions) throws(DeMLError) -> (names: [String], areIDs: Bool) {
+        guard let label = labels.first else { throw DeMLError(.internal, "a table without a label has no classes") }
+        guard label.kind == .words else {
+            let numbering = try ClassNumbering(
+                of: Set(label.exact), outputs: options.outputs, named: header.classNames)
+            return (numbering.names, !numbering.isRenumbered && header.classNames == nil)
+        }
+        guard !label.words.isFull else {
+            throw DeMLError(
+                .outOfRange,
+                "the label column \(label.name.quotedForMessage) holds more than \(WordList.maximumCount) different names",
+                hint: "is it the right column? --label-column names another")
+        }
+        return (label.wordTexts().compactMap(\.self).sorted(by: Self.isBefore), false)
+    }
+}
