@@ -105,7 +105,9 @@ actor FakeNetwork {
             "golem.com.usage.vector": ["golem.usage.duration_sec", "golem.usage.cpu_sec"],
             "golem.com.pricing.model": "linear",
             "golem.com.pricing.model.linear.coeffs": [JSON(perSecond), 0, 0], "golem.inf.cpu.threads": 1,
-            "golem.node.id.name": .string("provider-\(provider)"),
+            "golem.node.id.name": .string("provider-\(provider)"), "golem.node.debug.subnet": "public",
+            "golem.runtime.name": "vm", "golem.inf.mem.gib": 4, "golem.inf.storage.gib": 20,
+            "golem.inf.cpu.cores": 1,
             "golem.com.payment.platform.erc20-hoodi-tglm.address": "0x1",
             "golem.com.payment.debit-notes.accept-timeout?": 60,
         ]

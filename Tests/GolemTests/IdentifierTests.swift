@@ -38,6 +38,14 @@ extension Identifier: ExpressibleByStringInterpolation {}
         #expect(LedgerEntry(["entry": "allocationReleased", "allocation": .string(text)]) == nil)
     }
 
+    @Test func aBillIsReadThoughItDoesNotSayWhoseItIs() throws {
+        let note = try DebitNote([
+            "debitNoteId": "n", "agreementId": "g", "activityId": "a", "totalAmountDue": "1", "status": "RECEIVED",
+            "issuerId": "",
+        ])
+        #expect(note.issuerID == nil)
+    }
+
     @Test func aBillIsANoteOrAnInvoice() {
         let note: DebitNoteID = "same"
         let invoice: InvoiceID = "same"

@@ -123,7 +123,7 @@ struct LiveTests {
                 try await requestor.run { pool in _ = try await pool.next() }
             }
             #expect(error?.code == .noMachine)
-            #expect(error?.message.contains("the limit is") == true)
+            #expect(error?.message.contains("too dear") == true)
             let allocations = try await client.payment.allocations()
             #expect(allocations.isEmpty)
         }

@@ -267,7 +267,7 @@ struct PoolTests {
         }
         #expect(
             pool.offerCame("p9", from: "n", name: "", score: 1, objection: nil, at: time(500))
-                == [.declineProposal("p9", reason: "died")])
+                == [.forget("p9")])
         _ = pool.offerCame("q1", from: "m", name: "", score: 1, objection: nil, at: time(500))
         _ = pool.rentalClosed(3, busy, at: time(501))
         #expect(pool.offerCame("q2", from: "m", name: "", score: 1, objection: nil, at: time(501)).isEmpty)
@@ -288,6 +288,132 @@ struct PoolTests {
             pool.givenBack(1, at: time(831)) == [
                 .closeRental(1, code: "Success", reason: "its agreement is about to end", blame: false)
             ])
+    }
+
+    @Test("a node's dear offer does not take the place of its cheap one")
+    func severalOffersOfOneNode() {
+        var pool = pool(1)
+        _ = pool.offerCame("cheap", from: "n", name: "", terms: 1, score: 1, objection: nil, at: time(0))
+        _ = pool.offerCame("dear", from: "n", name: "", terms: 2, score: 9, objection: nil, at: time(0.1))
+        #expect(
+            pool.offerCame("cheap", from: "n", name: "", terms: 1, score: 1, objection: nil, at: time(0.1)).isEmpty,
+            "an event that is told twice takes nothing away")
+        let refused = pool.offerCame("no", from: "n", name: "", terms: 3, score: nil, objection: "dear", at: time(0.2))
+        #expect(refused == [.forget("no")])
+        #expect(pool.clockTicked(time(1)) == [.startRental(1, "n", "cheap")], "one machine of a node at a time")
+        // Published anew, the same offer takes the old one's place.
+        #expect(
+            pool.offerCame("anew", from: "n", name: "", terms: 2, score: 9, objection: nil, at: time(2))
+                == [.forget("dear")])
+        #expect(pool.rentalClosed(1, good, at: time(3)) == [.startRental(2, "n", "anew")])
+    }
+
+    @Test("while offers keep coming a moment is waited for, so that the cheapest of 300 are taken")
+    func gathering() {
+        var pool = pool(3)
+        for index in 0..<300 {
+            let score = Double((index * 7919) % 300)
+            let now = time(Double(index) * 0.004)
+            #expect(
+                pool.offerCame("p\(index)", from: "n\(index)", name: "", score: score, objection: nil, at: now).isEmpty)
+        }
+        #expect(pool.overview(at: time(1.2)).isGathering)
+        #expect(pool.overview(at: time(1.2)).line == "300 offers, waiting a moment for cheaper ones, 0 of 3 ready")
+        #expect(pool.clockTicked(time(1.21)).isEmpty, "the last one came a moment ago")
+        #expect(pool.clockTicked(time(1.52)).count == 3)
+        #expect(pool.rentals.values.map(\.score).sorted() == [0, 1, 2])
+    }
+
+    @Test("slow providers are doubled, but never more of them than are wanted, and who is too many is let go")
+    func slowNegotiations() {
+        var pool = pool(3)
+        for index in 0..<60 {
+            _ = pool.offerCame("p\(index)", from: "n\(index)", name: "", score: 1, objection: nil, at: time(0))
+        }
+        var asked: [RentalID] = []
+        for step in 10...200 {
+            for case .startRental(let id, _, _) in pool.clockTicked(time(Double(step) / 10)) { asked.append(id) }
+        }
+        #expect(asked.count <= 8, "\(asked.count) providers asked for 3 machines")
+        // All approve at once.
+        var closed: Set<RentalID> = []
+        for id in asked where !closed.contains(id) {
+            for case .closeRental(let other, _, _, _) in pool.rentalApproved(id, at: time(20)) { closed.insert(other) }
+        }
+        #expect(asked.count - closed.count == 3, "\(asked.count) asked, \(closed.count) let go")
+    }
+
+    @Test("when all that offered something have failed, that is said, and the rest of the time is not waited for")
+    func exhausted() {
+        var pool = pool(1)
+        _ = pool.wanted(1, excluding: [], at: time(0))
+        var now = 0.0
+        var rental = 0
+        var refused: Double?
+        while refused == nil, now < 115 {
+            now += 0.5
+            var actions = pool.clockTicked(time(now))
+            // The node offers the same again whenever the demand is new, until it is left.
+            if now == 0.5 || actions.contains(.refreshDemand) {
+                actions += pool.offerCame(
+                    "p\(Int(now * 10))", from: "n", name: "", score: 1, objection: nil, at: time(now))
+            }
+            for action in actions {
+                if case .startRental(let id, _, _) = action {
+                    rental = id
+                    _ = pool.rentalApproved(id, at: time(now))
+                    _ = pool.rentalClosed(id, bad, at: time(now + 0.1))
+                }
+                if case .refuse(1, .noMachine, let reason) = action {
+                    #expect(reason == "1 provider seen, none usable: 1 × died")
+                    refused = now
+                }
+            }
+        }
+        #expect(rental == 2)
+        #expect(refused ?? 999 < 80, "said after \(refused ?? 999) s")
+    }
+
+    @Test("a machine that costs a multiple is exchanged while it works; the new one comes first")
+    func exchange() {
+        var settings = PoolStateMachine.Settings(target: 1)
+        settings.exchangeBelow = 0.5
+        var pool = PoolStateMachine(settings: settings)
+        _ = pool.offerCame("dear", from: "n", name: "", score: 4, objection: nil, at: time(0))
+        _ = pool.clockTicked(time(1))
+        _ = pool.rentalReady(1, expiration: time(9999), at: time(2))
+        _ = pool.wanted(7, excluding: [], at: time(3))
+        _ = pool.offerCame("similar", from: "k", name: "", score: 3, objection: nil, at: time(4))
+        #expect(pool.clockTicked(time(40)).isEmpty, "not for a little")
+        _ = pool.offerCame("cheap", from: "m", name: "", score: 1, objection: nil, at: time(41))
+        #expect(pool.clockTicked(time(42)) == [.startRental(2, "m", "cheap")])
+        #expect(pool.clockTicked(time(43)).isEmpty)
+        _ = pool.wanted(8, excluding: [], at: time(44))
+        #expect(
+            pool.rentalReady(2, expiration: time(9999), at: time(45)) == [
+                .lend(8, 2), .retireWhenFree(1, reason: "a cheaper machine takes its place"),
+            ])
+        #expect(
+            pool.givenBack(1, at: time(50)) == [
+                .closeRental(1, code: "Success", reason: "a cheaper machine takes its place", blame: false)
+            ])
+    }
+
+    @Test("20,000 offers are taken in in less than a second, and a thousand of them kept")
+    func manyOffers() {
+        var pool = pool(3)
+        let start = ContinuousClock.now
+        for index in 0..<20_000 {
+            let score = Double((index * 7919) % 20_000)
+            _ = pool.offerCame(
+                "p\(index)", from: "n\(index)", name: "", score: score, objection: nil, at: time(Double(index) / 10_000)
+            )
+        }
+        _ = pool.clockTicked(time(4))
+        let scores = pool.rentals.values.map(\.score)
+        #expect(pool.rentals.count == 3 && scores.allSatisfy { $0 < 20_000 })
+        #expect(pool.offers.entries.count <= 1000)
+        #expect(ContinuousClock.now - start < .seconds(5))
     }
 
     @Test("who waits in vain is told why, and when all is over all is refused")

@@ -59,7 +59,10 @@ public struct OffersAnswer: Sendable, Encodable {
 
 extension Application {
     /// Listens to the market: what is offered, what a run could take of it, and what that would cost.
-    public func offers(_ request: OffersRequest) async throws -> OffersAnswer {
+    /// - Parameter progress: told about every second what is there so far.
+    public func offers(
+        _ request: OffersRequest, progress: @Sendable (MarketSurvey.Progress) -> Void = { _ in }
+    ) async throws -> OffersAnswer {
         var (machines, hours) = (request.machines ?? 3, request.hours ?? 1)
         var settingsOfRun = GolemOptionSettings()
         if let like = request.like {
@@ -71,7 +74,7 @@ extension Application {
         }
         let settings = try golemSettings(request.golem, besides: settingsOfRun)
         let survey = try await GolemMarket(settings: settings, environment: environment).survey(
-            for: .seconds(request.marketTime), enough: request.enough ?? .max)
+            for: .seconds(request.marketTime), enough: request.enough ?? .max, progress: progress)
         return OffersAnswer(
             survey: survey, settings: settings, machines: machines, hours: hours,
             expected: survey.expectedCost(machines: machines, hours: hours),

@@ -63,7 +63,8 @@ extension Application {
             rounds: metrics.map(\.round).max() ?? 0, of: configuration.federation.rounds,
             accuracy: metrics.last?.accuracy,
             loss: metrics.last?.loss, seconds: summary?.seconds ?? metrics.reduce(0) { $0 + $1.seconds },
-            costGLM: configuration.machines.fleet == .golem ? cost : nil, notices: news.notices)
+            costGLM: configuration.machines.fleet == .golem ? cost : nil,
+            notices: news.notices + (news.renting.map { ["renting: " + $0.harmless(maximum: 500)] } ?? []))
     }
 }
 
@@ -72,6 +73,8 @@ private struct RunNews {
     private(set) var state = RunStatus.State.stopped
     /// The newest, harmless: a run folder may come from anybody.
     private(set) var notices: [String] = []
+    /// Where the renting stands, if that is the newest there is to tell.
+    private(set) var renting: String?
     private static let mostNotices = 12
 
     mutating func take(_ event: RunEvent) {
@@ -82,10 +85,12 @@ private struct RunNews {
         case .runFailed: state = .failed
         default: break
         }
+        // Of the renting, only where it stands now is of interest.
+        renting = if case .fleetNotice(let now) = event.kind, now.isRentingProgress { now.message } else { nil }
         let notice: String? =
             switch event.kind {
             case .attemptFailed(let failed): failed.line
-            case .fleetNotice(let notice): notice.message
+            case .fleetNotice(let notice): notice.isRentingProgress ? nil : notice.message
             case .runFailed(let ended): ended.message
             default: nil
             }

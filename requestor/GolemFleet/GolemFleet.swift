@@ -61,10 +61,10 @@ public struct GolemFleet: Fleet {
         let request = RentingRequest(
             machines: plan.machines, runName: try Self.runName(Files.parent(of: plan.folder) ?? plan.folder) ?? "",
             score: { candidate in
-                guard let price = candidate.offer.price else { return nil }
+                guard let price = candidate.hourlyCost else { return nil }
                 return score.value(
                     provider: candidate.providerID.rawValue,
-                    price: price.perHour(threads: max(1, candidate.offer.threads ?? 1)),
+                    price: price,
                     failuresInRun: candidate.failures)
             },
             onEvent: { book.take($0) },

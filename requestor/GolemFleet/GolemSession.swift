@@ -131,6 +131,11 @@ struct GolemSession: FleetSession {
                 await lease.machine.discard(because: "it is lost", blame: false, pay: lease.answers > 0)
                 continue
             }
+            if let reason = lease.machine.retirement {
+                dispatcher.remove(lease)
+                await lease.machine.discard(because: reason, blame: false, pay: true)
+                continue
+            }
             let time = AgreementTime(
                 whole: lease.agreementSeconds, left: (lease.machine.expiration - .now()).inSeconds)
             let verdict = time.verdict(

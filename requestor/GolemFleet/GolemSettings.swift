@@ -78,6 +78,15 @@ public struct GolemSettings: Sendable, Equatable {
     }
 }
 
+extension GolemSettings {
+    /// What an offer must be for a run with these settings.
+    var offerPolicy: OfferPolicy {
+        OfferPolicy(
+            subnet: subnet, paymentPlatform: platform, minimumMemoryGiB: minimumMemoryGiB,
+            minimumStorageGiB: minimumStorageGiB, minimumCores: minimumCores, priceLimits: priceLimits)
+    }
+}
+
 /// Where providers get the image with the worker from.
 public enum ImageSource: Sendable, Equatable {
     /// A file here, served to them by this program.

@@ -39,57 +39,33 @@ public struct MarketSurvey: Sendable, Equatable {
     /// Judges offers by a run's settings.
     /// - Parameter memory: what is known of providers, by id.
     public init(
-        _ found: [(id: String, offer: Offer)], settings: GolemSettings, memory: [String: ProviderMemory.Record] = [:]
+        _ found: [(node: NodeID, offer: Offer)], settings: GolemSettings, memory: [String: ProviderMemory.Record] = [:]
     ) {
-        let filters: [(name: String, objection: (Offer) -> String?)] = [
-            ("subnet \(settings.subnet)", { $0.subnet == settings.subnet ? nil : "subnet \($0.subnet ?? "-")" }),
-            ("virtual machine (vm)", { $0.runtime == "vm" ? nil : "runtime \($0.runtime ?? "-")" }),
-            (
-                "paid by \(settings.platform)",
-                { $0.paymentPlatforms.contains(settings.platform) ? nil : "takes no \(settings.platform)" }
-            ),
-            (
-                "memory of \(shortText(settings.minimumMemoryGiB)) GiB",
-                {
-                    ($0.memoryGiB ?? 0) >= settings.minimumMemoryGiB
-                        ? nil : "memory \(shortText($0.memoryGiB ?? 0)) GiB"
-                }
-            ),
-            (
-                "disk of \(shortText(settings.minimumStorageGiB)) GiB",
-                {
-                    ($0.storageGiB ?? 0) >= settings.minimumStorageGiB
-                        ? nil : "disk \(shortText($0.storageGiB ?? 0)) GiB"
-                }
-            ),
-            (
-                "\(settings.minimumCores) \(settings.minimumCores == 1 ? "core" : "cores")",
-                { ($0.cores ?? $0.threads ?? 0) >= settings.minimumCores ? nil : "\($0.cores ?? 0) cores" }
-            ),
-            ("price limits", { settings.priceLimits.objection(to: $0) }),
-        ]
-        var left = [Int](repeating: 0, count: filters.count)
+        let policy = settings.offerPolicy
+        let criteria = OfferPolicy.Criterion.allCases.filter { $0 != .node }
+        var refused = [Int](repeating: 0, count: OfferPolicy.Criterion.allCases.count)
         var lines: [Line] = []
-        for (id, offer) in found {
-            var objection: String?
-            for (index, filter) in filters.enumerated() {
-                objection = filter.objection(offer)
-                if objection != nil { break }
-                left[index] += 1
-            }
+        for (node, offer) in found {
+            let id = node.rawValue
+            let objection = policy.objection(to: offer, of: node)
+            if let objection { refused[objection.criterion.rawValue] += 1 }
             let threads = max(1, offer.threads ?? 1)
             lines.append(
                 Line(
                     provider: offer.nodeName, id: id, threads: threads, memoryGiB: offer.memoryGiB ?? 0,
                     perHour: offer.price?.perHour(threads: threads),
                     perCPUHour: offer.price.map { $0.perCPUSecond * 3600 }, start: offer.price?.start,
-                    objection: objection, speed: memory[id]?.speed))
+                    objection: objection?.description, speed: memory[id]?.speed))
         }
         offers = lines.sorted {
             ($0.objection == nil ? 0 : 1, $0.perHour ?? .infinity, $0.id)
                 < ($1.objection == nil ? 0 : 1, $1.perHour ?? .infinity, $1.id)
         }
-        steps = zip(filters, left).map { Step(filter: $0.name, left: $1) }
+        var left = found.count
+        steps = criteria.map { criterion in
+            left -= refused[criterion.rawValue]
+            return Step(filter: policy.name(of: criterion), left: left)
+        }
     }
 
     /// Offers that a run could take, the cheapest first.
@@ -111,10 +87,14 @@ public struct MarketSurvey: Sendable, Equatable {
     }
 
     /// Listens to the market. The daemon learns of offers only while it has a demand, so it is given one meanwhile.
-    /// - Parameter enough: returns early when so many usable offers are there.
+    /// - Parameters:
+    ///   - time: at most so long; less when for `quiet` nothing new came.
+    ///   - enough: returns early when so many usable offers are there.
+    ///   - progress: told about every second how many offers there are, and how many of them are of use.
     public static func take(
-        _ client: GolemClient, _ settings: GolemSettings, for time: Duration, enough: Int = .max,
-        memory: [String: ProviderMemory.Record] = [:]
+        _ client: GolemClient, _ settings: GolemSettings, for time: Duration, quiet: Duration = .seconds(15),
+        enough: Int = .max, memory: [String: ProviderMemory.Record] = [:],
+        progress: @Sendable (Progress) -> Void = { _ in }
     ) async throws -> MarketSurvey {
         let inSubnet = Constraint.equal(PropertyName.subnet, settings.subnet)
         let demand = try await client.market.subscribe(
@@ -123,19 +103,20 @@ public struct MarketSurvey: Sendable, Equatable {
                     PropertyName.subnet: .string(settings.subnet),
                     PropertyName.expiration: JSON((Timestamp.now() + .seconds(3600)).milliseconds),
                 ], constraints: inSubnet))
-        var newest: [NodeID: (id: String, offer: Offer, date: Timestamp?)] = [:]
+        var offers = FoundOffers(policy: settings.offerPolicy)
         let outcome: Result<Void, any Error>
         do {
             let scan = try await client.market.beginScan(inSubnet)
-            let end = ContinuousClock.now + time
-            while ContinuousClock.now < end {
-                for found in try await client.market.scanned(scan, timeout: min(.seconds(1), end - .now)) {
-                    // A provider publishes anew after each agreement: the newest offer counts.
-                    if let old = newest[found.providerID]?.date, let date = found.timestamp, date < old { continue }
-                    newest[found.providerID] = (found.providerID.rawValue, found.offer, found.timestamp)
+            let start = ContinuousClock.now
+            var newest = start
+            while true {
+                let now = ContinuousClock.now
+                let left = min(time - (now - start), offers.count == 0 ? time : quiet - (now - newest))
+                guard left > .zero, offers.usable < enough else { break }
+                for found in try await client.market.scanned(scan, timeout: min(.seconds(1), left)) {
+                    if offers.add(found) { newest = .now }
                 }
-                let survey = MarketSurvey(newest.values.map { ($0.id, $0.offer) }, settings: settings)
-                if survey.usable.count >= enough { break }
+                progress(Progress(offers: offers.count, usable: offers.usable, elapsed: .now - start))
             }
             try? await client.market.endScan(scan)
             outcome = .success(())
@@ -144,7 +125,43 @@ public struct MarketSurvey: Sendable, Equatable {
         }
         try? await client.market.unsubscribe(demand)
         try outcome.get()
-        return MarketSurvey(newest.values.map { ($0.id, $0.offer) }, settings: settings, memory: memory)
+        return MarketSurvey(offers.all, settings: settings, memory: memory)
+    }
+
+    /// How far the listening is.
+    public struct Progress: Sendable, Equatable {
+        public var offers: Int
+        public var usable: Int
+        public var elapsed: Duration
+    }
+}
+
+/// Offers as a scan tells them: several of a node are several, but one that says the same as before takes its place, as a
+/// provider publishes anew after each agreement.
+private struct FoundOffers {
+    private struct Key: Hashable {
+        var node: NodeID
+        var properties: [String: JSON]
+    }
+
+    private let policy: OfferPolicy
+    private var seen: Set<Key> = []
+    private(set) var usable = 0
+
+    init(policy: OfferPolicy) {
+        self.policy = policy
+    }
+
+    var count: Int { seen.count }
+    var all: [(node: NodeID, offer: Offer)] { seen.map { ($0.node, Offer(properties: $0.properties)) } }
+
+    /// Whether it says something new.
+    mutating func add(_ found: ScannedOffer) -> Bool {
+        guard seen.insert(Key(node: found.providerID, properties: found.offer.properties)).inserted else {
+            return false
+        }
+        if policy.objection(to: found.offer, of: found.providerID) == nil { usable += 1 }
+        return true
     }
 }
 

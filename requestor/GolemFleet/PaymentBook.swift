@@ -103,14 +103,17 @@ public struct GolemMarket: Sendable {
         self.environment = environment
     }
 
-    /// Listens for so long, or until so many usable offers are there.
-    public func survey(for time: Duration, enough: Int = .max) async throws -> MarketSurvey {
+    /// Listens for so long, or until nothing new comes, or until so many usable offers are there.
+    public func survey(
+        for time: Duration, enough: Int = .max, progress: @Sendable (MarketSurvey.Progress) -> Void = { _ in }
+    ) async throws -> MarketSurvey {
         let client = try settings.client()
         let path = settings.dataFolder(environment: environment) + "/providers.sqlite"
         let records = Files.exists(path) ? try ProviderMemory(path: path).records(at: Date()) : []
         let known = Dictionary(records.map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first })
         do {
-            return try await MarketSurvey.take(client, settings, for: time, enough: enough, memory: known)
+            return try await MarketSurvey.take(
+                client, settings, for: time, enough: enough, memory: known, progress: progress)
         } catch {
             throw GolemFleet.readable(error)
         }

@@ -9,6 +9,8 @@ final class SessionBook: Sendable {
     private struct State {
         var tasks: [String: Int] = [:]
         var blamed: Set<String> = []
+        /// How often each warning was given.
+        var warnings: [String: Int] = [:]
     }
 
     private let memory: ProviderMemory
@@ -66,17 +68,44 @@ final class SessionBook: Sendable {
                 }
             }
         }
+        if let overview = event.overview { return notice(FleetNotice(overview)) }
         guard let level = event.level else { return }
         var details = ["kind": event.kind.rawValue]
         details["agreement"] = event.agreementID?.rawValue
         details["activity"] = event.activityID?.rawValue
         details["amount"] = event.amount?.description
-        let amount = event.amount.map { " (\($0) GLM)" } ?? ""
+        // Exact in the details; a person reads three or four digits.
+        var message = event.message + (event.amount.map { " (\(shortText($0.glm)) GLM)" } ?? "")
+        if level == .warning {
+            let key = "\(event.kind) \(event.providerName ?? "") \(event.message)"
+            let count = state.withLock { state in
+                state.warnings[key, default: 0] += 1
+                return state.warnings[key] ?? 1
+            }
+            // Said once, and again when it has come ten times as often.
+            guard [1, 10, 100, 1000, 10_000].contains(count) else { return }
+            if count > 1 { message += " (\(count) times so far)" }
+        }
         notice(
             FleetNotice(
-                level, event.message + amount,
+                level, message,
                 provider: event.providerID.map { Provider(id: $0.rawValue, name: event.providerName ?? $0.rawValue) },
                 details: details))
+    }
+}
+
+extension FleetNotice {
+    /// Where the renting stands: a line for a display that lives, figures for events.jsonl.
+    init(_ overview: MarketOverview) {
+        let refused = overview.refused.sorted { $0.key < $1.key }.map { "\($0.value) \($0.key)" }
+        self.init(
+            .info, overview.line,
+            details: [
+                "kind": FleetNotice.marketKind, "offers": "\(overview.offers)", "providers": "\(overview.providers)",
+                "refused": refused.joined(separator: ", "), "negotiating": "\(overview.negotiating)",
+                "deploying": "\(overview.starting)", "deploying_seconds": "\(overview.longestStart.components.seconds)",
+                "ready": "\(overview.ready)", "wanted": "\(overview.wanted)",
+            ])
     }
 }
 
@@ -86,7 +115,8 @@ extension RentalEvent {
         switch kind {
         case .machineLost, .providerLeft, .billRefused, .budget, .daemon, .warning: .warning
         case .leftover, .allocated, .released, .machineReady, .invoice, .waiting: .info
-        case .demand, .offer, .offerRefused, .negotiation, .agreement, .activity, .machineClosed, .debitNote: nil
+        case .demand, .market, .offer, .offerRefused, .negotiation, .agreement, .activity, .machineClosed, .debitNote:
+            nil
         }
     }
 }

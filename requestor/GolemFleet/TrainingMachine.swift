@@ -13,6 +13,8 @@ package protocol TrainingMachine: Sendable {
     var expiration: Timestamp { get }
     /// Whether it is known to be gone.
     var isLost: Bool { get }
+    /// Why it should be given back between two jobs, as a better one takes its place.
+    var retirement: String? { get }
 
     /// For how long our own daemon was away since the fleet began: time that is not this machine's.
     var daemonAway: Duration { get }
@@ -37,6 +39,7 @@ package protocol TrainingMachine: Sendable {
 
 extension TrainingMachine {
     package var daemonAway: Duration { .zero }
+    package var retirement: String? { nil }
 }
 
 /// Where machines come from. The real one is ``RentedMachines``, on a pool of the Golem client.
@@ -66,6 +69,7 @@ struct RentedMachine: TrainingMachine {
     var expiration: Timestamp { machine.expiration }
     var isLost: Bool { machine.lossReason != nil }
     var daemonAway: Duration { machine.client.watch.total() }
+    var retirement: String? { machine.retirement }
 
     func perform(
         _ batch: MachineBatch, limit: Duration, onOutput: @escaping @Sendable (String) -> Void

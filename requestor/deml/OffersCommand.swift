@@ -3,6 +3,7 @@ import ArgumentParser
 import CommandLineSupport
 import Foundation
 import GolemFleet
+import Synchronization
 
 struct OffersCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -17,7 +18,7 @@ struct OffersCommand: AsyncParsableCommand {
 
     @OptionGroup(title: "Golem")
     var golem: GolemOptions
-    @Option(help: ArgumentHelp("How long to listen.", valueName: "seconds"))
+    @Option(help: ArgumentHelp("How long to listen at most.", valueName: "seconds"))
     var marketTime = 60.0
     @Option(help: ArgumentHelp("Stop listening when so many usable offers were seen.", valueName: "n"))
     var enough: Int?
@@ -35,10 +36,16 @@ struct OffersCommand: AsyncParsableCommand {
     }
 
     private func show() async throws {
+        // On the error output, so that what is piped stays as it is.
+        let live = ListeningLine(Terminal.current(of: STDERR_FILENO))
+        defer { live.finish() }
+        let listening: @Sendable (MarketSurvey.Progress) -> Void = { live.show($0) }
         let answer = try await Application.ofThisProcess.offers(
             OffersRequest(
                 golem: golem.values, marketTime: marketTime, enough: enough, machines: workers, hours: hours,
-                like: like))
+                like: like),
+            progress: listening)
+        live.finish()
         let survey = answer.survey
         if json {
             try Output.standard.json(answer)
@@ -90,5 +97,28 @@ struct OffersCommand: AsyncParsableCommand {
             $0.formatted(
                 .number.precision(.significantDigits(1...3)).grouping(.never).locale(Locale(identifier: "en_US")))
         } ?? "–"
+    }
+}
+
+/// The line that lives while the market is listened to. Draws nothing where lines cannot live.
+private final class ListeningLine: Sendable {
+    private let terminal: Terminal
+    private let region = Mutex(LiveRegion())
+
+    init(_ terminal: Terminal) {
+        self.terminal = terminal
+    }
+
+    func show(_ progress: MarketSurvey.Progress) {
+        guard terminal.isInteractive else { return }
+        let text =
+            "listening for \(progress.elapsed.components.seconds) s: \(RunText.counted(progress.offers, "offer")), "
+            + "\(progress.usable) of use"
+        region.withLock { Output.standardError.write($0.draw([TextWidth.cut(text, to: terminal.columns - 1)])) }
+    }
+
+    func finish() {
+        guard terminal.isInteractive else { return }
+        region.withLock { Output.standardError.write($0.clear()) }
     }
 }

@@ -20,6 +20,9 @@ final class TrainDisplay: Sendable {
         var roundStart = ContinuousClock.now
         var region = LiveRegion()
         var note: String?
+        /// How far the renting is, while machines are missing.
+        var renting: String?
+        var machinesReady: String?
         var noteStart = ContinuousClock.now
         var isClosed = false
     }
@@ -100,6 +103,7 @@ final class TrainDisplay: Sendable {
                 state.isClosed = true
                 state.board = nil
                 state.note = nil
+                state.renting = nil
                 output.write(state.region.clear())
             }
             output.lines(lines)
@@ -110,11 +114,13 @@ final class TrainDisplay: Sendable {
         // Asked each time: a window changes its size. One line is left for the cursor.
         let terminal = Terminal.current(of: output.descriptor)
         if let board = state.board {
+            // The machines that are still to come are told below those that work.
+            let renting = state.renting.map { [TextWidth.cut(paint("  " + $0, .dim), to: terminal.columns - 1)] } ?? []
             return board.lines(
                 seconds: seconds(since: state.roundStart), paint: paint, width: terminal.columns - 1,
-                height: terminal.rows - 2)
+                height: terminal.rows - 2 - renting.count) + renting
         }
-        if let note = state.note {
+        if let note = state.note ?? state.renting {
             return [
                 TextWidth.cut(
                     note + paint("  \(Figures.duration(seconds(since: state.noteStart)))", .dim),
@@ -230,6 +236,8 @@ final class TrainDisplay: Sendable {
         case .comparisonFinished:
             state.note = nil
             return []
+        case .fleetNotice(let notice) where notice.isRentingProgress:
+            return renting(notice, &state)
         case .fleetNotice(let notice):
             let who = notice.provider.map { " (\($0.name))" } ?? ""
             let text = TextWidth.harmless(notice.message + who)
@@ -237,8 +245,23 @@ final class TrainDisplay: Sendable {
         case .runFinished, .runInterrupted, .runFailed:
             state.board = nil
             state.note = nil
+            state.renting = nil
             return []
         }
+    }
+
+    /// A line that lives while machines are rented; where lines cannot live, one for each machine that comes.
+    private func renting(_ notice: FleetNotice, _ state: inout State) -> [String] {
+        let text = "renting: " + TextWidth.harmless(notice.message)
+        if terminal.isInteractive {
+            if state.renting == nil { state.noteStart = .now }
+            state.renting = notice.isRentingDone ? nil : text
+            return []
+        }
+        let ready = notice.details["ready"]
+        guard ready != state.machinesReady else { return [] }
+        state.machinesReady = ready
+        return ["  " + text]
     }
 
     private func started(_ run: RunEvent.RunStarted) -> [String] {

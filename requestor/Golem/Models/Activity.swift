@@ -220,7 +220,7 @@ public struct RuntimeEvent: Sendable, Equatable {
 
     package init(_ json: JSON) throws {
         let fields = try Fields(json, "runtime event")
-        batchID = try fields.optionalID("batch_id")
+        batchID = fields.optionalID("batch_id")
         index = try fields.int("index")
         date = fields["timestamp"]?.timestamp
         guard let (name, value) = fields["kind"]?.object?.first else { throw fields.bad("kind", "an object") }

@@ -33,18 +33,8 @@ struct Fields {
         return value
     }
 
-    /// `nil` where there is none; throws where there is something else.
-    func optionalID<Subject>(_ key: String) throws -> Identifier<Subject>? {
-        self[key] == nil ? nil : try id(key)
-    }
-
-    func ids<Subject>(_ key: String) throws -> [Identifier<Subject>] {
-        guard let values = json[key]?.array else { throw bad(key, "a list of ids") }
-        return try values.map {
-            guard let value: Identifier<Subject> = $0.id() else { throw bad(key, "a list of ids") }
-            return value
-        }
-    }
+    /// `nil` where there is none, or something that cannot be one: for ids that nothing depends on.
+    func optionalID<Subject>(_ key: String) -> Identifier<Subject>? { json[key]?.id() }
 
     func amount(_ key: String) throws -> Amount {
         guard let value = json[key]?.amount else { throw bad(key, "a decimal") }

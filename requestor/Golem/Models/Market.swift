@@ -28,7 +28,7 @@ public struct Proposal: Sendable, Equatable {
         offer = Offer(properties: fields["properties"]?.object ?? [:])
         constraints = fields["constraints"]?.line ?? ""
         timestamp = fields["timestamp"]?.timestamp
-        previousID = try fields.optionalID("prevProposalId")
+        previousID = fields.optionalID("prevProposalId")
     }
 
     package init(
@@ -178,7 +178,7 @@ public struct ScannedOffer: Sendable, Equatable {
 
     package init(_ json: JSON) throws {
         let fields = try Fields(json, "scanned offer")
-        id = try fields.optionalID("offerId") ?? fields.optionalID("id")
+        id = fields.optionalID("offerId") ?? fields.optionalID("id")
         providerID = try fields.optionalID("providerId") ?? fields.id("nodeId")
         offer = Offer(properties: fields["properties"]?.object ?? [:])
         timestamp = fields["timestamp"]?.timestamp

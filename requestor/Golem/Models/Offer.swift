@@ -144,10 +144,9 @@ public struct PriceLimits: Sendable, Equatable {
         self.start = start
     }
 
-    /// Why an offer is too dear or cannot be judged; `nil` if it may be taken.
+    /// Why an offer is too dear; `nil` if it is not. One whose price cannot be told is the ``OfferPolicy``'s business.
     public func objection(to offer: Offer) -> String? {
-        guard let price = offer.price else { return "its price is not linear or contradicts itself" }
-        if price.hasUnknownCounters { return "it bills counters that time does not bound" }
+        guard let price = offer.price, !price.hasUnknownCounters else { return "its price cannot be told" }
         let threads = max(1, offer.threads ?? 1)
         func text(_ value: Double) -> String { Amount(glm: value)?.description ?? "\(value)" }
         if let perHour, price.perHour(threads: threads) > perHour {

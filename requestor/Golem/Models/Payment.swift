@@ -130,7 +130,7 @@ public struct DebitNote: Sendable, Equatable {
         id = try fields.id("debitNoteId")
         agreementID = try fields.id("agreementId")
         activityID = try fields.id("activityId")
-        issuerID = try fields.optionalID("issuerId")
+        issuerID = fields.optionalID("issuerId")
         paymentPlatform = fields["paymentPlatform"]?.line ?? ""
         (totalAmountDue, asked) = fields.billed("totalAmountDue")
         usage = fields["usageCounterVector"]?.doubles
@@ -161,7 +161,7 @@ public struct Invoice: Sendable, Equatable {
         agreementID = try fields.id("agreementId")
         // The provider's own list, which decides nothing.
         activityIDs = (fields["activityIds"]?.array ?? []).compactMap { $0.id() }
-        issuerID = try fields.optionalID("issuerId")
+        issuerID = fields.optionalID("issuerId")
         paymentPlatform = fields["paymentPlatform"]?.line ?? ""
         (amount, asked) = fields.billed("amount")
         status = DocumentStatus(rawValue: try fields.string("status"))
@@ -182,7 +182,7 @@ public struct PaymentEvent: Sendable, Equatable {
         let fields = try Fields(json, "payment event")
         kind = try fields.string("eventType")
         date = try fields.timestamp("eventDate")
-        invoiceID = try fields.optionalID("invoiceId")
+        invoiceID = fields.optionalID("invoiceId")
         debitNoteID = invoiceID == nil ? try fields.id("debitNoteId") : nil
     }
 
@@ -201,7 +201,7 @@ public struct Payment: Sendable, Equatable {
     package init(_ json: JSON) throws {
         let fields = try Fields(json, "payment")
         id = try fields.id("paymentId")
-        payeeID = try fields.optionalID("payeeId")
+        payeeID = fields.optionalID("payeeId")
         amount = try fields.amount("amount")
         agreements = [:]
         for item in fields["agreementPayments"]?.array ?? [] {

@@ -1,3 +1,4 @@
+import Synchronization
 import Waiting
 
 /// One activity as a place to run batches: one at a time, each with a limit, lost as soon as there is reason.
@@ -10,6 +11,8 @@ package final class ActivitySession: Sendable {
     let expiration: Timestamp
     /// Set once, when the machine is of no more use.
     package let lost = OneShot<GolemError>()
+    /// Set when the machine is to be given back once it is free, with the reason: another takes its place.
+    package let retirement = OneShot<String>()
     private let turn = WaitQueue(Turns(width: 1))
 
     package init(
@@ -103,7 +106,8 @@ package final class ActivitySession: Sendable {
         _ commands: [Command], onEvent: (@Sendable (RuntimeEvent) -> Void)?
     ) async throws -> BatchResult {
         let batch = try await send(commands)
-        guard let onEvent else { return try await poll(batch, count: commands.count) }
+        guard let onEvent, LiveStreams.shared.begin() else { return try await poll(batch, count: commands.count) }
+        defer { LiveStreams.shared.end() }
         return try await withThrowingTaskGroup(of: BatchResult?.self) { group in
             group.addTask { [self] in
                 // For display only: a stream that breaks does not matter, the poll tells the truth.
@@ -171,4 +175,27 @@ package final class ActivitySession: Sendable {
             "the machine is lost: its activity is \(state.current)" + (reason.isEmpty ? "" : " (\(reason))"),
             place: label, hint: "another machine takes its place", cause: cause)
     }
+}
+
+/// How many machines are watched live. A stream is for display and holds a connection: with more machines than a screen
+/// has lines, the others are only asked for their results.
+private final class LiveStreams: Sendable {
+    static let shared = LiveStreams(most: 32)
+
+    private let most: Int
+    private let count = Mutex(0)
+
+    init(most: Int) {
+        self.most = most
+    }
+
+    func begin() -> Bool {
+        count.withLock { count in
+            guard count < most else { return false }
+            count += 1
+            return true
+        }
+    }
+
+    func end() { count.withLock { $0 -= 1 } }
 }

@@ -18,13 +18,15 @@ actor Engine {
     private var rentalsByAgreement: [AgreementID: RentalID] = [:]
     private var answers: [Int: OneShot<Result<Machine, GolemError>>] = [:]
     private var nextTicket = 0
-    private var lastObjection: [NodeID: String] = [:]
+    private let policy: OfferPolicy
+    /// What was said last of the market, and when.
+    private var overview: (line: String, at: Timestamp, wasShort: Bool)?
+    private var shortSince: Timestamp?
     private let orders: AsyncStream<Order>
     private let orderInput: AsyncStream<Order>.Continuation
 
     enum Order: Sendable {
         case rent(RentalContext)
-        case decline(ProposalID, DemandID, String)
         case withdraw(DemandID)
     }
 
@@ -38,7 +40,9 @@ actor Engine {
         settings.failuresAllowed = plan.failuresAllowed
         settings.patience = plan.patience
         settings.renewalMargin = plan.renewalMargin
+        settings.exchangeBelow = plan.exchangeBelow
         pool = PoolStateMachine(settings: settings)
+        policy = plan.offerPolicy
         (orders, orderInput) = AsyncStream.makeStream()
     }
 
@@ -52,8 +56,6 @@ actor Engine {
             for await order in orders {
                 switch order {
                 case .rent(let context): group.addTask { await self.live(context) }
-                case .decline(let proposal, let demand, let reason):
-                    group.addTask { try? await self.client.market.reject(proposal, of: demand, reason: reason) }
                 case .withdraw(let demand):
                     group.addTask { try? await self.client.market.unsubscribe(demand) }
                 }
@@ -84,14 +86,31 @@ actor Engine {
 
     func tick(every interval: Duration) async {
         while !Task.isCancelled {
+            let now = Timestamp.now()
             // While our own daemon is away nothing can be rented, and nobody waits in vain.
             if client.watch.wasAway(within: .zero) {
-                pool.clockStoodStill(.now())
+                pool.clockStoodStill(now)
             } else {
-                perform(pool.clockTicked(.now()))
+                perform(pool.clockTicked(now))
             }
+            tellOverview(now)
             try? await Task.sleep(for: interval)
         }
+    }
+
+    /// Says how the renting goes while machines are missing, and once more when all are there: at most once a second, and
+    /// more rarely when it takes long.
+    private func tellOverview(_ now: Timestamp) {
+        let current = pool.overview(at: now)
+        let isShort = current.ready < current.wanted
+        if !isShort { shortSince = nil } else if shortSince == nil { shortSince = now }
+        guard !pool.isStopped, isShort || overview?.wasShort ?? false else { return }
+        let pause: Duration = shortSince.map { now - $0 > .seconds(120) } ?? false ? .seconds(10) : .seconds(1)
+        if let overview, isShort, overview.line == current.line || now - overview.at < pause { return }
+        overview = (current.line, now, isShort)
+        var event = RentalEvent(.market, current.line)
+        event.overview = current
+        emit(event)
     }
 
     /// Keeps a demand published and reads its events until cancelled.
@@ -102,7 +121,7 @@ actor Engine {
                 demand = id
                 emit(RentalEvent(.demand, "published the demand"))
                 while !Task.isCancelled {
-                    for event in try await client.market.demandEvents(id, timeout: .seconds(10)) {
+                    for event in try await client.market.demandEvents(id, timeout: .seconds(10), maxEvents: 100) {
                         received(event, demand: id)
                     }
                 }
@@ -187,38 +206,30 @@ actor Engine {
         let offer = proposal.offer
         let candidate = Candidate(
             providerID: proposal.issuerID, offer: offer, failures: pool.providers[proposal.issuerID]?.failures ?? 0)
-        var objection = objection(to: offer)
+        let objection = policy.objection(to: offer, of: proposal.issuerID)
         let score = objection == nil ? plan.score(candidate) : nil
-        if objection == nil, score == nil { objection = "it was turned down by its score" }
-        if let objection, lastObjection[proposal.issuerID] != objection {
-            lastObjection[proposal.issuerID] = objection
+        if let objection {
             emit(
                 RentalEvent(
-                    .offerRefused, objection, providerID: proposal.issuerID, providerName: offer.nodeName))
-        } else if objection == nil {
+                    .offerRefused, objection.description, providerID: proposal.issuerID, providerName: offer.nodeName))
+        } else {
             emit(RentalEvent(.offer, "offer", providerID: proposal.issuerID, providerName: offer.nodeName))
         }
-        if offers.count > 10_000 { offers = [:] }
+        // An offer that is refused, or worse than enough others, is left unanswered: it expires by itself, and a call for
+        // each of a large market would hold up those that matter.
         offers[proposal.id] = (proposal, demand)
         perform(
             pool.offerCame(
-                proposal.id, from: proposal.issuerID, name: offer.nodeName, score: score, objection: objection,
+                proposal.id, from: proposal.issuerID, name: offer.nodeName, terms: offer.properties.hashValue,
+                score: score, objection: objection?.group ?? (score == nil ? "turned down by its score" : nil),
                 at: .now()))
-    }
-
-    /// Why an offer cannot be taken, whatever it costs or for its price.
-    func objection(to offer: Offer) -> String? {
-        if !offer.paymentPlatforms.contains(plan.paymentPlatform) { return "it does not take \(plan.paymentPlatform)" }
-        let protocols = offer.transferProtocols
-        if !protocols.isEmpty, !protocols.contains("gftp") { return "it cannot transfer files by gftp" }
-        return plan.priceLimits.objection(to: offer)
     }
 
     private func draftCame(_ draft: Proposal, for rental: RentalID) {
         guard let context = contexts[rental] else { return }
         // The answer may not be dearer than what was offered.
-        if let objection = objection(to: draft.offer) {
-            context.mailbox.yield(.close(code: "Cancelled", reason: "its answer: " + objection, blame: true))
+        if let objection = policy.objection(to: draft.offer, of: draft.issuerID) {
+            context.mailbox.yield(.close(code: "Cancelled", reason: "its answer: \(objection)", blame: true))
         } else if draft.offer.price != context.proposal.offer.price {
             context.mailbox.yield(
                 .close(code: "Cancelled", reason: "it changed its price while negotiating", blame: true))
@@ -269,7 +280,13 @@ actor Engine {
         for action in actions {
             switch action {
             case .startRental(let id, _, let proposalID):
-                guard let (proposal, demand) = offers.removeValue(forKey: proposalID) else { continue }
+                guard let (proposal, demand) = offers.removeValue(forKey: proposalID) else {
+                    // Taken before, and told again.
+                    let outcome = RentalStateMachine.Outcome(
+                        reason: "its offer was taken before", blame: false, wasTurnedDown: true, wasReady: false)
+                    perform(pool.rentalClosed(id, outcome, at: .now()))
+                    continue
+                }
                 let context = RentalContext(
                     id: id, proposal: proposal, demand: demand, expiration: expiration(for: proposal.offer))
                 contexts[id] = context
@@ -290,9 +307,10 @@ actor Engine {
                     RentalEvent(
                         .providerLeft, "left for this run: \(reason)", providerID: id,
                         providerName: pool.rentals.values.first { $0.provider == id }?.name))
-            case .declineProposal(let proposal, let reason):
-                guard let (_, demand) = offers.removeValue(forKey: proposal) else { continue }
-                orderInput.yield(.decline(proposal, demand, reason))
+            case .forget(let proposal):
+                offers[proposal] = nil
+            case .retireWhenFree(let id, let reason):
+                contexts[id]?.session.value?.retirement.set(reason)
             }
         }
     }
@@ -364,6 +382,7 @@ actor Engine {
     // MARK: Rentals report here
 
     func countered(_ context: RentalContext, ours: ProposalID) {
+        context.counter.set(ours)
         rentalsByProposal[ours] = context.id
         context.mailbox.yield(.countered(ours))
         if let draft = earlyDrafts.removeValue(forKey: ours) { draftCame(draft, for: context.id) }
@@ -378,8 +397,8 @@ actor Engine {
 
     func closed(_ context: RentalContext, _ outcome: RentalStateMachine.Outcome) {
         contexts[context.id] = nil
-        rentalsByProposal = rentalsByProposal.filter { $0.value != context.id }
-        rentalsByAgreement = rentalsByAgreement.filter { $0.value != context.id }
+        if let ours = context.counter.value { rentalsByProposal[ours] = nil }
+        if let agreement = context.agreement.value { rentalsByAgreement[agreement] = nil }
         perform(pool.rentalClosed(context.id, outcome, at: .now()))
     }
 

@@ -71,6 +71,9 @@ public struct Machine: Sendable, Identifiable {
     /// The client, for `serving` and `receiving` around batches that transfer several files.
     public var client: GolemClient { session.client }
 
+    /// Why the machine should be given back when its present work is done (another takes its place); `nil` while it is wanted.
+    public var retirement: String? { session.retirement.value }
+
     /// Why the machine is lost; `nil` while it is alive as far as we know.
     public var lossReason: GolemError? { session.lost.value }
 }

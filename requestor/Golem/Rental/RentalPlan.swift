@@ -13,6 +13,8 @@ public struct RentalPlan: Sendable {
     /// The most that all acceptances together may come to. Also what is allocated.
     public var budget: Amount
     public var priceLimits: PriceLimits
+    /// Nodes that are not to be rented from, and why.
+    public var banned: [NodeID: String] = [:]
     public var subnet: String
     /// `hoodi`, `holesky`, `polygon`, …
     public var network: String
@@ -49,7 +51,8 @@ public struct RentalPlan: Sendable {
     /// How long final invoices are waited for at the end.
     public var invoiceLimit: Duration = .seconds(30)
     public var tolerance = BillTolerance()
-    /// How long to go on without a single machine before ``MachinePool/next(excluding:)`` gives up.
+    /// How long ``MachinePool/next(excluding:)`` waits while there is no machine that suits it, nor one being prepared. It
+    /// gives up sooner when all that offered something were tried and failed, and nobody else comes.
     public var patience: Duration = .seconds(120)
     /// How long our own daemon may be away, e.g. while it restarts. Agreements go on meanwhile.
     public var daemonPatience: Duration = .seconds(600)
@@ -61,10 +64,11 @@ public struct RentalPlan: Sendable {
     /// Name of this run, also of its ledger. A run that is resumed under its name goes on with the same budget.
     public var runName: String
 
-    /// Judges an offer: smaller is better, `nil` is never. The default takes the cheapest.
-    public var score: @Sendable (Candidate) -> Double? = { candidate in
-        candidate.offer.price?.perHour(threads: max(1, candidate.offer.threads ?? 1))
-    }
+    /// Judges an offer: what its work is expected to cost, in any unit; smaller is better, `nil` is never. The default is
+    /// the price of an hour. A machine in use is exchanged for one that costs less than ``exchangeBelow`` of it.
+    public var score: @Sendable (Candidate) -> Double? = { $0.hourlyCost }
+    /// The share of a machine's score that another's must be below to take its place while it works; 0 is never.
+    public var exchangeBelow: Double = 0.5
     /// Told of everything that happens, in order.
     public var onEvent: @Sendable (RentalEvent) -> Void = { _ in }
 
@@ -80,6 +84,13 @@ public struct RentalPlan: Sendable {
         self.network = network
         self.ledgerFolder = ledgerFolder
         self.runName = runName
+    }
+
+    /// What an offer must be, as it follows from the fields above.
+    public var offerPolicy: OfferPolicy {
+        OfferPolicy(
+            subnet: subnet, runtime: runtime, paymentPlatform: paymentPlatform, minimumMemoryGiB: minimumMemoryGiB,
+            minimumStorageGiB: minimumStorageGiB, minimumCores: minimumCores, priceLimits: priceLimits, banned: banned)
     }
 
     /// `erc20-hoodi-tglm`: test networks have test GLM.
@@ -103,6 +114,11 @@ public struct Candidate: Sendable, Equatable {
     }
 
     public var providerName: String { offer.nodeName }
+
+    /// GLM for an hour of work with all threads busy, the start included; `nil` where the price cannot be told.
+    public var hourlyCost: Double? {
+        offer.price.map { $0.start + $0.perHour(threads: max(1, offer.threads ?? 1)) }
+    }
 }
 
 /// By how much a bill may pass price × our own clock.
@@ -124,7 +140,8 @@ public struct BillTolerance: Sendable, Equatable {
 /// Something that happened while machines are rented.
 public struct RentalEvent: Sendable, CustomStringConvertible {
     public enum Kind: String, Sendable {
-        case leftover, allocated, released, demand, offer, offerRefused, negotiation, agreement, activity, machineReady
+        case leftover, allocated, released, demand, market, offer, offerRefused, negotiation, agreement, activity,
+            machineReady
         case machineLost, machineClosed, providerLeft, debitNote, invoice, billRefused, budget, daemon, warning
         /// Something that is waited for at the end.
         case waiting
@@ -138,6 +155,8 @@ public struct RentalEvent: Sendable, CustomStringConvertible {
     public var agreementID: AgreementID?
     public var activityID: ActivityID?
     public var amount: Amount?
+    /// Of ``Kind/market``: where the renting stands.
+    public var overview: MarketOverview?
 
     public init(
         _ kind: Kind, _ message: String, date: Timestamp = .now(), providerID: NodeID? = nil,

@@ -10,6 +10,8 @@ final class RentalContext: Sendable {
     let mailbox: AsyncStream<RentalStateMachine.Event>.Continuation
     /// The offer as the provider's answer holds it.
     let draftOffer = OneShot<Offer>()
+    /// Our own proposal.
+    let counter = OneShot<ProposalID>()
     let agreement = OneShot<AgreementID>()
     let session = OneShot<ActivitySession>()
     let machine = OneShot<Machine>()

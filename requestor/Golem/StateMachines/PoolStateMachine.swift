@@ -1,8 +1,9 @@
 /// Which providers are asked, which machines are kept, and who gets one. Pure: events in, actions out; the time comes
 /// with the events.
 ///
-/// It keeps `target` machines: a lost one is replaced, one whose agreement is about to end is exchanged, more are
-/// closed. Machines are lent as soon as there are any. A provider that failed `failuresAllowed` times is left.
+/// It keeps `target` machines: a lost one is replaced, one whose agreement is about to end is exchanged, so is one that
+/// costs a multiple of what another asks; more are closed. Offers are gathered for a moment, then the cheapest are taken.
+/// Machines are lent as soon as there are any. A provider that failed `failuresAllowed` times is left.
 public struct PoolStateMachine: Sendable {
     public typealias Ticket = Int
 
@@ -12,10 +13,18 @@ public struct PoolStateMachine: Sendable {
         /// How long a ticket waits when no machine that suits it is there or coming.
         public var patience: Duration = .seconds(120)
         public var renewalMargin: Duration = .seconds(180)
-        /// How long to collect offers before the first is taken, so that the cheapest is among them.
+        /// How long to collect offers before the first is taken, so that the cheapest is among them: at least, and at most
+        /// while others keep coming.
         public var gathering: Duration = .milliseconds(600)
-        /// A negotiation that lasts longer does not hold up others.
+        public var longestGathering: Duration = .milliseconds(1500)
+        /// A negotiation that lasts longer is tried with another provider as well; whoever is first is taken.
         public var slowNegotiation: Duration = .seconds(4)
+        /// How long, at least, to wait for others when all that offered something have failed.
+        public var exhaustion: Duration = .seconds(30)
+        /// A machine is exchanged for one whose score is below this share of its own; 0 is never.
+        public var exchangeBelow = 0.0
+        /// How often at most a machine is exchanged for a better one.
+        public var exchangeInterval: Duration = .seconds(30)
         /// How long a provider that turned us down is not asked again.
         public var coolDown: Duration = .seconds(5)
         /// How often at most a demand is published anew to hear of known offers again.
@@ -34,18 +43,15 @@ public struct PoolStateMachine: Sendable {
         /// Publish the demand anew: the daemon then proposes all known offers again.
         case refreshDemand
         case leaveProvider(NodeID, reason: String)
-        case declineProposal(ProposalID, reason: String)
-    }
-
-    package struct Offer: Sendable, Equatable {
-        package var proposal: ProposalID
-        package var score: Double
-        package var name: String
+        /// The proposal will not be answered: it is refused, or others are better.
+        case forget(ProposalID)
+        /// A lent machine is to be given back when its present work is done; another takes its place.
+        case retireWhenFree(RentalID, reason: String)
     }
 
     package enum Phase: Sendable, Equatable {
         case negotiating(since: Timestamp)
-        case starting
+        case starting(since: Timestamp)
         case idle
         case lent
         case closing
@@ -57,8 +63,9 @@ public struct PoolStateMachine: Sendable {
         package var score: Double
         package var phase: Phase
         package var expiration: Timestamp?
-        /// To be closed when it comes back.
-        package var isRetiring = false
+        /// Why it is to be closed when it comes back.
+        package var retirement: String?
+        package var isRetiring: Bool { retirement != nil }
     }
 
     package struct Provider: Sendable, Equatable {
@@ -75,49 +82,66 @@ public struct PoolStateMachine: Sendable {
     }
 
     package private(set) var settings: Settings
-    package private(set) var offers: [NodeID: Offer] = [:]
+    package private(set) var offers: OfferBook
     package private(set) var rentals: [RentalID: Rental] = [:]
     package private(set) var providers: [NodeID: Provider] = [:]
     package private(set) var waiting: [Waiting] = []
     private var nextRental: RentalID = 1
     private var firstOffer: Timestamp?
+    private var newestOffer: Timestamp?
+    /// When something last gave hope of another machine, or took it.
+    private var lastChange: Timestamp?
+    private var lastExchange: Timestamp?
+    /// The better machine that is being rented in another's place, and that other.
+    private var exchange: (successor: RentalID, old: RentalID)?
+    /// Whether the next offer may be taken at once.
+    private var isShort = true
     private var lastRefresh: Timestamp?
     private var refreshes = 0
     private var stopReason: (GolemError.Code, String)?
-    private var offersSeen: Set<NodeID> = []
+    private var offersSeen = 0
+    private var providersSeen: Set<NodeID> = []
     /// Why offers were not taken, by provider: the last reason.
     private var objections: [NodeID: String] = [:]
 
     public init(settings: Settings) {
         self.settings = settings
+        offers = OfferBook(capacity: max(1000, 4 * settings.target))
     }
 
     // MARK: Events
 
-    /// An offer came. `objection` says why it may not be taken.
+    /// An offer came.
+    /// - Parameters:
+    ///   - terms: the same number for two offers of one provider that say the same.
+    ///   - objection: why it may not be taken, in words that are the same for all that are refused for it.
     public mutating func offerCame(
-        _ proposal: ProposalID, from provider: NodeID, name: String, score: Double?, objection: String?,
+        _ proposal: ProposalID, from provider: NodeID, name: String, terms: Int = 0, score: Double?, objection: String?,
         at now: Timestamp
     ) -> [Action] {
-        offersSeen.insert(provider)
-        guard stopReason == nil else { return [] }
-        if let reason = providers[provider]?.leftBecause { return [.declineProposal(proposal, reason: reason)] }
+        offersSeen += 1
+        providersSeen.insert(provider)
+        guard stopReason == nil, providers[provider]?.leftBecause == nil else { return [.forget(proposal)] }
         guard objection == nil, let score, !score.isNaN else {
-            objections[provider] = objection ?? "not wanted"
-            offers[provider] = nil
-            return [.declineProposal(proposal, reason: objection ?? "not wanted")]
+            // Another offer of this node may do.
+            if offers.offers(of: provider).isEmpty { objections[provider] = objection ?? "not wanted" }
+            return [.forget(proposal)]
         }
         objections[provider] = nil
-        offers[provider] = Offer(proposal: proposal, score: score, name: name)
+        let gone = offers.add(
+            .init(
+                proposal: proposal, provider: provider, name: name, score: score, terms: terms,
+                failures: providers[provider]?.failures ?? 0))
         firstOffer = firstOffer ?? now
-        return refill(now)
+        newestOffer = now
+        return gone.map { .forget($0) } + (isShort ? refill(now) : [])
     }
 
     /// The provider approved an agreement; the machine is being prepared.
     public mutating func rentalApproved(_ id: RentalID, at now: Timestamp) -> [Action] {
         guard case .negotiating = rentals[id]?.phase else { return [] }
-        rentals[id]?.phase = .starting
-        return []
+        rentals[id]?.phase = .starting(since: now)
+        return trim()
     }
 
     public mutating func rentalReady(_ id: RentalID, expiration: Timestamp, at now: Timestamp) -> [Action] {
@@ -125,14 +149,16 @@ public struct PoolStateMachine: Sendable {
         else { return [] }
         rentals[id]?.phase = .idle
         rentals[id]?.expiration = expiration
+        lastChange = now
         providers[rental.provider, default: Provider()].turnedDown = 0
-        return lend(now) + trim()
+        return lend(now) + completeExchange(id) + trim()
     }
 
     /// The machine is of no more use and is being closed.
     public mutating func rentalLost(_ id: RentalID, at now: Timestamp) -> [Action] {
         guard let rental = rentals[id], rental.phase != .closing else { return [] }
         rentals[id]?.phase = .closing
+        if exchange?.old == id { exchange = nil }
         return refill(now)
     }
 
@@ -142,6 +168,8 @@ public struct PoolStateMachine: Sendable {
         guard let rental = rentals.removeValue(forKey: id) else { return [] }
         var provider = providers[rental.provider] ?? Provider()
         var actions: [Action] = []
+        lastChange = now
+        if exchange?.successor == id || exchange?.old == id { exchange = nil }
         if outcome.blame {
             provider.failures += 1
             objections[rental.provider] = outcome.reason
@@ -156,8 +184,10 @@ public struct PoolStateMachine: Sendable {
         }
         if provider.failures >= settings.failuresAllowed, provider.leftBecause == nil {
             provider.leftBecause = outcome.reason
-            offers[rental.provider] = nil
+            actions += offers.removeAll(of: rental.provider).map { .forget($0) }
             actions.append(.leaveProvider(rental.provider, reason: outcome.reason))
+        } else if outcome.blame {
+            offers.failed(rental.provider, failures: provider.failures)
         }
         providers[rental.provider] = provider
         return actions + refill(now)
@@ -177,7 +207,7 @@ public struct PoolStateMachine: Sendable {
     /// A machine comes back in working order.
     public mutating func givenBack(_ id: RentalID, at now: Timestamp) -> [Action] {
         guard let rental = rentals[id], rental.phase == .lent else { return [] }
-        if rental.isRetiring { return retire(id, "its agreement is about to end") + refill(now) }
+        if let reason = rental.retirement { return retire(id, reason) + refill(now) }
         rentals[id]?.phase = .idle
         return lend(now) + trim()
     }
@@ -186,6 +216,7 @@ public struct PoolStateMachine: Sendable {
     public mutating func discarded(_ id: RentalID, reason: String, blame: Bool, at now: Timestamp) -> [Action] {
         guard let rental = rentals[id], rental.phase != .closing else { return [] }
         rentals[id]?.phase = .closing
+        if exchange?.old == id { exchange = nil }
         return [.closeRental(id, code: "Cancelled", reason: reason, blame: blame)] + refill(now)
     }
 
@@ -213,10 +244,11 @@ public struct PoolStateMachine: Sendable {
         var actions: [Action] = []
         for (id, rental) in rentals.sorted(by: { $0.key < $1.key }) {
             guard let end = rental.expiration, end - now < settings.renewalMargin else { continue }
-            if rental.phase == .idle { actions += retire(id, "its agreement is about to end") }
-            if rental.phase == .lent { rentals[id]?.isRetiring = true }
+            let reason = "its agreement is about to end"
+            if rental.phase == .idle { actions += retire(id, reason) }
+            if rental.phase == .lent { rentals[id]?.retirement = reason }
         }
-        actions += refill(now)
+        actions += refill(now) + improve(now)
         if needsRefresh(now) {
             lastRefresh = now
             refreshes += 1
@@ -228,6 +260,7 @@ public struct PoolStateMachine: Sendable {
     /// Time passed in which nothing could come: who waits does not do so in vain.
     public mutating func clockStoodStill(_ now: Timestamp) {
         for index in waiting.indices { waiting[index].hopeSeen = now }
+        if lastChange != nil { lastChange = now }
     }
 
     /// Ends everything: no more machines, all that there are are closed.
@@ -236,7 +269,7 @@ public struct PoolStateMachine: Sendable {
         stopReason = (code, reason)
         let refusals = waiting.map { Action.refuse($0.ticket, code, reason) }
         waiting = []
-        offers = [:]
+        offers = OfferBook(capacity: 1)
         var actions = refusals
         for (id, rental) in rentals.sorted(by: { $0.key < $1.key }) where rental.phase != .closing {
             rentals[id]?.phase = .closing
@@ -247,41 +280,97 @@ public struct PoolStateMachine: Sendable {
 
     // MARK: Decisions
 
-    /// Rentals that count towards the target.
+    /// How many machines of the target are there or coming. Negotiations that last long are doubled, but no more of them
+    /// than there are machines wanted: they may all be approved at once.
     private func counted(_ now: Timestamp) -> Int {
-        rentals.values.count { rental in
+        var count = 0
+        var slow = 0
+        for rental in rentals.values {
             switch rental.phase {
-            case .negotiating(let since): now - since < settings.slowNegotiation
-            case .starting, .idle: true
-            case .lent: !rental.isRetiring
-            case .closing: false
+            case .negotiating(let since) where now - since >= settings.slowNegotiation: slow += 1
+            case .negotiating, .starting, .idle: count += 1
+            case .lent: count += rental.isRetiring ? 0 : 1
+            case .closing: break
             }
         }
+        // A successor does not count before it has taken the other's place.
+        return count + max(0, slow - max(settings.target, 5)) - (exchange == nil ? 0 : 1)
     }
 
     private mutating func refill(_ now: Timestamp) -> [Action] {
-        guard stopReason == nil, let firstOffer else { return [] }
-        guard now - firstOffer >= settings.gathering || offers.count >= 2 * settings.target else { return [] }
-        var actions: [Action] = []
+        guard stopReason == nil, let firstOffer, let newestOffer else { return [] }
+        let gathered = now - firstOffer
+        guard gathered >= settings.gathering else { return [] }
+        // While offers keep coming, a cheaper one may be among them.
+        guard !rentals.isEmpty || gathered >= settings.longestGathering || now - newestOffer >= .milliseconds(300)
+        else { return [] }
         var missing = settings.target - counted(now)
-        let busy = Set(rentals.values.filter { $0.phase != .closing }.map(\.provider))
-        let usable = offers.filter { id, _ in
-            !busy.contains(id) && (providers[id]?.silentUntil.map { $0 <= now } ?? true)
-        }.sorted {
-            let (left, right) = (providers[$0.key]?.failures ?? 0, providers[$1.key]?.failures ?? 0)
-            return (left, $0.value.score, $0.key) < (right, $1.value.score, $1.key)
+        var actions: [Action] = []
+        if missing > 0 {
+            for offer in takeable(now, atMost: missing) {
+                missing -= 1
+                actions.append(take(offer, now))
+            }
         }
-        for (provider, offer) in usable {
-            guard missing > 0 else { break }
-            missing -= 1
-            offers[provider] = nil
-            let id = nextRental
-            nextRental += 1
-            rentals[id] = Rental(
-                provider: provider, name: offer.name, score: offer.score, phase: .negotiating(since: now))
-            actions.append(.startRental(id, provider, offer.proposal))
-        }
+        isShort = missing > 0
         return actions
+    }
+
+    /// The best offers that may be taken now, one a provider.
+    private func takeable(_ now: Timestamp, atMost count: Int) -> [OfferBook.Entry] {
+        var busy = Set(rentals.values.filter { $0.phase != .closing }.map(\.provider))
+        var taken: [OfferBook.Entry] = []
+        for entry in offers.entries {
+            guard taken.count < count else { break }
+            guard !busy.contains(entry.provider), providers[entry.provider]?.silentUntil.map({ $0 <= now }) ?? true
+            else { continue }
+            busy.insert(entry.provider)
+            taken.append(entry)
+        }
+        return taken
+    }
+
+    private mutating func take(_ offer: OfferBook.Entry, _ now: Timestamp) -> Action {
+        offers.remove(offer)
+        let id = nextRental
+        nextRental += 1
+        rentals[id] = Rental(
+            provider: offer.provider, name: offer.name, score: offer.score, phase: .negotiating(since: now))
+        return .startRental(id, offer.provider, offer.proposal)
+    }
+
+    /// When all machines work and one of them costs a multiple of what another provider asks, that one is rented; the dear
+    /// one goes when the other is ready.
+    private mutating func improve(_ now: Timestamp) -> [Action] {
+        guard settings.exchangeBelow > 0, exchange == nil, stopReason == nil else { return [] }
+        if let last = [lastExchange, lastChange].compactMap(\.self).max(), now - last < settings.exchangeInterval {
+            return []
+        }
+        let working = rentals.filter { $0.value.phase == .idle || ($0.value.phase == .lent && !$0.value.isRetiring) }
+        let alive = rentals.values.count { $0.phase != .closing && !$0.isRetiring }
+        guard working.count == settings.target, alive == working.count,
+            let old = working.max(by: { ($0.value.score, $0.key) < ($1.value.score, $1.key) }),
+            let best = takeable(now, atMost: 1).first, best.failures == 0,
+            best.score < settings.exchangeBelow * old.value.score
+        else { return [] }
+        lastExchange = now
+        let action = take(best, now)
+        exchange = (nextRental - 1, old.key)
+        return [action]
+    }
+
+    /// The better machine is ready: the other goes, at once or when its work is done.
+    private mutating func completeExchange(_ id: RentalID) -> [Action] {
+        guard let (successor, old) = exchange, successor == id else { return [] }
+        exchange = nil
+        let reason = "a cheaper machine takes its place"
+        switch rentals[old]?.phase {
+        case .idle: return retire(old, reason)
+        case .lent:
+            rentals[old]?.retirement = reason
+            return [.retireWhenFree(old, reason: reason)]
+        default: return []
+        }
     }
 
     private mutating func lend(_ now: Timestamp) -> [Action] {
@@ -296,22 +385,32 @@ public struct PoolStateMachine: Sendable {
         return actions
     }
 
-    /// Closes idle machines that are more than wanted, the dearest first, and negotiations that are not needed now.
+    /// Closes what is more than wanted: negotiations that are not needed now, then machines that are being prepared, the
+    /// newest first, then idle ones, the dearest first.
     private mutating func trim() -> [Action] {
         var actions: [Action] = []
-        func count(_ wanted: (Rental) -> Bool) -> Int { rentals.values.count(where: wanted) }
-        let working = count { $0.phase == .idle || ($0.phase == .lent && !$0.isRetiring) }
-        var surplus = working - settings.target
-        let idle = rentals.filter { $0.value.phase == .idle }.sorted { $0.value.score > $1.value.score }
-        for (id, _) in idle where surplus > 0 {
-            surplus -= 1
-            actions += retire(id, "there are more machines than wanted")
+        let reason = "there are more machines than wanted"
+        let kept = exchange?.successor
+        func isStarting(_ rental: Rental) -> Bool { if case .starting = rental.phase { true } else { false } }
+        func isNegotiating(_ rental: Rental) -> Bool { if case .negotiating = rental.phase { true } else { false } }
+        var surplus =
+            rentals.count { id, rental in
+                id != kept
+                    && (isStarting(rental) || rental.phase == .idle || (rental.phase == .lent && !rental.isRetiring))
+            } - settings.target
+        guard surplus >= 0 else { return [] }
+        for id in rentals.keys.sorted() where id != kept {
+            if let rental = rentals[id], isNegotiating(rental) { actions += retire(id, reason) }
         }
-        if working >= settings.target {
-            for (id, rental) in rentals.sorted(by: { $0.key < $1.key }) {
-                guard case .negotiating = rental.phase else { continue }
-                actions += retire(id, "there are more machines than wanted")
-            }
+        for id in rentals.keys.sorted(by: >) where surplus > 0 && id != kept {
+            guard let rental = rentals[id], isStarting(rental) else { continue }
+            surplus -= 1
+            actions += retire(id, reason)
+        }
+        let idle = rentals.filter { $0.value.phase == .idle }.sorted { $0.value.score > $1.value.score }
+        for (id, _) in idle where surplus > 0 && id != kept {
+            surplus -= 1
+            actions += retire(id, reason)
         }
         return actions
     }
@@ -326,15 +425,17 @@ public struct PoolStateMachine: Sendable {
         let negotiating = rentals.values.contains {
             if case .negotiating = $0.phase { true } else { false }
         }
-        guard counted(now) < settings.target, !negotiating else { return false }
-        let busy = Set(rentals.values.filter { $0.phase != .closing }.map(\.provider))
-        guard
-            !offers.keys.contains(where: {
-                !busy.contains($0) && (providers[$0]?.silentUntil.map { $0 <= now } ?? true)
-            })
-        else { return false }
+        guard counted(now) < settings.target, !negotiating, takeable(now, atMost: 1).isEmpty else { return false }
         guard let last = lastRefresh ?? firstOffer else { return false }
-        return now - last >= settings.refreshInterval * min(6, refreshes + 1)
+        // Where all have failed, one more look decides.
+        let patience = isExhausted ? 1 : min(6, refreshes + 1)
+        return now - last >= settings.refreshInterval * patience
+    }
+
+    /// All that offered something were tried and failed: there is no machine, none is coming, and nobody is left to ask.
+    private var isExhausted: Bool {
+        offers.isEmpty && rentals.values.allSatisfy { $0.phase == .closing }
+            && providers.values.contains { $0.failures > 0 }
     }
 
     private mutating func refuseHopeless(_ now: Timestamp) -> [Action] {
@@ -350,23 +451,44 @@ public struct PoolStateMachine: Sendable {
             }
             if hope { waiting[index].hopeSeen = now }
         }
-        for waiter in waiting where now - waiter.hopeSeen >= settings.patience {
-            actions.append(.refuse(waiter.ticket, .noMachine, shortage))
-        }
-        waiting.removeAll { now - $0.hopeSeen >= settings.patience }
+        // Asked once more since, and nobody came.
+        let isOver =
+            isExhausted && lastChange.map { now - $0 >= settings.exhaustion && lastRefresh ?? $0 > $0 } ?? false
+        let hopeless = waiting.filter { isOver || now - $0.hopeSeen >= settings.patience }
+        for waiter in hopeless { actions.append(.refuse(waiter.ticket, .noMachine, shortage)) }
+        let tickets = Set(hopeless.map(\.ticket))
+        waiting.removeAll { tickets.contains($0.ticket) }
         return actions
     }
 
     /// Why there is no machine, for a person.
     public var shortage: String {
-        if offersSeen.isEmpty { return "no provider offered anything" }
+        if providersSeen.isEmpty { return "no provider offered anything" }
         var reasons: [String: Int] = [:]
         for reason in objections.values { reasons[reason, default: 0] += 1 }
         let list = reasons.sorted { ($1.value, $0.key) < ($0.value, $1.key) }.prefix(5).map {
             "\($0.value) × \($0.key)"
         }
-        let seen = "\(offersSeen.count) provider\(offersSeen.count == 1 ? "" : "s") seen, none usable"
+        let seen = "\(providersSeen.count) provider\(providersSeen.count == 1 ? "" : "s") seen, none usable"
         return list.isEmpty ? seen : seen + ": " + list.joined(separator: "; ")
+    }
+
+    /// What is known of the market and of the machines, for a person.
+    public func overview(at now: Timestamp) -> MarketOverview {
+        var overview = MarketOverview(offers: offersSeen, providers: providersSeen.count, wanted: settings.target)
+        for reason in objections.values { overview.refused[reason, default: 0] += 1 }
+        for rental in rentals.values {
+            switch rental.phase {
+            case .negotiating: overview.negotiating += 1
+            case .starting(let since):
+                overview.starting += 1
+                overview.longestStart = max(overview.longestStart, now - since)
+            case .idle, .lent: overview.ready += 1
+            case .closing: break
+            }
+        }
+        overview.isGathering = rentals.isEmpty && overview.ready == 0 && firstOffer != nil && !offers.isEmpty
+        return overview
     }
 
     public var isStopped: Bool { stopReason != nil }
