@@ -225,8 +225,8 @@ public struct PoolStateMachine: Sendable {
         guard providers[id]?.leftBecause == nil else { return [] }
         providers[id, default: Provider()].leftBecause = reason
         objections[id] = reason
-        offers = offers.filter { $0.key != id }
-        var actions: [Action] = [.leaveProvider(id, reason: reason)]
+        var actions: [Action] = offers.removeAll(of: id).map { .forget($0) }
+        actions.append(.leaveProvider(id, reason: reason))
         for (rental, one) in rentals.sorted(by: { $0.key < $1.key }) where one.provider == id && one.phase != .closing {
             rentals[rental]?.phase = .closing
             actions.append(.closeRental(rental, code: "Cancelled", reason: reason, blame: true))
