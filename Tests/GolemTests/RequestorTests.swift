@@ -200,7 +200,9 @@ struct RequestorTests {
         var faults = FakeNetwork.Faults()
         faults.slowConfirmation = .milliseconds(300)
         let (expenses, network) = try await cancelled(at: "/confirm", faults)
-        #expect(expenses.isEmpty, "nothing ran: \(expenses)")
+        // Whether the provider still writes an invoice of nothing depends on who is faster.
+        #expect(expenses.allSatisfy { $0.accepted == .zero && $0.seconds == 0 }, "nothing ran: \(expenses)")
+        #expect(await network.openAgreements.isEmpty)
         #expect(await network.rejected.isEmpty)
     }
 
