@@ -181,7 +181,7 @@ extension FuzzTarget {
     static let dataset = FuzzTarget(
         name: "dataset", batch: 100,
         seeds: {
-            try [Seeds.shard, try Gzip.compress(Seeds.shard), Seeds.npz[0]]
+            try [Seeds.shard, try Gzip.compress(Seeds.shard), Seeds.npz[0], Seeds.npzOfTexts]
                 + Seeds.csv.map { try Gzip.compress(Array($0.utf8)) }
         },
         read: { bytes in

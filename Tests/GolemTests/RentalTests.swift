@@ -301,11 +301,13 @@ struct PoolTests {
         let refused = pool.offerCame("no", from: "n", name: "", terms: 3, score: nil, objection: "dear", at: time(0.2))
         #expect(refused == [.forget("no")])
         #expect(pool.clockTicked(time(1)) == [.startRental(1, "n", "cheap")], "one machine of a node at a time")
-        // Published anew, the same offer takes the old one's place.
+        // Published anew, the same offer is the better one of the two; nobody may answer for it, so the old one stays.
+        #expect(pool.offerCame("anew", from: "n", name: "", terms: 2, score: 9, objection: nil, at: time(2)).isEmpty)
         #expect(
-            pool.offerCame("anew", from: "n", name: "", terms: 2, score: 9, objection: nil, at: time(2))
+            pool.offerCame("again", from: "n", name: "", terms: 2, score: 9, objection: nil, at: time(2))
                 == [.forget("dear")])
-        #expect(pool.rentalClosed(1, good, at: time(3)) == [.startRental(2, "n", "anew")])
+        #expect(pool.rentalClosed(1, good, at: time(3)) == [.startRental(2, "n", "again")])
+        #expect(pool.rentalClosed(2, good, at: time(4)) == [.startRental(3, "n", "anew")])
     }
 
     @Test("while offers keep coming a moment is waited for, so that the cheapest of 300 are taken")

@@ -100,16 +100,19 @@ def status(port):
     """A run folder that came from somebody else: its name, and what its journal tells."""
     run_folder = SCRATCH / f"runs/r{HOSTILE}".replace("\r\n", "")
     done = subprocess.run(
-        [DEML, "train", EXAMPLE, "--rounds", "1", "--workers", "2", "--fleet", "simulated", "--max-seconds", "0.05",
+        [DEML, "train", EXAMPLE, "--rounds", "1", "--workers", "2", "--on", "simulated", "--max-seconds", "0.05",
          "--no-comparison", "--output", run_folder], capture_output=True, timeout=300, cwd=SCRATCH)
     assert (run_folder / "events.jsonl").exists(), done.stderr.decode()
     with open(run_folder / "events.jsonl") as journal:
         events = [json.loads(line) for line in journal]
-    notice = {**events[-1], "event": "fleet_notice", "message": f"it said {HOSTILE}"}
+    notice = {"event": "fleet_notice", "time": events[-1]["time"], "level": "warning", "details": {}}
     with open(run_folder / "events.jsonl", "a") as journal:
         # More than a reader takes at a time.
         for number in range(3000):
             journal.write(json.dumps({**notice, "message": f"{number} {HOSTILE}" + "x" * 100}) + "\n")
+    code, text = run(port, "status", f"{run_folder}{HOSTILE}".replace("\r\n", ""))
+    assert code == 66, text
+    check("deml status", text, "there is no run")
     for words in (["status", run_folder], ["status", run_folder, "--json"]):
         code, text = run(port, *words)
         assert code == 0, text

@@ -363,9 +363,9 @@ def _(folder):
     return ["--optimizer", "adam", "--momentum", "0.9"]
 
 
-@case("arguments: unknown optimizer", 64, "arguments", "lion")
+@case("arguments: unknown optimizer", 64, "arguments", "sophia")
 def _(folder):
-    return ["--optimizer", "lion"]
+    return ["--optimizer", "sophia"]
 
 
 @case("arguments: no threads", 64, "arguments", "threads")

@@ -284,7 +284,8 @@ class Crowd:
         async with self.workers:
             begun = time.time()
             process = await asyncio.create_subprocess_exec(
-                self.a.worker, *[str(folder) + w if w.startswith("/golem/") else w for w in words], stdout=-1, stderr=-1)
+                # Paths stand by themselves or in a job's JSON.
+                self.a.worker, *[w.replace("/golem/", f"{folder}/golem/") for w in words], stdout=-1, stderr=-1)
             output, errors = await process.communicate()
             activity["cpu"] += time.time() - begun
         if process.returncode:

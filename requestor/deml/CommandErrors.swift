@@ -42,10 +42,10 @@ enum CommandErrors {
         }
     }
 
-    /// One message on stderr, marked so that it is seen.
+    /// One message on stderr, marked so that it is seen. It may name files that somebody else has named.
     static func say(_ message: String) {
         let paint = Paint(Terminal.current(of: STDERR_FILENO).hasColour)
-        Output.standardError.write(paint("error:", .red, .bold) + " " + message + "\n")
+        Output.standardError.write(paint("error:", .red, .bold) + " " + message.harmlessLines(maximum: 100_000) + "\n")
     }
 }
 

@@ -51,6 +51,8 @@ static void linear(deml_pool *pool, long batch, long in, long out) {
     deml_linear_forward(pool, batch, in, out, x, w, bias, DEML_RELU, y);
     deml_linear_input_gradient(pool, batch, in, out, y, w, dx);
     for (int i = 0; i < 5; i++) {
+        // What one keeps another may take the root of: the sign of a NaN is the processor's affair.
+        memset(m, 0, (size_t)(in * out) * sizeof *m), memset(v, 0, (size_t)(in * out) * sizeof *v);
         const deml_sink sink = {.optimizer = &optimizers[i], .value = w, .state1 = m, .state2 = v};
         const deml_sink bias_sink = {.gradient = db};
         deml_linear_weight_gradient(pool, batch, in, out, x, y, &sink, &bias_sink);

@@ -1,8 +1,9 @@
 /// Offers that may be taken, the best first. Pure.
 ///
 /// It keeps the best `capacity` of all that come, so that a market of any size costs bounded memory, and a time that grows
-/// with its size and the logarithm of the capacity. One node may have several offers; of two with the same terms the newer
-/// counts, as a provider publishes its offer anew after each agreement.
+/// with its size and the logarithm of the capacity. One node may have several offers. A provider publishes its offer anew
+/// after each agreement and when it starts; the daemon may tell of the old one for a while, in any order, and nobody answers
+/// for it. So the two newest of a node that say the same are kept, and where one leads nowhere there is the other.
 package struct OfferBook: Sendable {
     package struct Entry: Sendable, Equatable {
         package var proposal: ProposalID
@@ -15,11 +16,26 @@ package struct OfferBook: Sendable {
         /// How often the provider has failed; those that have come last.
         package var failures: Int
 
-        fileprivate var rank: (Int, Double, NodeID, ProposalID) { (failures, score, provider, proposal) }
+        /// The number of the offer, in the order in which they come; the newest of equal ones is the best.
+        fileprivate var arrival = 0
+
+        package init(
+            proposal: ProposalID, provider: NodeID, name: String, score: Double, terms: Int, failures: Int
+        ) {
+            self.proposal = proposal
+            self.provider = provider
+            self.name = name
+            self.score = score
+            self.terms = terms
+            self.failures = failures
+        }
+
+        fileprivate var rank: (Int, Double, NodeID, Int) { (failures, score, provider, -arrival) }
     }
 
     package private(set) var entries: [Entry] = []
     private var ofProvider: [NodeID: [Entry]] = [:]
+    private var arrivals = 0
     private let capacity: Int
     /// A node may not fill the book.
     private let capacityOfOne = 8
@@ -33,12 +49,15 @@ package struct OfferBook: Sendable {
     /// Takes an offer in; returns the proposals that are kept no more, the new one perhaps among them.
     package mutating func add(_ entry: Entry) -> [ProposalID] {
         var gone: [ProposalID] = []
-        let others = ofProvider[entry.provider] ?? []
-        if let older = others.first(where: { $0.terms == entry.terms }) {
-            remove(older)
-            // The daemon may tell an event twice.
-            if older.proposal != entry.proposal { gone.append(older.proposal) }
-        } else if others.count >= capacityOfOne, let oldest = others.first {
+        var entry = entry
+        arrivals += 1
+        entry.arrival = arrivals
+        let known = ofProvider[entry.provider] ?? []
+        // The daemon may tell an event twice.
+        if let same = known.first(where: { $0.proposal == entry.proposal }) { remove(same) }
+        let others = known.filter { $0.proposal != entry.proposal }
+        let alike = others.filter { $0.terms == entry.terms }
+        if let oldest = alike.count >= 2 ? alike.first : others.count >= capacityOfOne ? others.first : nil {
             remove(oldest)
             gone.append(oldest.proposal)
         }
