@@ -24,6 +24,12 @@ struct AmountTests {
         #expect(Amount(text) == nil)
     }
 
+    @Test("the largest amount, which a ledger holds for what nobody can pay, is read; more is not")
+    func largest() {
+        #expect(Amount(Amount.largest.description) == .largest)
+        #expect(Amount(Amount.largest.description + ".000000000000000001") == nil)
+    }
+
     @Test("text and value convert without loss")
     func roundTrip() throws {
         var generator = Repeatable(seed: 7)

@@ -53,9 +53,11 @@ public struct Amount: Hashable, Comparable, Sendable {
             let index = scale - position
             let digit = digits.indices.contains(index) ? digits[index] : 0
             let (scaled, overflow) = value.multipliedReportingOverflow(by: 10)
-            guard !overflow, scaled < 100 * Amount.one * Amount.one else { return nil }
+            guard !overflow, scaled <= Amount.largest.units else { return nil }
             value = scaled + Int128(digit)
         }
+        // The largest amount itself, which a ledger holds for what nobody can pay, is read.
+        guard value <= Amount.largest.units else { return nil }
         let lastUsed = scale + Amount.digits
         for (index, digit) in digits.enumerated() where index > lastUsed && digit != 0 { return nil }
         units = negative ? -value : value
