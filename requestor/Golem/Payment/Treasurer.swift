@@ -343,9 +343,7 @@ actor Treasurer {
                 guard attempts < 8, client.watch.awayFor() ?? .zero < daemonPatience, !Task.isCancelled else { break }
                 try? await Task.sleep(for: pause)
                 pause = min(pause * 2, .seconds(3))
-                continue
             }
-            break
         }
         guard !isLedgerBroken else { return }
         emit(RentalEvent(.warning, "the acceptance of \(document) may not have arrived; it stays in the ledger"))
