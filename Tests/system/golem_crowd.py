@@ -134,7 +134,8 @@ def machines():
     with Crowd("machines", offers=300) as crowd:
         run = crowd.train(workers=100, rounds=3, **{"local-epochs": 1}).good(200)
         stats = crowd.check(run)
-        expect(stats["most_open"] < 400, "connections are bounded", stats["most_open"])
+        # Each machine that works holds one long poll and a way for each file; the rest is shared.
+        expect(stats["most_open"] < 500, "connections are bounded", stats["most_open"])
         return f"{run.seconds:.1f} s, at most {stats['most_open']} calls open, {peak_megabytes():.0f} MB"
 
 
