@@ -46,7 +46,7 @@ public struct GolemError: Error, Sendable, CustomStringConvertible {
         public static let corrupted = Code(rawValue: "corrupted")
         /// A setting of the caller is wrong.
         public static let usage = Code(rawValue: "usage")
-        /// Reading or writing a local file failed.
+        /// Reading or writing a local file, or reaching a server in the web, failed.
         public static let io = Code(rawValue: "io")
         /// The requestor is shutting down.
         public static let stopped = Code(rawValue: "stopped")

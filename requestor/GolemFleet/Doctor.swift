@@ -149,7 +149,7 @@ public struct Doctor: Sendable {
             case nil:
                 tell(Finding("image", .bad, "none was given", remedy: "make image"))
             case .file(let path):
-                let hash = try ImageProvision.hash(ofImage: path)
+                let hash = try await ImageProvision.hash(of: path)
                 tell(Finding("image", .good, "\(path), SHA3-224 \(hash), will be served from here"))
             case .tag(let tag):
                 let package = try await ImageProvision.resolve(tag, registry: settings.registry)
@@ -159,7 +159,7 @@ public struct Doctor: Sendable {
                     tell(Finding("image", .good, "\(url), SHA3-224 \(sha3) (gftp addresses are not looked at)"))
                     return
                 }
-                let (status, _) = try await WebRequest.send("HEAD", url, maximumBytes: 0)
+                let status = try await ImageProvision.status(of: url)
                 guard status == 200 else {
                     tell(
                         Finding(

@@ -26,8 +26,7 @@ struct GolemRenting: Sendable {
     func callAsFunction(
         _ request: GolemFleet.RentingRequest, _ body: @Sendable @escaping (any MachineSource) async throws -> Void
     ) async throws {
-        let provision = ImageProvision(client: client, registry: settings.registry)
-        try await provision.with(image) { package in
+        try await ImageProvision.with(image, client: client, registry: settings.registry) { package in
             let plan = plan(request, package)
             let requestor = Requestor(client: client, plan: plan)
             let outcome: Result<Void, any Error>

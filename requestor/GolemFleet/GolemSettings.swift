@@ -20,7 +20,7 @@ public struct GolemSettings: Sendable, Equatable {
     /// What the run may cost in all. The sum of everything that is ever accepted stays below.
     public var budget: Amount = 5
     /// The most that a provider may ask: GLM an hour with every core busy, GLM for an hour of one busy core, GLM once.
-    public var priceLimits = PriceLimits(perHour: 1, perCPUHour: 1, start: 0.05)
+    public var priceLimits = PriceLimits.standard
     /// What a machine must have at least.
     public var minimumMemoryGiB = 0.5
     public var minimumStorageGiB = 1.0
@@ -30,7 +30,7 @@ public struct GolemSettings: Sendable, Equatable {
     /// The run begins when so many machines are there; `nil`: with the first one.
     public var minimumMachines: Int?
     /// Where the image registry answers.
-    public var registry = "https://registry.golem.network"
+    public var registry = ImageRegistry.golem
     /// Where DeML keeps what it remembers of providers and payments; `nil`: the user's data folder.
     public var dataFolder: String?
 
@@ -38,10 +38,7 @@ public struct GolemSettings: Sendable, Equatable {
 
     /// `erc20-hoodi-tglm`: how the daemon names driver, network and token in one word. The token is GLM on the networks
     /// where it is worth money and tGLM on the others.
-    public var platform: String {
-        let isMainnet = ["mainnet", "polygon"].contains(network)
-        return "\(driver)-\(network)-\(isMainnet ? "glm" : "tglm")"
-    }
+    public var platform: String { RentalPlan.paymentPlatform(driver: driver, network: network) }
 
     /// True where GLM is worth money.
     public var isMainnet: Bool { !platform.hasSuffix("tglm") }
@@ -85,16 +82,6 @@ extension GolemSettings {
             subnet: subnet, paymentPlatform: platform, minimumMemoryGiB: minimumMemoryGiB,
             minimumStorageGiB: minimumStorageGiB, minimumCores: minimumCores, priceLimits: priceLimits)
     }
-}
-
-/// Where providers get the image with the worker from.
-public enum ImageSource: Sendable, Equatable {
-    /// A file here, served to them by this program.
-    case file(String)
-    /// Anywhere they can reach, with the SHA3-224 of the whole file.
-    case url(String, sha3: String)
-    /// A name at the image registry, `user/repository:tag`.
-    case tag(String)
 }
 
 extension GolemSettings {

@@ -1,75 +1,68 @@
 import Golem
+import Synchronization
 import Tensors
 
-#if canImport(FoundationEssentials)
-    import FoundationEssentials
-#else
-    import Foundation
-#endif
-
-/// Makes the image reachable for providers and says how the demand names it.
-struct ImageProvision: Sendable {
-    let client: GolemClient
-    let registry: String
-
+/// The client's way of providing an image, with errors as the command prints them.
+enum ImageProvision {
     /// Runs `body` with the package of the demand; a file is served from here until `body` ends.
-    func with<Value: Sendable>(
-        _ source: ImageSource, _ body: @Sendable @escaping (TaskPackage) async throws -> Value
+    static func with<Value: Sendable>(
+        _ source: ImageSource, client: GolemClient, registry: String,
+        _ body: @Sendable @escaping (TaskPackage) async throws -> Value
     ) async throws -> Value {
-        switch source {
-        case .url(let url, let sha3):
-            return try await body(try TaskPackage(url: url, sha3: sha3))
-        case .tag(let tag):
-            return try await body(try await Self.resolve(tag, registry: registry))
-        case .file(let path):
-            let sha3 = try Self.hash(ofImage: path)
-            return try await client.serving(.file(path)) { try await body(try TaskPackage(url: $0, sha3: sha3)) }
+        let hasBegun = Mutex(false)
+        do {
+            return try await source.provided(by: client, registry: registry) { package in
+                hasBegun.withLock { $0 = true }
+                return try await body(package)
+            }
+        } catch let error as GolemError where !hasBegun.withLock({ $0 }) {
+            throw readable(error)
         }
     }
 
     /// SHA3-224 of an image, after a look at whether it is one.
-    static func hash(ofImage path: String) throws(DeMLError) -> String {
-        guard Files.exists(path) else {
-            throw DeMLError(.notFound, "there is no image", place: path, hint: "make one with `make image`")
-        }
-        let bytes = try Files.read(path, maximumBytes: 2 << 30)
-        let digits = bytes.suffix(8)
-        guard bytes.starts(with: Array("hsqs".utf8)), digits.count == 8,
-            digits.allSatisfy({ UInt8(ascii: "0")...UInt8(ascii: "9") ~= $0 })
-        else {
-            throw DeMLError(
-                .malformed, "this is no Golem image: it is not a squashfs with a trailer", place: path,
-                hint: "provider-image/check says more")
-        }
-        return SHA3.hash224(bytes)
+    static func hash(of path: String) async throws -> String {
+        do { return try await ImageFile.hash(of: path) } catch let error as GolemError { throw readable(error) }
     }
 
-    /// Asks the image registry where a tag lies: `GET /v1/image/info?count=true&tag=…`.
+    /// Asks the image registry where a tag lies.
     static func resolve(_ tag: String, registry: String) async throws -> TaskPackage {
-        let allowed = tag.utf8.allSatisfy { byte in
-            "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-/:".utf8.contains(byte)
-        }
-        guard allowed, tag.contains(":") else {
-            throw DeMLError(.usage, "'\(tag)' is no image tag", hint: "it has the form user/repository:tag")
-        }
-        let url =
-            "\(registry)/v1/image/info?count=true&tag=\(tag.replacing("/", with: "%2F").replacing(":", with: "%3A"))"
-        let status: Int
-        let body: [UInt8]
         do {
-            (status, body) = try await WebRequest.send("GET", url, maximumBytes: 1 << 20)
-        } catch {
-            throw DeMLError(
-                .io, "the image registry does not answer", place: url,
-                hint: "give the image itself: --image FILE, or --image-url with --image-hash", cause: error)
+            return try await ImageRegistry(url: registry).resolve(tag)
+        } catch let error as GolemError {
+            throw readable(error)
         }
-        guard status == 200, let answer = JSON(parsing: body), let sha3 = answer["sha3"]?.string,
-            let address = answer["https"]?.string ?? answer["http"]?.string
-        else {
-            let said = String(decoding: body.prefix(200), as: UTF8.self)
-            throw DeMLError(
-                .notFound, "the image registry knows no '\(tag)' (\(status)): \(said)", place: url)
+    }
+
+    /// The HTTP status with which a server answers for an image.
+    static func status(of url: String) async throws -> Int {
+        do {
+            return try await WebRequest.send("HEAD", url, maximumBytes: 0).status
+        } catch let error as GolemError {
+            throw readable(error)
         }
-        return try TaskPackage(url: address, sha3: sha3)
+    }
+
+    /// What is wrong with an image, by kind and with DeML's own remedies; what is wrong with the daemon stays as it is.
+    private static func readable(_ error: GolemError) -> any Error {
+        let code: DeMLError.Code
+        var hint = error.hint
+        switch error.code {
+        case .notFound:
+            code = .notFound
+            hint = hint ?? "`make image` makes one"
+        case .malformed:
+            code = .malformed
+            // Of a file; what a registry says has a status.
+            hint = error.status == nil ? "provider-image/check says more" : hint
+        case .usage: code = .usage
+        case .io:
+            code = .io
+            hint = "give the image itself: --image FILE, or --image-url with --image-hash"
+        default: return error
+        }
+        return DeMLError(
+            code, error.message + (error.answer.map { " (\(error.status.map { "\($0): " } ?? "")\($0))" } ?? ""),
+            place: error.place, hint: hint, cause: error.cause)
     }
 }

@@ -103,6 +103,10 @@ final class LocalFile: Sendable {
     static func remove(_ path: String) {
         unlink(path)
     }
+
+    static func exists(_ path: String) -> Bool {
+        access(path, F_OK) == 0
+    }
 }
 
 private func systemWrite(_ descriptor: Int32, _ bytes: UnsafeRawPointer, _ count: Int) -> Int {

@@ -244,7 +244,7 @@ actor Engine {
         let expiration = expiration ?? self.expiration(for: offer)
         var properties: [String: JSON] = [
             PropertyName.expiration: JSON(expiration.milliseconds),
-            PropertyName.taskPackage: .string(plan.image.description),
+            PropertyName.taskPackage: .string(try plan.image.package.description),
             PropertyName.packageFormat: "gvmkit-squash", PropertyName.multiActivity: true,
             PropertyName.subnet: .string(plan.subnet), PropertyName.chosenPlatform: .string(plan.paymentPlatform),
             PropertyName.debitNoteInterval: JSON(plan.debitNoteInterval),

@@ -9,7 +9,9 @@ public struct RentalPlan: Sendable {
     /// How many machines are kept. A lost one is replaced.
     public var machines: Int
     /// The image that each machine runs.
-    public var image: TaskPackage
+    public var image: ImageSource
+    /// The registry that is asked what a tag of an image stands for.
+    public var registry = ImageRegistry.golem
     /// The most that all acceptances together may come to. Also what is allocated.
     public var budget: Amount
     public var priceLimits: PriceLimits
@@ -72,12 +74,22 @@ public struct RentalPlan: Sendable {
     /// Told of everything that happens, in order.
     public var onEvent: @Sendable (RentalEvent) -> Void = { _ in }
 
+    /// A plan for an image whose address and hash are known, that takes nothing from the environment.
     public init(
         machines: Int, image: TaskPackage, budget: Amount, priceLimits: PriceLimits, subnet: String = "public",
         network: String = "hoodi", ledgerFolder: String, runName: String
     ) {
+        self.init(
+            machines: machines, source: ImageSource(image), budget: budget, priceLimits: priceLimits, subnet: subnet,
+            network: network, ledgerFolder: ledgerFolder, runName: runName)
+    }
+
+    init(
+        machines: Int, source: ImageSource, budget: Amount, priceLimits: PriceLimits, subnet: String, network: String,
+        ledgerFolder: String, runName: String
+    ) {
         self.machines = machines
-        self.image = image
+        image = source
         self.budget = budget
         self.priceLimits = priceLimits
         self.subnet = subnet
@@ -94,10 +106,7 @@ public struct RentalPlan: Sendable {
     }
 
     /// `erc20-hoodi-tglm`: test networks have test GLM.
-    public var paymentPlatform: String {
-        let main = ["mainnet", "polygon"].contains(network)
-        return "\(driver)-\(network)-\(main ? "glm" : "tglm")"
-    }
+    public var paymentPlatform: String { RentalPlan.paymentPlatform(driver: driver, network: network) }
 }
 
 /// An offer as a score sees it.

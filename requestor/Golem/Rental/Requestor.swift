@@ -16,21 +16,34 @@ import Waiting
 /// of ours left behind when it crashed is found in the ledgers and released at the start.
 public actor Requestor {
     private let client: GolemClient
-    private let plan: RentalPlan
+    private let image: ImageSource
+    /// Its image has an address and a hash while something is rented.
+    private var plan: RentalPlan
     private var finalExpenses: [Expense] = []
 
     public init(client: GolemClient, plan: RentalPlan) {
         self.client = client
         self.plan = plan
+        image = plan.image
     }
 
     /// Rents, runs `body`, and gives everything back, whether `body` returns, throws or is cancelled.
     ///
     /// - Throws: what `body` throws; `budget` if the funds or the rest of the budget do not suffice; `conflict` if a
-    ///   run of this name is going on; what keeps the daemon from being reached.
+    ///   run of this name is going on; what is wrong with the image (``ImageSource/provided(by:registry:_:)``); what keeps
+    ///   the daemon from being reached.
     public func run<Result: Sendable>(
         _ body: @Sendable @escaping (MachinePool) async throws -> Result
     ) async throws -> Result {
+        try await image.provided(by: client, registry: plan.registry) { package in
+            try await self.run(package, body)
+        }
+    }
+
+    private func run<Result: Sendable>(
+        _ package: TaskPackage, _ body: @Sendable @escaping (MachinePool) async throws -> Result
+    ) async throws -> Result {
+        plan.image = ImageSource(package)
         let stop = OneShot<Void>()
         // Only `body` sees a cancellation: what follows it must be done to its end.
         return try await withTaskCancellationHandler {

@@ -95,6 +95,16 @@ public struct Amount: Hashable, Comparable, Sendable {
     }
 }
 
+extension Amount: ExpressibleByFloatLiteral {
+    /// The decimal as it stands in the source: `0.1` is exactly 0.1 GLM. One that is no amount, because it is too large or
+    /// has more than 18 digits behind the point, is a programmer's mistake.
+    public init(floatLiteral value: Double) {
+        // The shortest text that reads as this Double is what was written.
+        guard let amount = Amount("\(value)") else { preconditionFailure("\(value) is no amount of GLM") }
+        self = amount
+    }
+}
+
 extension Amount: CustomStringConvertible, LosslessStringConvertible, ExpressibleByIntegerLiteral {
     public init(integerLiteral value: Int64) {
         units = Int128(value) * Amount.one

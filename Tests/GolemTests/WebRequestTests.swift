@@ -1,8 +1,7 @@
-import GolemFleet
+import Golem
 import NIOCore
 import NIOHTTP1
 import NIOPosix
-import Tensors
 import Testing
 
 /// Against a server of this process that answers by the path that is asked for.
@@ -39,22 +38,22 @@ import Testing
 
     @Test func anAnswerWithoutEndIsCut() async throws {
         try await withServer { url in
-            let error = await #expect(throws: DeMLError.self) {
+            let error = await #expect(throws: GolemError.self) {
                 _ = try await WebRequest.send("GET", "\(url)/endless", maximumBytes: 10_000)
             }
-            #expect(error?.code == .tooLarge)
+            #expect(error?.code == .malformed)
         }
     }
 
     @Test func whatCannotBeReachedIsSaid() async throws {
         try await withServer { url in
-            let torn = await #expect(throws: DeMLError.self) {
+            let torn = await #expect(throws: GolemError.self) {
                 _ = try await WebRequest.send("GET", "\(url)/torn", maximumBytes: 100)
             }
             #expect(torn?.code == .io && torn?.place == "\(url)/torn")
         }
         for address in ["", "ftp://host/file", "http://", "nonsense"] {
-            let error = await #expect(throws: DeMLError.self) {
+            let error = await #expect(throws: GolemError.self) {
                 _ = try await WebRequest.send("GET", address, maximumBytes: 100)
             }
             #expect(error?.code == .usage, "\(address)")

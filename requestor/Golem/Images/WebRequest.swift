@@ -1,6 +1,5 @@
 import Foundation
 import Synchronization
-import Tensors
 
 #if canImport(FoundationNetworking)
     import FoundationNetworking
@@ -10,13 +9,13 @@ import Tensors
 package enum WebRequest {
     /// Sends a request and reads the answer. Redirects are followed.
     ///
-    /// Throws `usage` for an address that is none, `tooLarge` for an answer of more than `maximumBytes`, and `io` for all
+    /// Throws `usage` for an address that is none, `malformed` for an answer of more than `maximumBytes`, and `io` for all
     /// that can go wrong on the way; `CancellationError` when the task is cancelled.
     package static func send(
         _ method: String, _ address: String, maximumBytes: Int, timeout: TimeInterval = 20
     ) async throws -> (status: Int, body: [UInt8]) {
         guard let url = URL(string: address), ["http", "https"].contains(url.scheme), url.host?.isEmpty == false else {
-            throw DeMLError(.usage, "this is no address of a web server", place: address)
+            throw GolemError(.usage, "this is no address of a web server", place: address)
         }
         var request = URLRequest(url: url, timeoutInterval: timeout)
         request.httpMethod = method
@@ -77,11 +76,11 @@ package enum WebRequest {
                 let result: Result<(status: Int, body: [UInt8]), any Error> =
                     if state.isTooLong {
                         .failure(
-                            DeMLError(.tooLarge, "the answer is longer than \(maximumBytes) bytes", place: place))
+                            GolemError(.malformed, "the answer is longer than \(maximumBytes) bytes", place: place))
                     } else if let error {
                         (error as? URLError)?.code == .cancelled
                             ? .failure(CancellationError())
-                            : .failure(DeMLError(.io, "the server does not answer", place: place, cause: error))
+                            : .failure(GolemError(.io, "the server does not answer", place: place, cause: error))
                     } else {
                         .success((status ?? state.status, state.body))
                     }
