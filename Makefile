@@ -60,7 +60,7 @@ test: swift-is-here
 	tools/part --slowest && rm -f "$$DEML_PARTS" && exit $$code
 
 lint: swift-is-here
-	tools/part lint swift format lint --strict --recursive --parallel Package.swift Sources requestor Tests
+	tools/part lint swift format lint --strict --recursive --parallel Package.swift Sources requestor Tests examples
 
 # One configuration for programs and tests, so that each module is compiled once.
 test-unit: swift-is-here
@@ -76,7 +76,7 @@ bench: build
 	DEML=$$PWD/$(BUILD)/deml DEML_WORKER=$$PWD/$(BUILD)/deml-worker Benchmarks/run
 
 format: swift-is-here
-	swift format --in-place --recursive --parallel Package.swift Sources requestor Tests
+	swift format --in-place --recursive --parallel Package.swift Sources requestor Tests examples
 
 clean:
 	rm -rf .build .build-* .venv-* provider-image/*.gvmi provider-image/*.gvmi.json

@@ -87,7 +87,7 @@ let package = Package(
                 .product(name: "NIOWebSocket", package: "swift-nio"),
                 .product(name: "Logging", package: "swift-log"),
             ],
-            path: "requestor/Golem", swiftSettings: strict),
+            path: "requestor/Golem", exclude: ["README.md"], swiftSettings: strict),
         .systemLibrary(name: "CSQLite", path: "requestor/CSQLite", providers: [.apt(["libsqlite3-dev"])]),
         .target(
             name: "GolemFleet",
