@@ -52,10 +52,11 @@ struct ImageTests {
 
     private func resolving(_ tag: String, _ reply: ScriptedReply) async throws -> Result<TaskPackage, any Error> {
         var result: Result<TaskPackage, any Error> = .failure(CancellationError())
-        try await ScriptedServer.with({ request in
+        let script: ScriptedServer.Script = { request in
             request.path == "/v1/image/info" && request.query == ["count": "true", "tag": tag]
                 ? reply : .answer(418, "")
-        }) { _, server in
+        }
+        try await ScriptedServer.with(script) { _, server in
             do {
                 result = .success(try await ImageRegistry(url: server.url + "/").resolve(tag))
             } catch {
@@ -111,7 +112,7 @@ struct ImageTests {
         let network = FakeNetwork(providers: 1)
         let asked = Recorder<String>()
         let answer: JSON = ["sha3": .string(Self.hash), "http": "http://host/image"]
-        try await ScriptedServer.with({ request in
+        let script: ScriptedServer.Script = { request in
             if request.path == "/v1/image/info" {
                 asked.add("registry")
                 return .json(answer)
@@ -120,7 +121,8 @@ struct ImageTests {
                 asked.add(request.body["properties"]?[PropertyName.taskPackage]?.string ?? "none")
             }
             return await network.script(request)
-        }) { client, server in
+        }
+        try await ScriptedServer.with(script) { client, server in
             let folder = NSTemporaryDirectory() + "golem-tag-\(UInt64.random(in: 0 ... .max))"
             defer { try? FileManager.default.removeItem(atPath: folder) }
             let plan = RentalPlan(
@@ -160,9 +162,9 @@ struct DefaultsTests {
     @Test("the daemon is where the environment says")
     func client() throws {
         let own = try GolemClient(environment: ["YAGNA_APPKEY": "key"])
-        #expect(own.url == "http://127.0.0.1:7465")
+        #expect(own.address == .standard)
         let other = try GolemClient(environment: ["YAGNA_APPKEY": "key", "YAGNA_API_URL": "http://127.0.0.1:80"])
-        #expect(other.url == "http://127.0.0.1:80")
+        #expect(other.address.description == "http://127.0.0.1:80")
         for environment in [[:], ["YAGNA_APPKEY": ""]] {
             let error = #expect(throws: GolemError.self) { try GolemClient(environment: environment) }
             #expect(error?.code == .unauthorized && error?.hint?.contains("YAGNA_APPKEY") == true)

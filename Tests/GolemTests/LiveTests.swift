@@ -93,6 +93,58 @@ struct LiveTests {
         }
     }
 
+    @Test("files come into memory and piece by piece, with progress; another program attaches to the machine")
+    func streamedAndAttached() async throws {
+        try await Self.serving { client, package in
+            let requestor = Requestor(client: client, plan: Self.plan(machines: 1, package: package))
+            try await requestor.run { pool in
+                let machine = try await pool.next()
+                let data = (0..<(3 << 20)).map { UInt8(truncatingIfNeeded: $0 &* 2_654_435_761 >> 13) }
+                let sent = Recorder<TransferProgress>()
+                try await machine.send(.bytes(data), to: "/golem/input/data", limit: .seconds(60)) { sent.add($0) }
+                #expect(sent.all.last?.bytes == data.count && sent.all.last?.totalBytes == data.count)
+                // Whoever knows the activity can use it, as a program does that was started again.
+                let attached = try await client.attach(to: machine.id)
+                #expect(attached.providerID == machine.providerID && attached.agreementID == machine.agreementID)
+                #expect(abs((attached.expiration - machine.expiration).inSeconds) < 1)
+                try await attached.runChecked(
+                    [.run("/bin/cp", arguments: ["/golem/input/data", "/golem/output/data"])], limit: .seconds(30))
+                let copy = try await attached.fetch(
+                    "/golem/output/data", maximumBytes: data.count, limit: .seconds(60))
+                #expect(copy == data)
+                let pieces = Recorder<[UInt8]>()
+                let received = try await machine.fetch(
+                    "/golem/output/data", maximumBytes: data.count, limit: .seconds(60)
+                ) { pieces.add($0) }
+                #expect(received.byteCount == data.count && received.sha3 == SHA3.hash256(data))
+                #expect(pieces.all.count > 3 && pieces.all.flatMap(\.self) == data)
+                await pool.giveBack(machine)
+            }
+            let expenses = await requestor.expenses()
+            #expect(expenses.map(\.state) == [.accepted])
+        }
+    }
+
+    @Test("the daemon makes a private network and takes it away again")
+    func privateNetwork() async throws {
+        try await Self.client { client in
+            let id = try await client.withNetwork("192.168.77.0/24") { network in
+                #expect(network.ownAddress.description == "192.168.77.1")
+                let all = try await client.network.networks()
+                let own = all.first { $0.id == network.id }
+                #expect(own?.address.description == "192.168.77.0" && own?.mask.description == "255.255.255.0")
+                let addresses = try await client.network.addresses(in: network.id)
+                #expect(addresses.map(\.description) == ["192.168.77.1"])
+                let nodes = try await client.network.nodes(of: network.id)
+                print("nodes of the network: \(nodes)")
+                return network.id
+            }
+            let left = try await client.network.networks()
+            #expect(!left.contains { $0.id == id })
+            try await client.network.remove(id)
+        }
+    }
+
     @Test("cancelling gives everything back")
     func cancellation() async throws {
         try await Self.serving { client, package in

@@ -7,10 +7,7 @@ import Logging
 #endif
 
 extension GolemClient {
-    /// Where a daemon listens when nothing else is said.
-    public static let defaultURL = "http://127.0.0.1:7465"
-
-    /// A client of the daemon that the environment names: `YAGNA_APPKEY`, and `YAGNA_API_URL` or ``defaultURL``.
+    /// A client of the daemon that the environment names: `YAGNA_APPKEY`, and `YAGNA_API_URL` or ``DaemonAddress/standard``.
     ///
     /// - Throws: `unauthorized` without a key; `usage` for an address that is none. Nothing is asked of the daemon yet.
     public init(
@@ -24,6 +21,6 @@ extension GolemClient {
             )
         }
         let url = environment["YAGNA_API_URL"].flatMap { $0.isEmpty ? nil : $0 }
-        try self.init(url: url ?? GolemClient.defaultURL, appKey: key, logger: logger)
+        self.init(address: try url.map { try DaemonAddress($0) } ?? .standard, appKey: key, logger: logger)
     }
 }

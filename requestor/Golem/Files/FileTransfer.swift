@@ -16,13 +16,24 @@ extension GolemClient {
     /// The file is served through the daemon's bus, without the `gftp` program. Any number of providers may fetch it
     /// at the same time, piece by piece in any order. If the daemon restarts, serving goes on afterwards.
     ///
-    /// - Parameter body: gets the `gftp://…` address, for a transfer's `from`.
+    /// - Parameters:
+    ///   - onProgress: how far they are who fetch it, at most five times a second. With several at a time: the foremost.
+    ///   - body: gets the `gftp://…` address, for a transfer's `from`.
     public func serving<Result: Sendable>(
-        _ source: FileSource, _ body: @Sendable @escaping (_ url: String) async throws -> Result
+        _ source: FileSource, onProgress: (@Sendable (TransferProgress) -> Void)? = nil,
+        _ body: @Sendable @escaping (_ url: String) async throws -> Result
     ) async throws -> Result {
         let reader = try SourceReader(source)
+        let meter = onProgress.map { TransferMeter(total: reader.size, $0) }
         return try await withService(
-            components: ["GetMetadata", "GetChunk"], answer: { try reader.answer($0, $1) }, body: body)
+            components: ["GetMetadata", "GetChunk"],
+            answer: { component, payload in
+                let answer = try reader.answer(component, payload)
+                if let meter, let offset = answer["offset"]?.integer, let content = answer["content"]?.bytes {
+                    meter.reached(offset + content.count)
+                }
+                return answer
+            }, body: body)
     }
 
     /// Takes one file from a provider while `body` runs, and checks it.
@@ -31,16 +42,29 @@ extension GolemClient {
     ///   - path: where the file is put once it is complete and equal to the announced hash; until then, and for ever
     ///     if it is not, there is nothing.
     ///   - maximumBytes: a larger file is refused.
+    ///   - onProgress: how far it is, at most five times a second.
     ///   - body: gets the `gftp://…` address, for a transfer's `to`; returns when the transfer is done.
     public func receiving<Result: Sendable>(
-        into path: String, maximumBytes: Int,
+        into path: String, maximumBytes: Int, onProgress: (@Sendable (TransferProgress) -> Void)? = nil,
         _ body: @Sendable @escaping (_ url: String) async throws -> Result
     ) async throws -> (Result, ReceivedFile) {
         let upload = try Upload(path: path, maximumBytes: maximumBytes)
         defer { upload.discard() }
+        let meter = onProgress.map { TransferMeter(total: nil, $0) }
         let result = try await withService(
-            components: ["UploadChunk", "UploadFinished"], answer: { try await upload.answer($0, $1) }, body: body)
-        return (result, try await upload.conclude())
+            components: ["UploadChunk", "UploadFinished"],
+            answer: { component, payload in
+                let answer = try await upload.answer(component, payload)
+                if let meter, let chunk = payload["chunk"], let offset = chunk["offset"]?.integer,
+                    let content = chunk["content"]?.bytes
+                {
+                    meter.reached(offset + content.count)
+                }
+                return answer
+            }, body: body)
+        let file = try await upload.conclude()
+        meter?.finished(file.byteCount)
+        return (result, file)
     }
 
     /// Does `body`, which must not have begun anything where it fails, again while our own daemon cannot be reached.
@@ -59,7 +83,7 @@ extension GolemClient {
         }
     }
 
-    private func withService<Result: Sendable>(
+    func withService<Result: Sendable>(
         components: [String], answer: @Sendable @escaping (String, FlexValue) async throws -> FlexValue,
         body: @Sendable @escaping (String) async throws -> Result
     ) async throws -> Result {

@@ -10,11 +10,12 @@ struct ServiceSocket: Sendable {
 
     typealias Channel = NIOAsyncChannel<WebSocketFrame, WebSocketFrame>
 
-    private let channel: Channel
+    let channel: Channel
 
-    /// Connects and upgrades.
+    /// Connects and upgrades. `protocol`: of the WebSocket; `nil` asks for none.
     static func connect(
-        address: DaemonAddress, path: String, appKey: String, connectTimeout: TimeAmount = .seconds(5)
+        address: DaemonAddress, path: String, appKey: String, protocol name: String? = "gsb+flexbuffers",
+        connectTimeout: TimeAmount = .seconds(5)
     ) async throws -> ServiceSocket {
         let ((channel, upgraded), refusal) = try await address.connect(timeout: connectTimeout) { channel in
             let promise = channel.eventLoop.makePromise(of: Channel.self)
@@ -26,8 +27,7 @@ struct ServiceSocket: Sendable {
                 Upgrade: websocket\r
                 Sec-WebSocket-Version: 13\r
                 Sec-WebSocket-Key: \(SocketUpgrade.randomKey())\r
-                Sec-WebSocket-Protocol: gsb+flexbuffers\r
-                \r
+                \(name.map { "Sec-WebSocket-Protocol: \($0)\r\n" } ?? "")\r
 
                 """
             try channel.pipeline.syncOperations.addHandler(SocketUpgrade(request: request, upgraded: promise))
@@ -184,7 +184,7 @@ private final class SocketUpgrade: ChannelInboundHandler, RemovableChannelHandle
 
     private func fail(_ context: ChannelHandlerContext, _ answer: String) {
         isDone = true
-        upgraded.fail(GolemError(.daemon, "the daemon refused a WebSocket for serving files", answer: answer))
+        upgraded.fail(GolemError(.daemon, "the daemon refused a WebSocket", answer: answer))
         context.close(promise: nil)
     }
 

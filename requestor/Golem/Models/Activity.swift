@@ -4,6 +4,8 @@ import ForeignText
 public enum Command: Sendable, Equatable {
     /// Puts the image in place; the first command of an activity.
     case deploy
+    /// The same for a machine that takes part in private networks.
+    case deployWith(networks: [NetworkDeployment])
     /// Boots it; the second.
     case start(arguments: [String] = [])
     /// Runs a program. `entryPoint` is an absolute path in the machine.
@@ -41,6 +43,7 @@ public enum Command: Sendable, Equatable {
     public var json: JSON {
         switch self {
         case .deploy: return ["deploy": [:]]
+        case .deployWith(let networks): return ["deploy": ["net": .array(networks.map(\.json))]]
         case .start(let arguments): return ["start": ["args": JSON(arguments)]]
         case .run(let program, let arguments, let stdout, let stderr):
             var capture: [String: JSON] = [:]
@@ -55,7 +58,7 @@ public enum Command: Sendable, Equatable {
     /// For messages: what it does, in few words.
     public var summary: String {
         switch self {
-        case .deploy: "deploy"
+        case .deploy, .deployWith: "deploy"
         case .start: "start"
         case .run(let program, let arguments, _, _): ([program] + arguments).joined(separator: " ")
         case .transfer(let from, let to): "transfer \(from) to \(to)"

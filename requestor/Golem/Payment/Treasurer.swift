@@ -13,7 +13,11 @@ actor Treasurer {
     /// One allocation is made at a time.
     let allocationTurn = WaitQueue(Turns(width: 1))
     let emit: @Sendable (RentalEvent) -> Void
+    /// Of this run only: bills of earlier ones were for another plan.
+    let billObjection: (@Sendable (ReceivedBill) async -> String?)?
     var allocation: AllocationID?
+    /// An allocation of the plan's author: used, but neither prolonged nor released.
+    var reused: AllocationID?
     /// Set when the ledger cannot be written any more: nothing is accepted from then on.
     private var isLedgerBroken = false
     /// Agreements whose provider cannot be reached: their invoices are not waited for.
@@ -34,6 +38,7 @@ actor Treasurer {
         paymentPlatform = plan.paymentPlatform
         allocationLifetime = plan.allocationTimeout
         emit = plan.onEvent
+        billObjection = runName == plan.runName ? plan.billObjection : nil
         machine = PaymentStateMachine(budget: budget, tolerance: plan.tolerance, replaying: ledger.entries)
     }
 
@@ -75,7 +80,7 @@ actor Treasurer {
 
     /// The run left nothing behind.
     func closeLedger() {
-        guard machine.openAgreements.isEmpty, machine.openAllocations.isEmpty, allocation == nil,
+        guard machine.openAgreements.isEmpty, machine.openAllocations.isEmpty, allocation == reused,
             // Bills may have come that nobody could tell us of.
             client.watch.awayFor() == nil
         else { return }
@@ -118,6 +123,8 @@ actor Treasurer {
     func agreementRefused(_ id: AgreementID) async {
         await perform(machine.agreementRefused(id, at: .now()))
     }
+
+    func end(_ id: AgreementID, reason: String) async { await endAgreement(id, "Cancelled", reason) }
 
     func workUnusable(_ id: AgreementID, reason: String) async {
         await perform(machine.workUnusable(id, reason: reason))
@@ -164,6 +171,7 @@ actor Treasurer {
         } handle: { event in
             guard event.isReceived, let id = event.debitNoteID else { return }
             let note = try await self.client.payment.debitNote(id)
+            guard await self.passes(note) else { return }
             if self.mustWait(.note(note), note.agreementID) { return }
             await self.perform(self.machine.debitNoteReceived(note, at: .now()))
         }
@@ -220,11 +228,13 @@ actor Treasurer {
             if invoice.status == .settled { await perform(machine.invoiceSettled(invoice.id)) }
             return
         }
+        _ = await passes(invoice)
         if mustWait(.invoice(invoice), invoice.agreementID) { return }
         var trial = machine
         if trial.invoiceReceived(invoice, at: .now()).contains(where: \.isForAmount) {
             // The last debit notes say what the provider has counted, and may not have been read yet.
             for note in (try? await client.payment.debitNotes()) ?? [] where note.agreementID == invoice.agreementID {
+                guard await passes(note) else { continue }
                 await perform(machine.debitNoteReceived(note, at: .now()))
             }
         }

@@ -49,6 +49,8 @@ extension Treasurer {
     private func renewInTurn(_ old: AllocationID) async -> Renewal {
         // Somebody else found out before.
         if let allocation, allocation != old { return .renewed }
+        // Of the plan's author: what is left in it is for them to say.
+        guard old != reused else { return .notTheReason }
         let wanted = remainingBudget + machine.promisedButNotTaken
         guard let open = try? await client.payment.allocations(), wanted > .zero else { return .notTheReason }
         if let known = open.first(where: { $0.id == old }) {
@@ -76,7 +78,7 @@ extension Treasurer {
     func keepAllocation() async {
         while !Task.isCancelled {
             try? await Task.sleep(for: allocationLifetime / 3)
-            guard !Task.isCancelled, let allocation else { return }
+            guard !Task.isCancelled, let allocation, allocation != reused else { return }
             do {
                 _ = try await client.payment.amend(allocation, timeout: .now() + allocationLifetime)
             } catch let error as GolemError where [.gone, .notFound, .refused].contains(error.code) {
@@ -91,7 +93,7 @@ extension Treasurer {
     }
 
     func releaseAllocation() async {
-        guard let id = allocation else { return }
+        guard let id = allocation, id != reused else { return }
         for attempt in 1...5 {
             do {
                 try await client.payment.release(id)

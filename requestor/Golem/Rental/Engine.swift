@@ -206,7 +206,11 @@ actor Engine {
         let offer = proposal.offer
         let candidate = Candidate(
             providerID: proposal.issuerID, offer: offer, failures: pool.providers[proposal.issuerID]?.failures ?? 0)
-        let objection = policy.objection(to: offer, of: proposal.issuerID)
+        let objection =
+            policy.objection(to: offer, of: proposal.issuerID)
+            ?? plan.filters.objection(to: candidate).map {
+                OfferPolicy.Objection(criterion: .node, group: "turned down by a filter", description: $0)
+            }
         let score = objection == nil ? plan.score(candidate) : nil
         if let objection {
             emit(
@@ -250,6 +254,8 @@ actor Engine {
             PropertyName.debitNoteInterval: JSON(plan.debitNoteInterval),
             PropertyName.paymentTimeout: JSON(plan.paymentTimeout),
         ]
+        let extras = try plan.demandExtras()
+        properties.merge(extras.properties) { own, _ in own }
         properties[PropertyName.nodeName] = plan.nodeName.map { .string($0) }
         // A provider takes no longer time than its offer says; without any it limits the agreement to 30 minutes.
         if let offer {
@@ -265,7 +271,7 @@ actor Engine {
                 .atLeast(PropertyName.storage, plan.minimumStorageGiB),
                 .atLeast(PropertyName.cores, Double(plan.minimumCores)), .equal(PropertyName.pricingModel, "linear"),
                 .equal(PropertyName.paymentScheme, "payu"),
-            ] + plan.constraints + decorations.constraints.map { .verbatim($0) }
+            ] + plan.constraints + extras.constraints + decorations.constraints.map { .verbatim($0) }
         return Demand(properties: properties, constraints: try Constraint.all(constraints).checked())
     }
 

@@ -51,8 +51,11 @@ public struct Machine: Sendable, Identifiable {
     /// Copies a file into the machine.
     ///
     /// - Parameter to: absolute path on a volume of the image, e.g. `/golem/input/weights`.
-    public func send(_ source: FileSource, to path: String, limit: Duration) async throws {
-        try await session.client.serving(source) { url in
+    public func send(
+        _ source: FileSource, to path: String, limit: Duration,
+        onProgress: (@Sendable (TransferProgress) -> Void)? = nil
+    ) async throws {
+        try await session.client.serving(source, onProgress: onProgress) { url in
             _ = try await runChecked([.transfer(from: url, to: Command.inMachine(path))], limit: limit)
         }
     }
@@ -61,9 +64,10 @@ public struct Machine: Sendable, Identifiable {
     /// with a hash that the work itself delivers.
     @discardableResult
     public func fetch(
-        _ path: String, into local: String, maximumBytes: Int, limit: Duration
+        _ path: String, into local: String, maximumBytes: Int, limit: Duration,
+        onProgress: (@Sendable (TransferProgress) -> Void)? = nil
     ) async throws -> ReceivedFile {
-        try await session.client.receiving(into: local, maximumBytes: maximumBytes) { url in
+        try await session.client.receiving(into: local, maximumBytes: maximumBytes, onProgress: onProgress) { url in
             _ = try await runChecked([.transfer(from: Command.inMachine(path), to: url)], limit: limit)
         }.1
     }

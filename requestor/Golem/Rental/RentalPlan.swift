@@ -29,6 +29,16 @@ public struct RentalPlan: Sendable {
     public var minimumCores: Int = 1
     /// Conditions beside those that follow from the fields above.
     public var constraints: [Constraint] = []
+    /// Properties of the demand beside those that follow from the fields above.
+    public var properties: [String: JSON] = [:]
+    /// Which offers may be taken, beside those that limits and sizes rule out; all must agree.
+    public var filters: [OfferFilter] = []
+    /// What the machines may reach outside; `nil`: nothing.
+    public var outbound: OutboundAccess?
+    /// A manifest that was made elsewhere, instead of the one that follows from image and ``outbound``.
+    public var manifest: Manifest?
+    /// A private network that the machines take part in.
+    public var virtualNetwork: VirtualNetwork?
     /// Commands that make a machine ready, run once in each.
     public var preparation: [Command] = [.deploy, .start()]
     /// The most that preparation may take, the fetching of the image included.
@@ -48,11 +58,16 @@ public struct RentalPlan: Sendable {
     /// How long an activity may take to come up.
     public var activityLimit: Duration = .seconds(60)
 
+    /// Funds that were set aside before, to pay from instead of from an allocation of this run's own. It is neither
+    /// prolonged nor released; several runs may share it, each within its budget.
+    public var allocation: AllocationID?
     /// The allocation's own time-out, prolonged while the run goes on. After a crash the funds are free that much later.
     public var allocationTimeout: Duration = .seconds(3600)
     /// How long final invoices are waited for at the end.
     public var invoiceLimit: Duration = .seconds(30)
     public var tolerance = BillTolerance()
+    /// Why a bill is not to be paid, whatever price and clock say; `nil` if it may be. Asked before they are.
+    public var billObjection: (@Sendable (ReceivedBill) async -> String?)?
     /// How long ``MachinePool/next(excluding:)`` waits while there is no machine that suits it, nor one being prepared. It
     /// gives up sooner when all that offered something were tried and failed, and nobody else comes.
     public var patience: Duration = .seconds(120)

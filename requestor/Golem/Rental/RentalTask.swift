@@ -64,6 +64,7 @@ extension Engine {
             let who = client.watch.awayFor() == nil ? "its provider" : "our own daemon"
             emit(context.event(.warning, "agreement \(id) could not be ended, \(who) does not answer"))
         }
+        if context.session.value != nil { try? await plan.virtualNetwork?.remove(context.proposal.issuerID) }
         let wasRented = context.agreement.value != nil
         emit(context.event(wasRented ? .machineClosed : .negotiation, outcome.reason))
         closed(context, outcome)
@@ -217,10 +218,11 @@ extension Engine {
             expiration: context.expiration)
         context.session.set(session)
         do {
-            let result = try await session.run(plan.preparation, limit: plan.preparationLimit)
+            let preparation = try await plan.preparation(for: context.proposal.issuerID)
+            let result = try await session.run(preparation, limit: plan.preparationLimit)
             if let failed = result.failure {
                 let command =
-                    plan.preparation.indices.contains(failed.index) ? plan.preparation[failed.index].summary : ""
+                    preparation.indices.contains(failed.index) ? preparation[failed.index].summary : ""
                 context.mailbox.yield(.notPrepared("\(command): \(failed.message ?? "no reason given")"))
             } else {
                 context.mailbox.yield(.prepared)

@@ -44,6 +44,7 @@ public actor Requestor {
         _ package: TaskPackage, _ body: @Sendable @escaping (MachinePool) async throws -> Result
     ) async throws -> Result {
         plan.image = ImageSource(package)
+        try plan.checkDemand()
         let stop = OneShot<Void>()
         // Only `body` sees a cancellation: what follows it must be done to its end.
         return try await withTaskCancellationHandler {
@@ -74,6 +75,7 @@ public actor Requestor {
         guard await treasurer.remainingBudget > .zero else {
             await treasurer.closeLedger()
             finalExpenses = await treasurer.expenses()
+            ledger.close()
             throw GolemError(
                 .budget, "the budget of \(plan.budget) GLM is used up", place: "run \(plan.runName)",
                 hint: "give the run a larger budget")
@@ -81,8 +83,15 @@ public actor Requestor {
         let outcome: Swift.Result<Result, any Error>
         do {
             let asked = Timestamp.now()
-            let allocation = try await treasurer.allocate(treasurer.remainingBudget)
-            let clocks = ClockDifference(daemon: allocation.made, asked: asked, answered: .now())
+            let allocation: Allocation
+            if let given = plan.allocation {
+                allocation = try await treasurer.reuse(given, platform: plan.paymentPlatform)
+            } else {
+                allocation = try await treasurer.allocate(treasurer.remainingBudget)
+            }
+            // When somebody else's was made says nothing of the clocks.
+            let clocks = ClockDifference(
+                daemon: plan.allocation == nil ? allocation.made : nil, asked: asked, answered: .now())
             if let warning = clocks.warning { plan.onEvent(RentalEvent(.warning, warning)) }
             let decorations = try await client.payment.decorations(for: [allocation.id])
             let session = "\(plan.runName)-\(UInt32.random(in: 0...UInt32.max))"
@@ -95,6 +104,7 @@ public actor Requestor {
         await treasurer.releaseAllocation()
         await treasurer.closeLedger()
         finalExpenses = await treasurer.expenses()
+        ledger.close()
         return try outcome.get()
     }
 
