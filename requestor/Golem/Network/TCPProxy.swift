@@ -82,12 +82,15 @@ private struct TCPProxy {
     let path: String
     /// The daemon closes the socket on a frame of 64 KiB.
     static let pieceLimit = 32_768
+    /// How long the daemon may take to answer that we close.
+    static let closingLimit = Duration.seconds(5)
 
     func carry(_ local: NIOAsyncChannel<ByteBuffer, ByteBuffer>) async throws {
         try await local.executeThenClose { fromLocal, toLocal in
-            let socket = try await ServiceSocket.connect(
-                address: client.address, path: path, appKey: client.appKey, protocol: nil)
-            try await socket.channel.executeThenClose { fromRemote, toRemote in
+            let remote = try await ServiceSocket.connect(
+                address: client.address, path: path, appKey: client.appKey, protocol: nil
+            ).channel
+            try await remote.executeThenClose { fromRemote, toRemote in
                 try await withThrowingTaskGroup(of: Void.self) { group in
                     group.addTask {
                         for try await var bytes in fromLocal {
@@ -98,26 +101,49 @@ private struct TCPProxy {
                                     WebSocketFrame(fin: true, opcode: .binary, maskKey: .random(), data: piece))
                             }
                         }
-                        try await toRemote.write(
-                            WebSocketFrame(fin: true, opcode: .connectionClose, maskKey: .random(), data: ByteBuffer()))
+                        try await remote.channel.sendLast(Self.close)
+                        // A socket that is closed with unread bytes in it destroys those that it sent: the answer ends both.
+                        try await Task.sleep(for: Self.closingLimit)
                     }
                     group.addTask {
                         for try await frame in fromRemote {
                             switch frame.opcode {
-                            case .binary, .text, .continuation: try await toLocal.write(frame.unmaskedData)
+                            case .binary, .text, .continuation:
+                                // That the client is gone is seen by the other task.
+                                try? await toLocal.write(frame.unmaskedData)
                             case .ping:
                                 try await toRemote.write(
                                     WebSocketFrame(
                                         fin: true, opcode: .pong, maskKey: .random(), data: frame.unmaskedData))
-                            case .connectionClose: return
+                            case .connectionClose:
+                                guard local.channel.isActive else { return }
+                                try? await remote.channel.sendLast(Self.close)
+                                return try await local.channel.sendLast(ByteBuffer())
                             default: continue
                             }
                         }
+                        if local.channel.isActive { try await local.channel.sendLast(ByteBuffer()) }
                     }
                     defer { group.cancelAll() }
                     _ = try await group.next()
                 }
             }
+        }
+    }
+
+    private static var close: WebSocketFrame {
+        WebSocketFrame(fin: true, opcode: .connectionClose, maskKey: .random(), data: ByteBuffer())
+    }
+}
+
+extension Channel {
+    /// Writes and waits until this and all before it has left: what is still in the channel when it is closed is lost. The
+    /// other side may never take it: cancellation closes the channel.
+    fileprivate func sendLast(_ message: some Sendable) async throws {
+        try await withTaskCancellationHandler {
+            try await writeAndFlush(message).get()
+        } onCancel: {
+            close(promise: nil)
         }
     }
 }

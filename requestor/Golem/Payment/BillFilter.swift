@@ -34,7 +34,7 @@ extension Treasurer {
             kind: kind, id: id, agreementID: agreement, providerID: contract.providerID,
             providerName: contract.providerName, amount: amount, usage: usage)
         guard let reason = await billObjection(bill) else { return true }
-        await workUnusable(agreement, reason: reason)
+        await payNothing(for: agreement, reason: reason)
         guard kind == .debitNote else { return true }
         emit(
             RentalEvent(

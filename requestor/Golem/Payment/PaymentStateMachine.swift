@@ -145,7 +145,7 @@ public struct PaymentStateMachine: Sendable {
         return [.record(.agreementRefused(id, at: at))]
     }
 
-    /// Its work was of no use: its invoice will not be paid.
+    /// Its work was of no use, or the author of the plan objects to its bills: its invoice will be rejected with `reason`.
     public mutating func workUnusable(_ id: AgreementID, reason: String) -> [Action] {
         guard let account = accounts[id], account.unusable == nil, account.isOpen else { return [] }
         accounts[id]?.unusable = reason
@@ -230,7 +230,7 @@ public struct PaymentStateMachine: Sendable {
             return actions + reject(invoice, .incorrectAmount, "an invoice cannot ask for less than nothing")
         }
         if let reason = ended.unusable {
-            return actions + reject(invoice, .badService, "the work was not usable: " + reason)
+            return actions + reject(invoice, .badService, reason)
         }
         let allowed = allowance(of: ended, at: now)
         if invoice.amount > allowed {

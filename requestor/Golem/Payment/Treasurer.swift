@@ -127,6 +127,11 @@ actor Treasurer {
     func end(_ id: AgreementID, reason: String) async { await endAgreement(id, "Cancelled", reason) }
 
     func workUnusable(_ id: AgreementID, reason: String) async {
+        await payNothing(for: id, reason: "the work was not usable: " + reason)
+    }
+
+    /// Nothing more is accepted for an agreement; `reason`, as it stands, is what its provider and the table of costs say.
+    func payNothing(for id: AgreementID, reason: String) async {
         await perform(machine.workUnusable(id, reason: reason))
     }
 
@@ -228,8 +233,8 @@ actor Treasurer {
             if invoice.status == .settled { await perform(machine.invoiceSettled(invoice.id)) }
             return
         }
-        _ = await passes(invoice)
         if mustWait(.invoice(invoice), invoice.agreementID) { return }
+        _ = await passes(invoice)
         var trial = machine
         if trial.invoiceReceived(invoice, at: .now()).contains(where: \.isForAmount) {
             // The last debit notes say what the provider has counted, and may not have been read yet.

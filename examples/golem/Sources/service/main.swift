@@ -29,9 +29,8 @@ do {
                 let answer = try await machine.run(
                     [shell("echo value-\(second) >/golem/work/values/\(second) && ls /golem/work/values | wc -l")],
                     limit: .seconds(30))
-                print(
-                    "second \(second): \(answer.results.last?.stdout?.trimmingCharacters(in: .whitespaces) ?? "-") values"
-                )
+                let count = answer.results.last?.stdout?.trimmingCharacters(in: .whitespacesAndNewlines) ?? "-"
+                print("second \(second): \(count) values")
                 if second == max(2, seconds) / 2 {
                     _ = try await machine.run([shell("exec /bin/rm /golem/work/ready")], limit: .seconds(30))
                 }
