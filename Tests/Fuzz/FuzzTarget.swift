@@ -145,7 +145,7 @@ extension FuzzTarget {
 
     /// A table by the schema of another: what was decided for one is obeyed for the other.
     static let table = FuzzTarget(
-        name: "table", batch: 200, seeds: { Seeds.csv.map { Array($0.utf8) } },
+        name: "table", batch: 200, seeds: { [Array(Seeds.csv[1].utf8)] },
         read: { bytes in
             var options = DatasetOptions(testFraction: 0)
             options.standardizes = true

@@ -73,8 +73,9 @@ enum Seeds {
     ]
 
     static let csv = [
-        "0,1,2\n1,3,4\n2,5,6\n0,7,8\n", "a;label;b\n1.5;yes;-2e-3\n2.5;no;\"3\"\n0;yes;1e3\n",
-        "0.5\t1\t2\r\n-1\t3\t4\r\n7\t3\t4\r\n", "\u{feff}\"x\",\"y \"\"z\"\"\"\n\"a, b\",1\n\"c\",2\n",
+        "label,b,c\n1,3,4\n2,5,6\n0,7,8\n1,2,3\n2,3,4\n0,4,5\n", "a;label;b\n1.5;yes;-2e-3\n2.5;no;\"3\"\n0;yes;1e3\n",
+        "x\ty\tlabel\r\n0.5\t1\tp\r\n-1\t3\tq\r\n7\t3\tp\r\n",
+        "\u{feff}\"label\",\"y \"\"z\"\"\"\n\"a, b\",1\n\"c\",2\n",
     ]
 
     /// A grey and a colour PNG, and a JPEG.
