@@ -69,7 +69,9 @@ actor Engine {
     /// Says once that our own daemon is away, and once that it is there again.
     func watchDaemon() async {
         var longest: Duration?
-        while !Task.isCancelled {
+        while true {
+            // A run may end soon after its daemon is back: a last look, so that both are said.
+            let isLast = Task.isCancelled
             let away = client.watch.awayFor()
             if longest == nil, let away, away > DaemonWatch.hiccup {
                 let what = "our own daemon does not answer: it is waited for, and nothing is late meanwhile"
@@ -80,6 +82,7 @@ actor Engine {
                 emit(RentalEvent(.daemon, "our own daemon answers again, after \(time.text)"))
                 longest = nil
             }
+            if isLast { return }
             try? await Task.sleep(for: .milliseconds(250))
         }
     }
