@@ -59,7 +59,7 @@ struct ServiceTests {
         try await ScriptedServer.with(network.script) { client, _ in
             var plan = RentalPlan(
                 machines: machines, image: .url("http://host/image.gvmi", sha3: String(repeating: "ab", count: 28)),
-                budget: 1, priceLimits: PriceLimits(perHour: 100), ledgerFolder: folder, environment: [:])
+                budget: 20, priceLimits: PriceLimits(perHour: 100), ledgerFolder: folder, environment: [:])
             plan.patience = .seconds(60)
             result = try await Requestor(client: client, plan: plan).run(body)
         }
