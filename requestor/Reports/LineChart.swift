@@ -45,27 +45,8 @@ struct LineChart {
         }
 
         var body: [Markup] = [.element("title", text: title)]
-        for tick in vertical.ticks {
-            body.append(
-                .shape(
-                    "line",
-                    [
-                        ("class", "grid"), ("x1", coordinate(Self.left)), ("x2", coordinate(Self.width - Self.right)),
-                        ("y1", coordinate(y(tick))), ("y2", coordinate(y(tick))),
-                    ]))
-            body.append(
-                .element(
-                    "text",
-                    [("class", "tick end"), ("x", coordinate(Self.left - 8)), ("y", coordinate(y(tick) + 3.5))],
-                    text: written(tick)))
-        }
-        for tick in horizontal.ticks {
-            body.append(
-                .element(
-                    "text",
-                    [("class", "tick middle"), ("x", coordinate(x(tick))), ("y", coordinate(Self.height - 17))],
-                    text: Figures.short(tick)))
-        }
+        body += vertical.grid(from: Self.left, to: Self.width - Self.right, at: y, written: written)
+        body += horizontal.numbers(at: x, y: Self.height - 17)
         body.append(
             .element(
                 "text",

@@ -30,27 +30,8 @@ struct ScatterChart {
             Self.height - Self.bottom - up.position(value) * (Self.height - Self.top - Self.bottom)
         }
         var body: [Markup] = [.element("title", text: title)]
-        for tick in up.ticks {
-            body.append(
-                .shape(
-                    "line",
-                    [
-                        ("class", "grid"), ("x1", coordinate(Self.left)), ("x2", coordinate(Self.width - Self.right)),
-                        ("y1", coordinate(y(tick))), ("y2", coordinate(y(tick))),
-                    ]))
-            body.append(
-                .element(
-                    "text",
-                    [("class", "tick end"), ("x", coordinate(Self.left - 8)), ("y", coordinate(y(tick) + 3.5))],
-                    text: Figures.short(tick)))
-        }
-        for tick in across.ticks {
-            body.append(
-                .element(
-                    "text",
-                    [("class", "tick middle"), ("x", coordinate(x(tick))), ("y", coordinate(Self.height - 22))],
-                    text: Figures.short(tick)))
-        }
+        body += up.grid(from: Self.left, to: Self.width - Self.right, at: y, written: Figures.short)
+        body += across.numbers(at: x, y: Self.height - 22)
         body.append(
             .element(
                 "text",
