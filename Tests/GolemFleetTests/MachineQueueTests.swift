@@ -65,6 +65,57 @@ import Testing
         #expect(queue.finished("a", files: [], speed: nil) == [])
     }
 
+    /// Of many machines and requests, each gets what a look at all of them would choose.
+    @Test(arguments: 0..<40) func bestOfAllIsChosen(seed: UInt64) {
+        var random = SeededGenerator(seed: seed, purpose: "machine-choice")
+        var queue = MachineQueue(target: 1)
+        let files = (0..<12).map { "\($0)" }
+        var idle: [MachineQueue.Machine] = []
+        for number in 0..<Int.random(in: 1...30, using: &random) {
+            let held = Set(files.filter { _ in Int.random(in: 0..<4, using: &random) == 0 })
+            idle.append(machine("m\(number)", files: held, speed: Double(Int.random(in: 0..<3, using: &random))))
+            #expect(queue.arrived(idle[number]) == [])
+        }
+        // They wait for a provider that is not there, and what they want is spared all the same.
+        let everyone = Set(idle.map(\.provider))
+        var wanted: [Int: Set<String>] = [:]
+        for number in 0..<Int.random(in: 0...6, using: &random) {
+            wanted[number] = Set(files.filter { _ in Int.random(in: 0..<3, using: &random) == 0 })
+            var others = MachineQueue.Request(id: number, inputs: wanted[number] ?? [])
+            others.avoiding = everyone
+            if number == 0 { _ = queue.arrived(.init(id: "busy", provider: "welcome")) }
+            for assignment in queue.request(others) {
+                #expect(assignment == .init(request: 0, machine: "busy"))
+                wanted[number] = nil
+            }
+            if Int.random(in: 0..<4, using: &random) == 0 {
+                queue.cancel(number)
+                wanted[number] = nil
+            }
+        }
+        for number in 100..<140 {
+            let inputs = Set(files.filter { _ in Int.random(in: 0..<3, using: &random) == 0 })
+            let others = wanted.values.reduce(into: Set<String>()) { $0.formUnion($1) }
+            let best = idle.min { first, second in
+                func rank(_ machine: MachineQueue.Machine) -> (Int, Int, Double, String) {
+                    (
+                        inputs.subtracting(machine.files).count, machine.files.isDisjoint(with: others) ? 0 : 1,
+                        -(machine.speed ?? 0), machine.id
+                    )
+                }
+                return rank(first) < rank(second)
+            }
+            let assignments = queue.request(.init(id: number, inputs: inputs))
+            guard let best else {
+                #expect(assignments == [])
+                wanted[number] = inputs
+                continue
+            }
+            #expect(assignments == [.init(request: number, machine: best.id)], "seed \(seed), request \(number)")
+            idle.removeAll { $0.id == best.id }
+        }
+    }
+
     /// Whatever happens in whatever order: a machine has one task at a time, a request is served once, nobody waits while
     /// a machine that it does not avoid is idle.
     @Test(arguments: 0..<200) func invariantsHoldInEveryOrder(seed: UInt64) {

@@ -47,6 +47,8 @@ package struct MachineQueue: Sendable {
     }
 
     package private(set) var waiting: [Request] = []
+    /// How many of the waiting requests want a file, by its digest.
+    private var wanted: [String: Int] = [:]
     package private(set) var machines: [MachineID: Machine] = [:]
     package private(set) var idle: Set<MachineID> = []
     /// How many machines the run wants; while there are fewer, others are on their way.
@@ -60,12 +62,16 @@ package struct MachineQueue: Sendable {
 
     package mutating func request(_ request: Request) -> [Assignment] {
         waiting.append(request)
-        return serve()
+        for input in request.inputs { wanted[input, default: 0] += 1 }
+        // Those that wait already could not be served before it came, and can no more now.
+        guard let machine = choice(for: request) else { return [] }
+        return [assign(machine, to: request)]
     }
 
     /// The request is no longer wanted. Nothing happens to one that has been assigned.
     package mutating func cancel(_ id: RequestID) {
-        waiting.removeAll { $0.id == id }
+        guard let index = waiting.firstIndex(where: { $0.id == id }) else { return }
+        forget(waiting.remove(at: index))
     }
 
     /// The request has waited long enough for a provider it does not avoid.
@@ -102,31 +108,48 @@ package struct MachineQueue: Sendable {
     private mutating func serve() -> [Assignment] {
         var assignments: [Assignment] = []
         for request in waiting {
+            // With a thousand machines, most events find a thousand requests and one idle machine.
+            if idle.isEmpty { break }
             guard let machine = choice(for: request) else { continue }
-            idle.remove(machine)
-            waiting.removeAll { $0.id == request.id }
-            assignments.append(Assignment(request: request.id, machine: machine))
+            assignments.append(assign(machine, to: request))
         }
         return assignments
     }
 
-    private func choice(for request: Request) -> MachineID? {
-        let free = idle.compactMap { machines[$0] }
-        let welcome = free.filter { !request.avoiding.contains($0.provider) }
-        if let best = best(welcome, for: request) { return best }
-        let hasOther = machines.values.contains { !request.avoiding.contains($0.provider) }
-        return hasOther || machines.count < target ? nil : best(free, for: request)
+    private mutating func assign(_ machine: MachineID, to request: Request) -> Assignment {
+        idle.remove(machine)
+        cancel(request.id)
+        return Assignment(request: request.id, machine: machine)
     }
 
-    private func best(_ machines: [Machine], for request: Request) -> MachineID? {
-        let wantedByOthers = waiting.lazy.filter { $0.id != request.id }
-            .reduce(into: Set<String>()) { $0.formUnion($1.inputs) }
-        func rank(_ machine: Machine) -> (Int, Int, Double, String) {
-            (
-                request.inputs.subtracting(machine.files).count, machine.files.isDisjoint(with: wantedByOthers) ? 0 : 1,
-                -(machine.speed ?? 0), machine.id
-            )
+    private mutating func forget(_ request: Request) {
+        for input in request.inputs {
+            let left = (wanted[input] ?? 1) - 1
+            wanted[input] = left > 0 ? left : nil
         }
-        return machines.min { rank($0) < rank($1) }?.id
+    }
+
+    private func choice(for request: Request) -> MachineID? {
+        if let best = best(for: request, where: { !request.avoiding.contains($0.provider) }) { return best }
+        let hasOther = machines.values.contains { !request.avoiding.contains($0.provider) }
+        return hasOther || machines.count < target ? nil : best(for: request, where: { _ in true })
+    }
+
+    /// Of the idle machines that are welcome.
+    private func best(for request: Request, where isWelcome: (Machine) -> Bool) -> MachineID? {
+        var best: (id: MachineID, rank: (Int, Int, Double, MachineID))?
+        for id in idle {
+            guard let machine = machines[id], isWelcome(machine) else { continue }
+            var missing = request.inputs.count
+            var isWantedByOthers = false
+            for file in machine.files {
+                let isOurs = request.inputs.contains(file)
+                if isOurs { missing -= 1 }
+                if wanted[file, default: 0] > (isOurs ? 1 : 0) { isWantedByOthers = true }
+            }
+            let rank = (missing, isWantedByOthers ? 1 : 0, -(machine.speed ?? 0), id)
+            if best.map({ rank < $0.rank }) ?? true { best = (id, rank) }
+        }
+        return best?.id
     }
 }
