@@ -3,7 +3,6 @@
 
 SHELL := /bin/sh
 BUILD := .build/release
-STATIC := .build-static/release
 SWIFT_PACKAGES := zlib1g-dev libsqlite3-dev libpng-dev libjpeg-dev
 TEST_PYTHON := .venv-test
 # Of the Golem Network that `make testnet` starts.
@@ -20,7 +19,7 @@ help:
 	@echo "make testnet a Golem Network on this computer, until Ctrl-C; prints what to export (PROVIDERS=3)"
 	@echo "make test    everything: format, unit tests, whole-system tests"
 	@echo "make build   deml and deml-worker in $(BUILD)"
-	@echo "make worker  the static deml-worker in $(STATIC)"
+	@echo "make worker  the static deml-worker alone, in $(BUILD)"
 	@echo "make image   provider-image/deml-worker.gvmi, what providers on Golem run"
 	@echo "make bench   side by side with PyTorch, in one run"
 	@echo "make format  format the sources in place"
@@ -35,7 +34,7 @@ swift-is-here:
 
 # All programs in one go: two products one after the other would leave a processor idle in between.
 build: swift-is-here
-	tools/part "build: programs" swift build -c release
+	tools/part "build: programs" tools/swift-build
 
 worker: swift-is-here
 	tools/part "build: static worker" provider-image/static-worker
@@ -48,7 +47,7 @@ train: build
 
 # A Golem Network on loopback, the image, three rented machines; then the same training here, byte for byte.
 train-golem: build image
-	DEML=$$PWD/$(BUILD)/deml DEML_WORKER_STATIC=$$PWD/$(STATIC)/deml-worker Tests/system/run golem_train
+	DEML=$$PWD/$(BUILD)/deml DEML_WORKER=$$PWD/$(BUILD)/deml-worker Tests/system/run golem_train
 
 testnet:
 	@exec Tests/testnet/up --providers $(PROVIDERS)
@@ -64,12 +63,12 @@ lint: swift-is-here
 
 # One configuration for programs and tests, so that each module is compiled once.
 test-unit: swift-is-here
-	tools/part "build: unit tests" swift build -c release --build-tests
+	tools/part "build: unit tests" tools/swift-build --build-tests
 	tools/unit-tests
 
-test-system: build worker
+test-system: build
 	python=$$(tools/part "Python environment" tools/python-environment $(TEST_PYTHON) $(TEST_REQUIREMENTS)) && \
-	DEML=$$PWD/$(BUILD)/deml DEML_WORKER=$$PWD/$(BUILD)/deml-worker DEML_WORKER_STATIC=$$PWD/$(STATIC)/deml-worker \
+	DEML=$$PWD/$(BUILD)/deml DEML_WORKER=$$PWD/$(BUILD)/deml-worker \
 	DEML_TEST_PYTHON=$$PWD/$$python Tests/system/run
 
 bench: build

@@ -4,7 +4,7 @@
 set -eu
 : "${DEML:?}" "${DEML_TEST_SCRATCH:?}"
 fuzz=$(dirname "$DEML")/deml-fuzz
-[ -x "$fuzz" ] || swift build -c release --product deml-fuzz
+[ -x "$fuzz" ] || "$(dirname "$0")/../../tools/swift-build" --product deml-fuzz
 log=$DEML_TEST_SCRATCH/fuzz.log
 "$fuzz" --seconds "${DEML_FUZZ_SECONDS:-60}" --seed "${DEML_FUZZ_SEED:-0}" --maximum-memory-mb 512 \
     --output "$DEML_TEST_SCRATCH" >"$log" 2>&1 || { tail -n 40 "$log" >&2; exit 1; }

@@ -35,8 +35,7 @@ def tree():
     names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True).stdout
     subprocess.run(["tar", "--null", "-T", "-", "-cf", SCRATCH / "tree.tar"], cwd=ROOT, input=names, check=True)
     subprocess.run(["tar", "-xf", SCRATCH / "tree.tar", "-C", folder], check=True)
-    for name in (".build", ".build-static"):
-        (folder / name).symlink_to(ROOT / name)
+    (folder / ".build").symlink_to(ROOT / ".build")
     return folder
 
 

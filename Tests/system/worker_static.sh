@@ -2,7 +2,7 @@
 # The static worker needs nothing around it: no interpreter, no library, no file but /proc, no environment, no stdin.
 set -eu
 here=$(dirname "$0")
-worker=${DEML_WORKER_STATIC:?}
+worker=${DEML_WORKER:?}
 scratch=${DEML_TEST_SCRATCH:?}
 "$here/../../tools/need-packages" binutils util-linux
 

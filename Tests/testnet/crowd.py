@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A daemon and a whole market in one process: thousands of offers, and as many machines as are rented.
 
-    crowd.py --port 18465 --offers 5000 --worker .build-static/release/deml-worker --root /tmp/crowd
+    crowd.py --port 18465 --offers 5000 --worker .build/release/deml-worker --root /tmp/crowd
 
 For what real daemons on one computer cannot be: large. It answers what a requestor sees of the REST and the GSB interface;
 machines are folders in which the real worker runs. GET /_stats tells what was asked and what is left."""

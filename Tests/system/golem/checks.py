@@ -14,7 +14,7 @@ sys.path.insert(0, str(TREE / "Tests/testnet"))
 from session import Testnet  # noqa: E402,F401  (for the tests)
 
 DEML = os.environ.get("DEML") or str(TREE / ".build/release/deml")
-WORKER = os.environ.get("DEML_WORKER_STATIC") or str(TREE / ".build-static/release/deml-worker")
+WORKER = os.environ.get("DEML_WORKER") or str(TREE / ".build/release/deml-worker")
 SCRATCH = Path(os.environ.get("DEML_TEST_SCRATCH") or "/tmp/deml-golem-test")
 MNIST = TREE / "requestor/Datasets/mnist"
 MODEL = """\
