@@ -24,6 +24,7 @@ mlp='{type: flatten}
 {type: linear, out_features: 10}'
 short="--rounds 1 --local-epochs 1 --no-comparison"
 
+fails "a command that is none" 64 "did you mean 'deml train'?" "$DEML" trian examples/mnist-mlp.yaml
 model "$mlp"
 succeeds "the good case" "$DEML" train "$yaml" $short --output "$scratch/good" --on simulated
 best=$scratch/good/best.safetensors

@@ -1,4 +1,7 @@
 import ArgumentParser
+import Datasets
+import Foundation
+import Tensors
 
 /// The command of the person at home. Each subcommand has a file of its own; a new one is added to the list here.
 @main
@@ -22,4 +25,24 @@ package struct Deml: AsyncParsableCommand {
         ])
 
     package init() {}
+
+    package static func main() async {
+        if let error = unknownCommand(in: Array(CommandLine.arguments.dropFirst())) {
+            CommandErrors.say(error.description)
+            Foundation.exit(error.exitCode)
+        }
+        await main(nil)
+    }
+
+    /// What is wrong with the first word, where that is to be a command and is none. (The parser would call it an unexpected
+    /// argument, and print a usage without the commands.)
+    package static func unknownCommand(in arguments: [String]) -> DeMLError? {
+        guard let word = arguments.first, !word.hasPrefix("-") else { return nil }
+        let names = configuration.subcommands.map { $0._commandName } + ["help"]
+        guard !names.contains(word) else { return nil }
+        let near = Naming.nearest(word, in: names).map { "did you mean 'deml \($0)'? " } ?? ""
+        return DeMLError(
+            .usage, "there is no command \(word.quotedForMessage)",
+            hint: "\(near)the commands are \(names.joined(separator: ", "))")
+    }
 }

@@ -36,18 +36,23 @@ package enum Naming {
         return found.0
     }
 
-    /// Levenshtein's distance, of the first 64 letters.
+    /// Letters to be changed, put in, left out, or to change places with their neighbour (optimal string alignment); of the
+    /// first 64.
     private static func distance(_ first: String, _ second: String) -> Int {
-        let second = Array(second.prefix(64))
+        let (first, second) = (Array(first.prefix(64)), Array(second.prefix(64)))
+        var before: [Int] = []
         var row = Array(0...second.count)
-        for (i, letter) in first.prefix(64).enumerated() {
-            var diagonal = row[0]
-            row[0] = i + 1
+        for i in first.indices {
+            var next = [i + 1]
             for j in second.indices {
-                let above = row[j + 1]
-                row[j + 1] = min(above + 1, row[j] + 1, diagonal + (letter == second[j] ? 0 : 1))
-                diagonal = above
+                let change = row[j] + (first[i] == second[j] ? 0 : 1)
+                var least = min(row[j + 1] + 1, next[j] + 1, change)
+                if i > 0, j > 0, first[i] == second[j - 1], first[i - 1] == second[j] {
+                    least = min(least, before[j - 1] + 1)
+                }
+                next.append(least)
             }
+            (before, row) = (row, next)
         }
         return row[second.count]
     }
