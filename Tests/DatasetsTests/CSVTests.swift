@@ -106,6 +106,31 @@ import Testing
         #expect(try data.train.y.integers() == [0, 1, 1])
     }
 
+    @Test func manyWholeNumbersAreAskedFor() throws {
+        func table(_ rows: Int, _ distinct: Int) -> String {
+            "a,label\n" + (0..<rows).map { "\($0).5,\(25 + $0 % distinct)" }.joined(separator: "\n")
+        }
+        #expect(try read(table(442, 20)).classes == 20)
+        #expect(try read(table(600, 30)).classes == 30)
+        // As scikit-learn's diabetes, whose target is a measure of disease.
+        let asked = error(table(442, 214))
+        #expect(asked?.code == .usage && asked?.message.contains("214 different whole numbers in 442 rows") == true)
+        #expect(asked?.hint?.contains("--labels classes or --labels numbers") == true)
+        #expect(try read(table(442, 214)) { $0.labels = .numbers }.classes == nil)
+        #expect(try read(table(442, 214)) { $0.labels = .classes }.classes == 214)
+        #expect(try read(table(442, 400)).classes == nil)
+    }
+
+    @Test func aTableSortedByClassHasALabelToo() throws {
+        func table(_ names: [String]) -> String {
+            "a,b,type\n" + (0..<3000).map { "\($0).5,\($0).25,\(names[$0 / 1500])" }.joined(separator: "\n")
+        }
+        let data = try read(table(["spam", "nonspam"]))
+        #expect(data.classNames == ["nonspam", "spam"] && text(data, "label").contains("the last"))
+        let same = error(table(["spam", "spam"]))
+        #expect(same?.code == .usage && same?.message.contains("every row has the same label, spam") == true)
+    }
+
     @Test func theLossDecides() throws {
         let table = "label,a\n3,1\n-1,2\n3,3\n"
         #expect(try read(table) { $0.labels = .classes }.classNames == ["-1", "3"])
@@ -189,7 +214,7 @@ import Testing
             "9007199254740993", "1.00000017881393432617187499", "16777217", "\"2.5\"", " 3 ", "+4", ".5", "6.",
             "1234567890123456789012345", "1e-400", "0e999999", "2.2250738585072011e-308",
         ]
-        let data = try read(texts.map { "0,\($0)" }.joined(separator: "\n"), first)
+        let data = try read(texts.enumerated().map { "\($0.offset % 2),\($0.element)" }.joined(separator: "\n"), first)
         let values = try data.train.x.floats()
         for (text, value) in zip(texts, values) {
             let plain = text.filter { $0 != "\"" && $0 != " " }

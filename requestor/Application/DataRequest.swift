@@ -12,6 +12,8 @@ public struct DataRequest: Sendable {
     public var labelColumn: String?
     /// Part of the examples to test with, where the data has no test set, from 0 to below 1.
     public var testFraction: Double?
+    /// What the label column holds, where there is no model that says it.
+    public var labels: LabelKind?
     public var header: Bool?
     public var decimal: DecimalMark?
     public var standardize: Bool?
@@ -30,6 +32,7 @@ public struct DataRequest: Sendable {
             throw DeMLError(.usage, "--test-fraction is to be from 0 to below 1, not \(testFraction)")
         }
         var options = DatasetOptions(testFraction: testFraction ?? 0.2, labelColumn: labelColumn)
+        options.labels = labels?.labels ?? .automatic
         options.header = header
         options.decimal = decimal?.byte
         options.missingValues = Set(missingValues)

@@ -20,6 +20,7 @@ extension Application {
         configuration.data.path = try paths.dataset(name, from: paths.workingFolder)
         configuration.data.testFraction = request.testFraction ?? 0.2
         configuration.data.labelColumn = request.labelColumn
+        configuration.data.labels = request.labels
         configuration.data.header = request.header
         configuration.data.decimal = request.decimal
         configuration.data.standardize = request.standardize
@@ -64,6 +65,7 @@ extension Application {
         }
         lines.append(
             "test_fraction: \(settings.testFraction)   # part of the rows to test with, where there is no test set")
+        if let labels = settings.labels { lines.append("labels: \(labels.rawValue)") }
         if let header = settings.header { lines.append("header: \(header)") }
         if let decimal = settings.decimal { lines.append("decimal: \(decimal.rawValue)") }
         lines.append("standardize: \(settings.standardize ?? true)   # numbers to mean 0 and deviation 1")

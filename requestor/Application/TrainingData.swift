@@ -22,7 +22,15 @@ struct TrainingData {
         if case .byColumn(let column) = partition { options.groupColumn = column }
         let known = try resumed.flatMap { try $0.readData() }
         let model = ModelNeeds(configuration.model.source)
-        options.labels = model.loss?.labels ?? .automatic
+        if let loss = model.loss?.labels {
+            guard options.labels == .automatic || options.labels == loss else {
+                throw DeMLError(
+                    .usage,
+                    "the labels are to be \(options.labels.rawValue), but the model's loss learns \(loss.rawValue)",
+                    place: "--labels")
+            }
+            options.labels = loss
+        }
         options.outputs = model.outputs
         options.inputShape = model.inputShape
         options.standardizes =

@@ -4,7 +4,8 @@ import Tensors
 public struct DatasetOptions: Sendable, Equatable {
     /// What is learned.
     public enum Labels: String, Sendable, Codable, CaseIterable {
-        /// Classes where the labels are names, or whole numbers that come again; else numbers to predict.
+        /// Classes where the labels are names, or few whole numbers or such that come again and again; numbers to predict
+        /// where they are fractions or hardly come again; between those a person is asked.
         case automatic
         case classes
         case numbers

@@ -336,11 +336,13 @@ struct DatasetParts {
         case .numbers: areClasses = false
         case .classes: areClasses = true
         case .automatic:
-            let distinct = label.kind == .words || labels.count > 1 ? 0 : Set(label.exact).count
-            areClasses =
-                label.kind == .words
-                || (labels.count == 1 && label.areWhole
-                    && (content.rows < 20 || (distinct * 2 <= content.rows && distinct <= 1000)))
+            if label.kind == .words {
+                areClasses = true
+            } else if labels.count == 1, label.areWhole {
+                areClasses = try mayBeClasses(label, rows: content.rows)
+            } else {
+                areClasses = false
+            }
         }
         if !areClasses {
             if let words = labels.first(where: { $0.kind == .words }) {
@@ -366,9 +368,30 @@ struct DatasetParts {
             (_) throws(DeMLError) in
             try content.classNames(options)
         }
+        guard names.count > 1 || options.labels == .classes else {
+            throw DeMLError(
+                .usage, "every row has the same label, \(names.first ?? "")",
+                place: "column \(label.name.quotedForMessage)",
+                hint: "say --label-column NAME")
+        }
         if !areIDs { classNames = names }
         return .classes(names, column: label.name)
     }
+
+    /// Whether whole numbers are names of classes; with too few rows for each of them and too many for a quantity, both may
+    /// be meant, and a person is asked.
+    private static func mayBeClasses(_ label: TableColumn, rows: Int) throws(DeMLError) -> Bool {
+        let distinct = Set(label.exact).count
+        if distinct <= mostCertainClasses || (distinct <= 1000 && distinct * 20 <= rows) { return true }
+        if distinct > 1000 || distinct * 2 > rows { return false }
+        throw DeMLError(
+            .usage,
+            "\(label.name.quotedForMessage) holds \(distinct) different whole numbers in \(rows) rows: classes, or a quantity to predict?",
+            hint: "say --labels classes or --labels numbers, or give the model a loss")
+    }
+
+    /// So many different whole numbers are classes, however few rows there are.
+    private static let mostCertainClasses = 20
 
     private static func labels(
         _ content: TableContent, _ target: Schema.Target, isLenient: Bool

@@ -11,6 +11,11 @@ struct TableOptions: ParsableArguments {
             "Column of a table that holds the label: its name, or its number from 0 (-1: the last). Several, separated by "
                 + "commas, are predicted together.", valueName: "name"))
     var labelColumn: String?
+    @Option(
+        help: ArgumentHelp(
+            "Whether the label column holds classes or numbers to predict. (default: what the model's loss learns, else found "
+                + "out)", valueName: "kind"))
+    var labels: LabelKind?
     @Option(help: ArgumentHelp("Whether the first line of a table holds names.", valueName: "true|false"))
     var header: Bool?
     @Option(help: ArgumentHelp("Decimal mark of a table: comma or point.", valueName: "mark"))
@@ -30,7 +35,8 @@ struct TableOptions: ParsableArguments {
 
     var given: [(key: String, text: String?)] {
         [
-            ("label_column", labelColumn), ("header", header.map { "\($0)" }), ("decimal", decimal?.rawValue),
+            ("label_column", labelColumn), ("labels", labels?.rawValue), ("header", header.map { "\($0)" }),
+            ("decimal", decimal?.rawValue),
             ("standardize", standardize.map { "\($0)" }), ("missing_values", missingValues),
             ("ignore_columns", ignoreColumns), ("category_columns", categoryColumns),
         ]
@@ -38,6 +44,7 @@ struct TableOptions: ParsableArguments {
 
     func set(_ request: inout DataRequest) {
         request.labelColumn = labelColumn
+        request.labels = labels
         request.header = header
         request.decimal = decimal
         request.standardize = standardize
@@ -48,6 +55,8 @@ struct TableOptions: ParsableArguments {
 }
 
 extension DecimalMark: ExpressibleByArgument {}
+
+extension LabelKind: ExpressibleByArgument {}
 
 /// Which examples a command works on.
 struct DataOptions: ParsableArguments {

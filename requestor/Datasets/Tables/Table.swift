@@ -119,11 +119,16 @@ final class Table {
         let pieceRows = max(16, min(4096, (1 << 21) / max(kept, 1)))
         let columns = zip(names, kinds).map { TableColumn(name: $0, kind: $1, pieceRows: pieceRows) }
         let stops = CSVScanner.stops(dialect.separator)
-        let fields = UnsafeMutablePointer<CSVScanner.Field>.allocate(capacity: columns.count)
-        fields.initialize(repeating: CSVScanner.Field(), count: columns.count)
+        // Rows are found first, some hundreds of them, and then given to one column after the other.
+        let most = max(1, min(256, 65_536 / max(1, columns.count)))
+        let fields = UnsafeMutablePointer<CSVScanner.Field>.allocate(capacity: columns.count * most)
+        fields.initialize(repeating: CSVScanner.Field(), count: columns.count * most)
+        let lines = UnsafeMutablePointer<Int>.allocate(capacity: most)
+        lines.initialize(repeating: 0, count: most)
         defer {
             stops.deallocate()
             fields.deallocate()
+            lines.deallocate()
         }
         var rows = 0
         var line = 1
@@ -133,6 +138,17 @@ final class Table {
             var scanner = CSVScanner(
                 base, text.count, from: 0, separator: dialect.separator, stops: stops, isLast: isLast)
             var used = 0
+            var found = 0
+            func give() {
+                for (index, column) in columns.enumerated() {
+                    column.append(
+                        scanner, fields + index, stride: columns.count, count: found, lines: lines,
+                        decimal: dialect.decimal, missing: missing)
+                }
+                rows += found
+                found = 0
+            }
+            defer { give() }
             while true {
                 used = scanner.position
                 guard let empty = scanner.skipEmptyLines() else { return used }
@@ -144,13 +160,11 @@ final class Table {
                     while end == .separator { end = scanner.next(&fields[0]) }
                     if end == .incomplete { return used }
                 } else {
-                    guard try Self.record(&scanner, fields, columns.count, line) else { return used }
-                    let start = line
-                    for (index, column) in columns.enumerated() {
-                        column.append(
-                            scanner, fields[index], line: start, decimal: dialect.decimal, missing: missing)
-                    }
-                    rows += 1
+                    let row = fields + found * columns.count
+                    guard try Self.record(&scanner, row, columns.count, line) else { return used }
+                    lines[found] = line
+                    found += 1
+                    if found == most { give() }
                 }
                 skips = false
                 line += 1 + scanner.innerLines

@@ -59,17 +59,24 @@ final class TableColumn {
 
     // MARK: Filling
 
+    /// Takes the fields of some rows.
+    /// - Parameters:
+    ///   - fields: `rows` of them, `stride` apart.
+    ///   - lines: where each row begins.
     func append(
-        _ scanner: borrowing CSVScanner, _ field: CSVScanner.Field, line: Int, decimal: UInt8,
-        missing words: Set<[UInt8]>
+        _ scanner: borrowing CSVScanner, _ fields: UnsafePointer<CSVScanner.Field>, stride: Int, count rows: Int,
+        lines: UnsafePointer<Int>, decimal: UInt8, missing words: Set<[UInt8]>
     ) {
         switch kind {
-        case .leftOut: count &+= 1
-        case .numbers, .exactNumbers: appendNumber(scanner, field, line, decimal, words)
-        case .words: appendWord(scanner, field, line, words)
+        case .leftOut: count &+= rows
+        case .numbers, .exactNumbers:
+            for row in 0..<rows { appendNumber(scanner, fields[row &* stride], lines[row], decimal, words) }
+        case .words:
+            for row in 0..<rows { appendWord(scanner, fields[row &* stride], lines[row], words) }
         }
     }
 
+    @inline(__always)
     private func appendNumber(
         _ scanner: borrowing CSVScanner, _ field: CSVScanner.Field, _ line: Int, _ decimal: UInt8,
         _ missing: Set<[UInt8]>

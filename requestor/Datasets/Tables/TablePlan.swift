@@ -342,8 +342,10 @@ struct ColumnSample {
             && numbers.enumerated().allSatisfy { Double($0.offset) + start == $0.element }
     }
 
-    /// Words or whole numbers, each of which comes more than once on average.
+    /// Words or whole numbers, each of which comes more than once on average. A single word will do: the first rows of a table
+    /// that is sorted by class have one.
     var mayBeClasses: Bool {
-        (isWords || areWhole) && distinct >= 2 && distinct <= TablePlan.maximumCategories && distinct * 2 <= count
+        (isWords || areWhole) && distinct >= (isWords ? 1 : 2) && distinct <= TablePlan.maximumCategories
+            && distinct * 2 <= count
     }
 }

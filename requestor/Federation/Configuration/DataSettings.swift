@@ -13,6 +13,8 @@ public struct DataSettings: SettingGroup {
     /// The column of a table that holds the labels: its name, or its number from 0 (negative: from the end). Several,
     /// separated by commas, are predicted together. `nil`: found out, or asked for.
     public var labelColumn: String?
+    /// Whether the label column holds classes or numbers to predict; `nil`: the model's loss says, else it is found out.
+    public var labels: LabelKind?
     /// Whether the first line of a table holds names; `nil`: found out.
     public var header: Bool?
     /// The decimal mark of a table's numbers; `nil`: found out.
@@ -38,6 +40,7 @@ public struct DataSettings: SettingGroup {
             "validation_fraction", \Self.validationFraction, .fixed,
             NumberRange(0, 1, includesLower: false, includesUpper: false)),
         Setting("label_column", \Self.labelColumn, .fixed, "text"),
+        Setting("labels", \Self.labels, .fixed, "classes or numbers"),
         Setting("header", \Self.header, .fixed, "true or false"),
         Setting("decimal", \Self.decimal, .fixed, "comma or point"),
         Setting("standardize", \Self.standardize, .fixed, "true or false"),
@@ -54,6 +57,7 @@ public struct DataSettings: SettingGroup {
     /// How the data is to be read, as far as these settings say.
     public var options: DatasetOptions {
         var options = DatasetOptions(testFraction: testFraction, labelColumn: labelColumn)
+        options.labels = labels?.labels ?? .automatic
         options.header = header
         options.decimal = decimal?.byte
         options.missingValues = Set(missingValues.texts)
@@ -61,6 +65,12 @@ public struct DataSettings: SettingGroup {
         options.categoryColumns = categoryColumns.texts
         return options
     }
+}
+
+public enum LabelKind: String, Sendable, Codable, CaseIterable {
+    case classes, numbers
+
+    public var labels: DatasetOptions.Labels { self == .classes ? .classes : .numbers }
 }
 
 public enum DecimalMark: String, Sendable, Codable, CaseIterable {
