@@ -43,6 +43,42 @@ struct RoundMachineTests {
             ])
     }
 
+    @Test("an answer that is not believed any more is given to another, even after the round has closed")
+    func revoked() {
+        var machine = RoundMachine(clients: [0, 1], rules: .init(requiredAnswers: 2, retries: 0))
+        _ = machine.handle(.begin, now: 0)
+        for client in 0..<2 {
+            _ = machine.handle(.started(Attempt(client: client, number: 1), provider: "a"), now: 0)
+            _ = machine.handle(.succeeded(Attempt(client: client, number: 1)), now: 1)
+        }
+        #expect(machine.isFinished)
+        #expect(
+            machine.handle(.revoked(client: 1, provider: "a"), now: 2) == [
+                .launch(Attempt(client: 1, number: 2), avoiding: ["a"])
+            ])
+        #expect(!machine.isFinished)
+        // It has no answer now: there is nothing to take back.
+        #expect(machine.handle(.revoked(client: 1, provider: "b"), now: 2) == [])
+        #expect(
+            machine.handle(.succeeded(Attempt(client: 1, number: 2)), now: 3) == [
+                .accept(Attempt(client: 1, number: 2)), .close(.finished(answered: [0, 1], leftOut: [])),
+            ])
+        // A round that has failed stays so.
+        var failed = RoundMachine(clients: [0, 1], rules: .init(requiredAnswers: 2, retries: 0))
+        _ = failed.handle(.begin, now: 0)
+        _ = failed.handle(.succeeded(Attempt(client: 0, number: 1)), now: 1)
+        _ = failed.handle(.failed(Attempt(client: 1, number: 1), isRetryable: true), now: 2)
+        #expect(failed.handle(.revoked(client: 0, provider: "a"), now: 3) == [] && failed.isFinished)
+    }
+
+    @Test("what was answered before is not asked again")
+    func answeredBefore() {
+        var machine = RoundMachine(clients: [0, 1, 2], answered: [0, 2], rules: .init(requiredAnswers: 3, retries: 0))
+        #expect(machine.handle(.begin, now: 0) == [.launch(Attempt(client: 1, number: 1), avoiding: [])])
+        var all = RoundMachine(clients: [0], answered: [0], rules: .init(requiredAnswers: 1, retries: 0))
+        #expect(all.handle(.begin, now: 0) == [.close(.finished(answered: [0], leftOut: []))])
+    }
+
     @Test("what every worker would refuse is not given to another")
     func notRetryable() {
         var machine = RoundMachine(clients: [0, 1], rules: .init(requiredAnswers: 1, retries: 5))

@@ -78,6 +78,13 @@ public struct RunEvent: Sendable, Equatable, Codable {
         public var client: Int
         public var attempt: Int
         public var provider: Provider
+
+        package init(round: Int, client: Int, attempt: Int, provider: Provider) {
+            self.round = round
+            self.client = client
+            self.attempt = attempt
+            self.provider = provider
+        }
     }
 
     public struct AttemptStage: Sendable, Equatable, Codable {
@@ -86,6 +93,14 @@ public struct RunEvent: Sendable, Equatable, Codable {
         public var attempt: Int
         public var provider: Provider?
         public var stage: String
+
+        package init(round: Int, client: Int, attempt: Int, provider: Provider?, stage: String) {
+            self.round = round
+            self.client = client
+            self.attempt = attempt
+            self.provider = provider
+            self.stage = stage
+        }
     }
 
     public struct EpochFinished: Sendable, Equatable, Codable {
@@ -136,6 +151,23 @@ public struct RunEvent: Sendable, Equatable, Codable {
         public var record: String?
         public var standardErrorTail: String?
 
+        package init(
+            round: Int, client: Int, attempt: Int, provider: Provider?, failure: WorkerFailure.Kind, stage: String,
+            message: String, exitCode: Int32?, next: Next, record: String?, standardErrorTail: String?
+        ) {
+            self.round = round
+            self.client = client
+            self.attempt = attempt
+            self.provider = provider
+            self.failure = failure
+            self.stage = stage
+            self.message = message
+            self.exitCode = exitCode
+            self.next = next
+            self.record = record
+            self.standardErrorTail = standardErrorTail
+        }
+
         public enum Next: String, Sendable, Codable {
             /// It is given to another worker.
             case retry
@@ -161,7 +193,7 @@ public struct RunEvent: Sendable, Equatable, Codable {
                 case .elsewhere: "another worker has it"
                 case .leftOut: "left out of the round"
                 }
-            return "round \(round), shard \(client): \(who) \(what) at \(stage): \(message); \(then)"
+            return "\(RunEvent.place(round: round, client: client)): \(who) \(what) at \(stage): \(message); \(then)"
         }
     }
 
@@ -173,6 +205,15 @@ public struct RunEvent: Sendable, Equatable, Codable {
         /// Seconds it has taken so far, and the median of those that have finished.
         public var seconds: Double
         public var median: Double
+
+        package init(round: Int, client: Int, attempt: Int, provider: Provider?, seconds: Double, median: Double) {
+            self.round = round
+            self.client = client
+            self.attempt = attempt
+            self.provider = provider
+            self.seconds = seconds
+            self.median = median
+        }
     }
 
     public struct Audit: Sendable, Equatable, Codable {
@@ -198,7 +239,7 @@ public struct RunEvent: Sendable, Equatable, Codable {
                 case .wrong: "is wrong; \(provider.name) is left and not paid for it"
                 case .undecided: "could not be recomputed"
                 }
-            return "round \(round), shard \(client): what \(provider.name) sent \(what) (\(reason))"
+            return "\(RunEvent.place(round: round, client: client)): what \(provider.name) sent \(what) (\(reason))"
         }
     }
 
@@ -251,6 +292,11 @@ public struct RunEvent: Sendable, Equatable, Codable {
 }
 
 extension RunEvent {
+    /// What a job is of, for people: `round 3, shard 7`; predictions, which know no rounds, are of round 0: `shard 7`.
+    public static func place(round: Int, client: Int) -> String {
+        round == 0 ? "shard \(client)" : "round \(round), shard \(client)"
+    }
+
     enum CodingKeys: String, CodingKey { case time, event }
 
     public func encode(to encoder: any Encoder) throws {

@@ -61,6 +61,9 @@ public struct RoundMachine: Sendable {
         case succeeded(Attempt)
         /// The attempt gave nothing. Also how a cancelled attempt ends.
         case failed(Attempt, isRetryable: Bool)
+        /// An answer that counted does not any more, as its provider is not believed: the client is given to another. A
+        /// round that has closed well is open again.
+        case revoked(client: Int, provider: String)
         /// The moment asked for by ``Action/wake(at:)`` has come (or any other: the machine looks at the clock itself).
         case tick
     }
@@ -135,12 +138,20 @@ public struct RoundMachine: Sendable {
     private var isClosed = false
     private var lastWake: Double?
 
-    /// - Parameter clients: numbers of the clients of this round, each once.
-    public init(clients: [Int], rules: Rules) {
+    /// - Parameters:
+    ///   - clients: numbers of the clients of this round, each once.
+    ///   - answered: those of them whose answers are there already.
+    public init(clients: [Int], answered: Set<Int> = [], rules: Rules) {
         self.clients = clients.sorted()
         self.rules = rules
-        openCount = clients.count
-        for client in clients { state[client] = Client() }
+        openCount = 0
+        for client in clients {
+            state[client] = Client()
+            guard answered.contains(client) else { continue }
+            state[client]?.state = .answered
+            answeredCount += 1
+        }
+        openCount = clients.count - answeredCount
         precondition(state.count == clients.count, "a client takes part in a round once")
     }
 
@@ -153,7 +164,7 @@ public struct RoundMachine: Sendable {
         case .begin:
             guard begin == nil else { return [] }
             begin = now
-            for client in clients { launch(client, &actions) }
+            for client in clients where state[client]?.state == .open { launch(client, &actions) }
         case .started(let attempt, let provider):
             guard !isClosed, state[attempt.client]?.attempts[attempt] != nil else { break }
             state[attempt.client]?.attempts[attempt] = .running(provider: provider, since: now)
@@ -162,6 +173,8 @@ public struct RoundMachine: Sendable {
             succeed(attempt, now, &actions)
         case .failed(let attempt, let isRetryable):
             fail(attempt, isRetryable, &actions)
+        case .revoked(let client, let provider):
+            revoke(client, provider, &actions)
         case .tick:
             lastWake = nil
         }
@@ -219,6 +232,21 @@ public struct RoundMachine: Sendable {
             entry.attempts = [:]
             state[attempt.client] = entry
         }
+    }
+
+    private mutating func revoke(_ client: Int, _ provider: String, _ actions: inout [Action]) {
+        // A round that has failed stays so.
+        guard begin != nil, !isClosed || answeredCount >= rules.requiredAnswers, var entry = state[client],
+            entry.state == .answered
+        else { return }
+        isClosed = false
+        entry.state = .open
+        entry.hasCompany = false
+        entry.avoiding.insert(provider)
+        state[client] = entry
+        openCount += 1
+        answeredCount -= 1
+        launch(client, &actions)
     }
 
     private mutating func closeIfDone(_ now: Double, _ actions: inout [Action]) {

@@ -38,6 +38,9 @@ public struct AuditMachine: Sendable {
             (first.round, first.client, first.attempt) < (second.round, second.client, second.attempt)
         }
 
+        /// For people.
+        fileprivate var place: String { RunEvent.place(round: round, client: client) }
+
         /// What was to be trained, whoever did it.
         fileprivate var question: Question { Question(round: round, client: client) }
     }
@@ -106,6 +109,14 @@ public struct AuditMachine: Sendable {
         case journal(RunEvent.Audit)
     }
 
+    /// What kind of work is looked at.
+    package enum Subject: Sendable {
+        /// Deltas, which are also compared with each other.
+        case training
+        /// Predictions: of a shard such rows as were drawn, by one digest. There are no rounds; it is round 0.
+        case prediction
+    }
+
     fileprivate struct Question: Hashable {
         var round: Int
         var client: Int
@@ -139,6 +150,7 @@ public struct AuditMachine: Sendable {
     }
 
     package let policy: AuditPolicy
+    private let subject: Subject
     private var random: SeededGenerator
     private var usual = UsualDeltas()
     private var entries: [Key: Entry] = [:]
@@ -169,8 +181,9 @@ public struct AuditMachine: Sendable {
     /// - Parameters:
     ///   - seed: of what is drawn. Nobody outside may know it.
     ///   - totals: of the run before it was resumed.
-    package init(policy: AuditPolicy, seed: UInt64, totals: AuditTotals? = nil) {
+    package init(policy: AuditPolicy, seed: UInt64, totals: AuditTotals? = nil, subject: Subject = .training) {
         self.policy = policy
+        self.subject = subject
         random = SeededGenerator(seed: seed, purpose: "audits")
         self.totals = totals ?? AuditTotals(policy: policy)
         self.totals.policy = policy
@@ -227,7 +240,7 @@ public struct AuditMachine: Sendable {
         guard policy != .off else {
             return [.pass(work.key)] + disproved(by: work)
         }
-        var reason = usual.alarm(work)
+        var reason = subject == .training ? usual.alarm(work) : nil
         var actions: [Action] = []
         if work.isComparable, !hasComparable {
             hasComparable = true
@@ -238,13 +251,13 @@ public struct AuditMachine: Sendable {
             reason = reason ?? Self.otherRules
         }
         if truths[work.key.question] == work.fingerprint.digest, reason != nil || policy != .auto {
-            usual.add(work)
+            if subject == .training { usual.add(work) }
             entries[work.key] = Entry(
                 subject: .work(work), provider: work.provider, state: .passed, reason: "home has computed it")
             count(work.key, work.provider)
             return actions + [.pass(work.key)] + disproved(by: work)
         }
-        if let twin = usual.twin(of: work) {
+        if subject == .training, let twin = usual.twin(of: work) {
             // Whose bytes they are is not known: the earlier ones may be the copy.
             actions += require(twin, "round \(work.key.round), shard \(work.key.client) has the same bytes")
         }
@@ -254,7 +267,7 @@ public struct AuditMachine: Sendable {
         case .share(let share) where random.uniform() < share: reason = reason ?? Self.drawn
         case .auto, .off, .share: break
         }
-        usual.add(work)
+        if subject == .training { usual.add(work) }
         var entry = Entry(subject: .work(work), provider: work.provider, state: .passed)
         guard let reason, !isHomeBroken else {
             entries[work.key] = entry
@@ -381,9 +394,12 @@ public struct AuditMachine: Sendable {
         entries[key] = nil
         usual.forget(key)
         condemned.insert(entry.provider.id)
-        let reason =
-            "its delta for round \(key.round), shard \(key.client) is not what the training gives, computed twice at home"
-            + " (looked at because: \(entry.reason))"
+        let what =
+            switch subject {
+            case .training: "its delta for \(key.place) is not what the training gives"
+            case .prediction: "rows of its predictions for \(key.place) are not what the model gives"
+            }
+        let reason = what + ", computed twice at home (looked at because: \(entry.reason))"
         var actions: [Action] = [
             journal(key, entry, .wrong, entry.reason),
             .leave(entry.provider, reason: reason, isPaid: false), .releasePay(entry.provider),
@@ -487,7 +503,7 @@ public struct AuditMachine: Sendable {
     private mutating func falseRefusal(_ key: Key, _ provider: Provider, _ how: String) -> [Action] {
         totals.falseRefusals += 1
         totals.count(provider) { $0.falseRefusals += 1 }
-        let reason = "it refused round \(key.round), shard \(key.client), and \(how)"
+        let reason = "it refused \(key.place), and \(how)"
         let answers = totals.providers.first { $0.provider.id == provider.id }?.answers ?? 0
         return [
             .journal(

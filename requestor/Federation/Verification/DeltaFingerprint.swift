@@ -14,6 +14,13 @@ package struct DeltaFingerprint: Sendable, Equatable {
 
     package static let width = 256
 
+    /// Of something that is compared by its digest alone.
+    package init(digest: String) {
+        self.digest = digest
+        norm = 0
+        sketch = []
+    }
+
     /// - Parameters:
     ///   - values: shape `[parameters]`.
     ///   - key: of the projection. Nobody outside may know it, or deltas could be made that look alike and are not.

@@ -9,7 +9,7 @@ import Worker
 
 /// Does the work of an answer again on this machine, whole. The same job gives the same bytes on every machine and with
 /// any number of threads.
-struct HomeTraining: Sendable {
+package struct HomeTraining: Sendable {
     let plan: RunPlan
 
     /// - Parameters:
@@ -58,7 +58,7 @@ struct HomeTraining: Sendable {
     }
 
     /// Vector instructions beside the fastest; none where only the slow portable ones are left.
-    private static var otherInstructions: InstructionSet? {
+    package static var otherInstructions: InstructionSet? {
         let standard = InstructionSet.standard
         return InstructionSet.allCases.first { $0 != .portable && $0 != standard && $0.isAvailable }
     }
