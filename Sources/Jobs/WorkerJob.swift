@@ -14,7 +14,7 @@ public struct WorkerJob: Sendable, Equatable {
         /// Loss and accuracy of the weights on a shard; no output but the receipt.
         case evaluate
         /// What the model says to the inputs of a shard; the output is a predictions file.
-        case predict
+        case predict(PredictionForm = .answers)
 
         /// Its name on the command line and in a job's JSON.
         public var name: String {
@@ -33,6 +33,15 @@ public struct WorkerJob: Sendable, Equatable {
             case .predict: "predictions"
             }
         }
+    }
+
+    /// What predictions are.
+    public enum PredictionForm: String, Sendable, Equatable, CaseIterable {
+        /// What people ask for: probabilities where the loss knows them.
+        case answers
+        /// The bare outputs of the last layer: all that every measure, the loss too, can be taken of without the labels
+        /// ever leaving home.
+        case outputs
     }
 
     /// What an input is to the job.

@@ -13,6 +13,7 @@ import Tensors
 ///  "output": "delta.safetensors.gz", "report": "report.json"}
 /// ```
 ///
+/// `"form": "outputs"` belongs to `predict` (``WorkerJob/PredictionForm``).
 /// `options` are those of ``NeuralNetwork/TrainingOptions`` and belong to `train`, as does
 /// `"state": {"every_seconds": 60, "input": {"file": "…", "sha256": "…"}, "output": "state.safetensors"}`. What is not said
 /// is not written, either. An unknown key is refused by name.
@@ -20,13 +21,18 @@ extension WorkerJob: Codable {
     public init(from decoder: any Decoder) throws {
         let subject = "the job"
         let keys = try StrictContainer(
-            decoder, subject, keys: ["kind", "options", "inputs", "output", "report", "limits", "state"])
+            decoder, subject, keys: ["kind", "options", "form", "inputs", "output", "report", "limits", "state"])
         let name = try keys.required("kind", String.self)
         let options = try keys.optional("options", TrainingOptions.self)
+        let form = try keys.optional("form", String.self)
         switch name {
         case "train": kind = .train(options ?? TrainingOptions())
         case "evaluate": kind = .evaluate
-        case "predict": kind = .predict
+        case "predict":
+            guard let form = WorkerJob.PredictionForm(rawValue: form ?? PredictionForm.answers.rawValue) else {
+                throw keys.error(.outOfRange, "\(subject) has the form \((form ?? "").quotedForMessage)")
+            }
+            kind = .predict(form)
         default:
             throw keys.error(
                 .outOfRange, "\(subject) has the kind \(name.quotedForMessage)",
@@ -34,6 +40,9 @@ extension WorkerJob: Codable {
         }
         guard name == "train" || options == nil else {
             throw keys.error(.outOfRange, "\(subject) of the kind \(name) has no options")
+        }
+        guard name == "predict" || form == nil else {
+            throw keys.error(.outOfRange, "\(subject) of the kind \(name) has no form")
         }
         inputs = try keys.required("inputs", Inputs.self).files
         output = try keys.optional("output", String.self)
@@ -47,6 +56,7 @@ extension WorkerJob: Codable {
         var container = encoder.container(keyedBy: TextKey.self)
         try container.encode(kind.name, forKey: TextKey("kind"))
         try container.encodeIfPresent(training, forKey: TextKey("options"))
+        try container.encodeIfPresent(kind.formName, forKey: TextKey("form"))
         try container.encode(Inputs(files: inputs), forKey: TextKey("inputs"))
         try container.encodeIfPresent(output, forKey: TextKey("output"))
         try container.encode(report, forKey: TextKey("report"))
@@ -105,9 +115,17 @@ extension WorkerJob: Codable {
             var container = encoder.container(keyedBy: TextKey.self)
             try container.encode(job.kind.name, forKey: TextKey("kind"))
             try container.encodeIfPresent(job.training, forKey: TextKey("options"))
+            try container.encodeIfPresent(job.kind.formName, forKey: TextKey("form"))
             var inputs = container.nestedContainer(keyedBy: TextKey.self, forKey: TextKey("inputs"))
             for (role, input) in job.inputs { try inputs.encodeIfPresent(input.sha256, forKey: TextKey(role.rawValue)) }
         }
+    }
+}
+
+extension WorkerJob.Kind {
+    /// The form as it is written; nil for the usual one.
+    fileprivate var formName: String? {
+        if case .predict(let form) = self, form != .answers { form.rawValue } else { nil }
     }
 }
 

@@ -26,20 +26,35 @@ public final class Evaluator {
     private let batch: ExampleBatch
 
     /// - Parameters:
-    ///   - batchSize: examples that run together; it changes memory and speed, not the result.
+    ///   - batchSize: examples that run together; it changes memory and speed, not the result. Nil: as many as the caches
+    ///     of so many threads hold of the model's largest layer.
     ///   - examples: where it is known how many there will be at a time: no memory is taken for more.
     public init(
-        model: ModelDescription, threads: Int = 1, batchSize: Int = 256, examples: Int = .max,
+        model: ModelDescription, threads: Int = 1, batchSize: Int? = nil, examples: Int = .max,
         instructionSet: InstructionSet? = nil
     ) throws(DeMLError) {
-        guard batchSize > 0 else { throw DeMLError(.usage, "a batch has at least one example") }
-        let batchSize = min(batchSize, max(examples, 1))
+        guard batchSize.map({ $0 > 0 }) ?? true else { throw DeMLError(.usage, "a batch has at least one example") }
+        let batchSize = min(batchSize ?? Self.batchSize(for: model, threads: threads), max(examples, 1))
         self.model = model
         let kernels = try KernelPool(threads: threads, instructionSet: instructionSet)
         network = try Network(model: model, purpose: .inference, batchCapacity: batchSize, kernels: kernels)
         objective = Objective(network, labelSmoothing: 0)
         batch = ExampleBatch(network, objective)
     }
+
+    /// Bytes of a layer's inputs and outputs that a thread's share of the caches holds, about.
+    private static let cacheBytes = 6.0 * 1024 * 1024
+
+    /// 32 for the large CNN of MNIST on one thread, where a batch of 256 is a tenth slower; small models take
+    /// ``summedTogether``. Each thread of many gets a few rows.
+    static func batchSize(for model: ModelDescription, threads: Int) -> Int {
+        let fitting = Int(min(1e6, Double(max(1, threads)) * cacheBytes / (4 * model.largestLayer)))
+        return max(16, 4 * threads, min(summedTogether, fitting / 8 * 8))
+    }
+
+    /// Losses of so many examples are summed before they are added to those of the others: the sum's rounding must not
+    /// depend on how many run together.
+    static let summedTogether = 256
 
     /// Examples that run together at most.
     package var batchCapacity: Int { network.batchCapacity }
@@ -50,8 +65,34 @@ public final class Evaluator {
     public func evaluate(
         _ weights: some ModelWeights, _ examples: some ExampleSource, metrics wantsMetrics: Bool = false
     ) throws(DeMLError) -> Evaluation {
-        guard examples.count > 0 else { throw DeMLError(.missing, "there are no examples to evaluate") }
         try network.load(weights)
+        return try measure(examples, metrics: wantsMetrics) { _, _ in network.forward() }
+    }
+
+    /// The same of outputs that the model has given elsewhere, `[examples, outputs]` as ``predict(_:_:bare:)`` gives them
+    /// bare: the very same measures, bit by bit.
+    public func evaluate(
+        outputs: [Float], _ examples: some ExampleSource, metrics wantsMetrics: Bool = false
+    ) throws(DeMLError) -> Evaluation {
+        let size = network.output.size
+        guard outputs.count == examples.count * size else {
+            throw DeMLError(
+                .shape,
+                "\(examples.count) examples have \(examples.count * size) outputs, but there are \(outputs.count)")
+        }
+        return try measure(examples, metrics: wantsMetrics) { first, count in
+            outputs.withUnsafeBufferPointer {
+                guard let start = $0.baseAddress else { return }
+                network.output.values.update(from: start + first * size, count: count * size)
+            }
+        }
+    }
+
+    /// - Parameter forward: makes the outputs of `count` examples from `first` on the network's.
+    private func measure(
+        _ examples: some ExampleSource, metrics wantsMetrics: Bool, forward: (_ first: Int, _ count: Int) -> Void
+    ) throws(DeMLError) -> Evaluation {
+        guard examples.count > 0 else { throw DeMLError(.missing, "there are no examples to evaluate") }
         let isClassifier = model.loss == .crossEntropy
         let outputs = network.output.size
         let classes = isClassifier && outputs <= Self.mostConfusedClasses ? outputs : 0
@@ -61,11 +102,17 @@ public final class Evaluator {
         var measured =
             wantsMetrics && !isClassifier ? RegressionCounter(outputs: outputs, examples: examples.count) : nil
         var guesses = [Int](repeating: 0, count: isClassifier ? network.batchCapacity : 0)
-        var sum = BatchResult()
-        try run(examples, needsTargets: true) { count in
+        var (loss, part, seen, correct) = (0.0, 0.0, 0, 0)
+        try run(examples, needsTargets: true, forward) { count in
             let result = objective.compare()
-            sum.loss += result.loss
-            sum.correct += result.correct
+            correct += result.correct
+            for index in 0..<count {
+                part += Double(objective.losses[index])
+                seen += 1
+                guard seen % Self.summedTogether == 0 else { continue }
+                loss += part
+                part = 0
+            }
             let values = network.output.values
             guard isClassifier else {
                 guard measured != nil, let targets = objective.values.baseAddress else { return }
@@ -87,12 +134,13 @@ public final class Evaluator {
                     probabilities: values + index * outputs)
             }
         }
-        guard sum.loss.isFinite else {
-            throw DeMLError(.notFinite, "the loss is \(sum.loss)", hint: "the weights are too large to compute with")
+        loss += part
+        guard loss.isFinite else {
+            throw DeMLError(.notFinite, "the loss is \(loss)", hint: "the weights are too large to compute with")
         }
         return Evaluation(
-            loss: sum.loss / Double(examples.count),
-            accuracy: isClassifier ? Double(sum.correct) / Double(examples.count) : nil,
+            loss: loss / Double(examples.count),
+            accuracy: isClassifier ? Double(correct) / Double(examples.count) : nil,
             confusion: (0..<classes).map { Array(confusion[$0 * classes..<($0 + 1) * classes]) },
             count: examples.count,
             metrics: ranked.map { .classification($0.metrics()) } ?? measured.map { .regression($0.metrics()) })
@@ -100,18 +148,24 @@ public final class Evaluator {
 
     /// The model's answer to each input: `[N, classes]` probabilities for cross_entropy, else `[N, …output shape]`: outputs,
     /// or for bce_with_logits their probabilities.
-    /// Targets are not needed. Throws `notFinite` where an answer or a weight is no finite number, and what reading the
+    /// Targets are not needed. `bare`: always the outputs of the last layer as they are.
+    /// Throws `notFinite` where an answer or a weight is no finite number, and what reading the
     /// inputs throws.
-    public func predict(_ weights: some ModelWeights, _ inputs: some ExampleSource) throws(DeMLError) -> Tensor {
+    public func predict(
+        _ weights: some ModelWeights, _ inputs: some ExampleSource, bare: Bool = false
+    ) throws(DeMLError) -> Tensor {
         try network.load(weights)
         let output = network.output
         var predictions: [Float] = []
         predictions.reserveCapacity(inputs.count * output.size)
-        try run(inputs, needsTargets: false) { count in
-            if model.loss == .crossEntropy {
-                deml_softmax_forward(network.pass.pool, count, output.size, output.values, output.values)
+        let forward = { (_: Int, _: Int) in self.network.forward() }
+        try run(inputs, needsTargets: false, forward) { count in
+            if !bare {
+                if model.loss == .crossEntropy {
+                    deml_softmax_forward(network.pass.pool, count, output.size, output.values, output.values)
+                }
+                makeProbabilities(count)
             }
-            makeProbabilities(count)
             predictions.append(contentsOf: UnsafeBufferPointer(start: output.values, count: count * output.size))
         }
         if let index = predictions.firstIndex(where: { !$0.isFinite }) {
@@ -132,12 +186,13 @@ public final class Evaluator {
 
     /// Runs all batches forward. `body` gets the number of examples of a batch.
     private func run(
-        _ source: some ExampleSource, needsTargets: Bool, _ body: (Int) -> Void
+        _ source: some ExampleSource, needsTargets: Bool, _ forward: (_ first: Int, _ count: Int) -> Void,
+        _ body: (Int) -> Void
     ) throws(DeMLError) {
         for first in stride(from: 0, to: source.count, by: network.batchCapacity) {
             let count = min(network.batchCapacity, source.count - first)
             try batch.load(count, of: source, needsTargets: needsTargets) { first + $0 }
-            network.forward()
+            forward(first, count)
             body(count)
         }
     }
@@ -152,7 +207,7 @@ public final class Evaluator {
 
 /// Evaluates once; see ``Evaluator`` for many times.
 public func evaluate(
-    weights: some ModelWeights, examples: some ExampleSource, threads: Int = 1, batchSize: Int = 256,
+    weights: some ModelWeights, examples: some ExampleSource, threads: Int = 1, batchSize: Int? = nil,
     metrics: Bool = false
 ) throws(DeMLError) -> Evaluation {
     try Evaluator(model: weights.model, threads: threads, batchSize: batchSize, examples: examples.count)
@@ -161,7 +216,7 @@ public func evaluate(
 
 /// Predicts once; see ``Evaluator`` for many times.
 public func predict(
-    weights: some ModelWeights, x: Tensor, threads: Int = 1, batchSize: Int = 256
+    weights: some ModelWeights, x: Tensor, threads: Int = 1, batchSize: Int? = nil
 ) throws(DeMLError) -> Tensor {
     let inputs = try Examples(x: x, targets: nil, for: weights.model)
     return try Evaluator(model: weights.model, threads: threads, batchSize: batchSize, examples: inputs.count)

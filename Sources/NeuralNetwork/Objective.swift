@@ -56,6 +56,9 @@ package final class Objective {
             start: arrays.labels, count: network.model.loss == .crossEntropy ? network.batchCapacity : 0)
     }
 
+    /// Of each example of the batch that was compared last: [batch capacity].
+    var losses: UnsafeMutablePointer<Float> { arrays.losses }
+
     /// The same of a regression: [batch capacity][outputs].
     var values: UnsafeMutableBufferPointer<Float> {
         UnsafeMutableBufferPointer(

@@ -73,9 +73,9 @@ struct FileWork {
         case .evaluate:
             let base = try loadWeights(weights, &stage) { (file) throws(DeMLError) in try WeightsFile(file) }
             return .evaluated(try evaluate(base, &stage))
-        case .predict:
+        case .predict(let form):
             let base = try loadWeights(weights, &stage) { (file) throws(DeMLError) in try WeightsFile(file) }
-            return .predicted(try predict(base, &stage))
+            return .predicted(try predict(base, form, &stage))
         }
     }
 
@@ -130,8 +130,10 @@ struct FileWork {
     }
 
     /// Labels are not needed. The predictions file has `predictions` F32 `[N, …output shape]` (probabilities where the loss
-    /// is cross_entropy) and, for cross_entropy, `classes` I64 `[N]`, the most probable class.
-    private func predict(_ base: Loaded<WeightsFile>, _ stage: inout Stage) throws(DeMLError) -> Receipt.Prediction {
+    /// is cross_entropy) and, for cross_entropy, `classes` I64 `[N]`, the most probable class; or the bare outputs alone.
+    private func predict(
+        _ base: Loaded<WeightsFile>, _ form: WorkerJob.PredictionForm, _ stage: inout Stage
+    ) throws(DeMLError) -> Receipt.Prediction {
         let path = try job.outputPath()
         let model = base.value.model
         let input = try job.input(.shard)
@@ -143,7 +145,7 @@ struct FileWork {
             let evaluator = try Evaluator(
                 model: model, threads: threads, examples: shard.value.count,
                 instructionSet: instructionSet)
-            predictions = try evaluator.predict(base.value, shard.value)
+            predictions = try evaluator.predict(base.value, shard.value, bare: form == .outputs)
         } catch {
             throw error.within(input.path)
         }
@@ -154,7 +156,7 @@ struct FileWork {
         var file = Safetensors(
             tensors: [("predictions", predictions)],
             metadata: ["deml.weights_sha256": base.sha256, "deml.shard_sha256": shard.sha256])
-        if model.loss == .crossEntropy {
+        if model.loss == .crossEntropy, form == .answers {
             file["classes"] = Self.classes(try predictions.floats(), count: count)
         }
         let digests = Receipt.Digests(

@@ -213,7 +213,7 @@ struct Predict: ParsableCommand {
 
     func run() throws {
         let job = WorkerJob(
-            .predict, inputs: [.weights: .init(path: weights), .shard: .init(path: shard)], output: predictions,
+            .predict(), inputs: [.weights: .init(path: weights), .shard: .init(path: shard)], output: predictions,
             report: report, limits: .init(threads: machine.threads))
         try job.runAsCommand(machine.isa)
     }

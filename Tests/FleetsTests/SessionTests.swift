@@ -94,7 +94,7 @@ struct SessionTests {
         let session = try local()
         let path = try await session.withSession(FleetPlan(machines: 1, folder: scratch.path)) { _ in
         } _: { [problem, scratch] session in
-            let answer = try await session.perform(problem.job(.predict, keeps: true)) { _ in }
+            let answer = try await session.perform(problem.job(.predict(), keeps: true)) { _ in }
             // Moved away before the session ends, as its folder goes with it.
             let kept = scratch.path + "/kept.safetensors.gz"
             try FileManager.default.moveItem(atPath: try #require(answer.outputPath), toPath: kept)

@@ -252,7 +252,7 @@ struct ReceiptCheckTests {
     }
 
     @Test func predictionsAreChecked() {
-        let job = Sample.job(.predict)
+        let job = Sample.job(.predict())
         func receipt(_ change: (inout Receipt.Prediction) -> Void = { _ in }) -> Receipt {
             var prediction = Receipt.Prediction(
                 examples: 100, machine: Sample.machine,

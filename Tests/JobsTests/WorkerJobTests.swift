@@ -9,7 +9,8 @@ import Testing
 
     @Test func comesBackAsItWas() throws {
         let jobs = [
-            Sample.job(.train(options), partial: true), Sample.job(.evaluate), Sample.job(.predict),
+            Sample.job(.train(options), partial: true), Sample.job(.evaluate), Sample.job(.predict()),
+            Sample.job(.predict(.outputs)),
             WorkerJob(
                 .train(options), inputs: [.weights: .init(path: "ä \"w\""), .shard: .init(path: "s")], output: "d",
                 report: "r", limits: .init(threads: 7)),
@@ -33,6 +34,16 @@ import Testing
                 "options":\(try #require(job.training).canonicalJSON),"output":"d","report":"r"}
                 """)
         #expect(job.json.utf8.count < 4096, "it is given to a guest as an argument")
+    }
+
+    @Test func formsOfPredictions() throws {
+        let text = Sample.job(.predict(.outputs)).json
+        #expect(text.contains("\"form\":\"outputs\"") && !Sample.job(.predict()).json.contains("form"))
+        #expect(Sample.job(.predict(.outputs)).question != Sample.job(.predict()).question)
+        for wrong in [text.replacing("outputs\"", with: "guesses\""), text.replacing("predict\"", with: "evaluate\"")] {
+            let error = #expect(throws: DeMLError.self) { try WorkerJob(json: wrong.utf8) }
+            #expect(error?.message.contains("form") == true, "\(wrong)")
+        }
     }
 
     private static func withState(_ state: WorkerJob.State) -> WorkerJob {

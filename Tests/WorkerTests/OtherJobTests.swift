@@ -27,7 +27,7 @@ import Worker
             let x = try #require(shard["x"])
             shard["y"] = nil
             try shard.write(to: fixture.folder.shard)
-            let outcome = fixture.folder.job(.predict, output: fixture.folder.predictions).run()
+            let outcome = fixture.folder.job(.predict(), output: fixture.folder.predictions).run()
             #expect(outcome.error == nil)
             let file = try Safetensors(contentsOf: fixture.folder.predictions)
             let predictions = try #require(file["predictions"])

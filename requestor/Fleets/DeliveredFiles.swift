@@ -6,7 +6,7 @@ import Tensors
 public enum DeliveredFiles {
     /// Reads what a job gave and makes sure that it and its receipt are the answer to this job: the receipt passes
     /// ``Jobs/Receipt/checked(for:examples:)``, the output is the one it tells of; a delta was made from these weights, this
-    /// shard and these options in so many steps, and every number is finite.
+    /// shard and these options in so many steps; predictions have a row an example; and every number is finite.
     ///
     /// Nothing of it needs the worker's stdout: receipt and output name each other by digest.
     /// - Parameters:
@@ -20,7 +20,8 @@ public enum DeliveredFiles {
         guard let path, let options = asked.training, let training = receipt.training else {
             guard let path, let digest = receipt.digests?.output else { return (receipt, .nothing) }
             try check(try Safetensors.digestOfContents(of: path), is: digest, path)
-            return (receipt, .predictions)
+            let predictions = try Predictions(contentsOf: path, model: job.model, examples: job.examples)
+            return (receipt, .predictions(predictions.values))
         }
         guard let weights = try asked.input(.weights).sha256, let shard = try asked.input(.shard).sha256 else {
             throw DeMLError(.internal, "a job without digests cannot be checked against files")

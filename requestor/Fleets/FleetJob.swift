@@ -101,8 +101,8 @@ public struct JobAnswer: Sendable {
     public enum Output: Sendable {
         /// Local minus received weights, in the order of the model's parameters.
         case delta([Float])
-        /// The predictions are in the file at ``JobAnswer/outputPath``.
-        case predictions
+        /// What the model says to each example, `[examples, outputs]` in the order of the shard.
+        case predictions([Float])
         /// The receipt says it all.
         case nothing
     }

@@ -73,8 +73,7 @@ private struct SimulatedWork: Sendable {
             switch job.kind {
             case .train(let options): result = try train(weights, examples, options)
             case .evaluate: result = .success(try evaluate(weights, examples))
-            case .predict:
-                throw DeMLError(.usage, "predictions are files, which a simulated worker does not write")
+            case .predict(let form): result = .success(try predict(weights, examples, form))
             }
         } catch {
             throw WorkerFailure(
@@ -111,6 +110,18 @@ private struct SimulatedWork: Sendable {
             examples: examples.count, loss: evaluation.loss, accuracy: evaluation.accuracy,
             confusion: evaluation.confusion, machine: machine)
         return answer(.evaluated(receipt), .nothing)
+    }
+
+    private func predict(
+        _ weights: Weights, _ examples: Examples, _ form: WorkerJob.PredictionForm
+    ) throws(DeMLError) -> JobAnswer {
+        let evaluator = try Evaluator(model: weights.model, threads: threads, examples: examples.count)
+        let predictions = try evaluator.predict(weights, examples, bare: form == .outputs).floats()
+        let machine = Receipt.Machine(
+            seconds: seconds, samplesPerSecond: Double(examples.count) / max(seconds, 1e-9), threads: threads,
+            isa: InstructionSet.standard.rawValue)
+        return answer(
+            .predicted(Receipt.Prediction(examples: examples.count, machine: machine)), .predictions(predictions))
     }
 
     private func answer(_ outcome: Receipt.Outcome, _ output: JobAnswer.Output) -> JobAnswer {

@@ -97,7 +97,8 @@ struct FleetAttempt: Sendable {
 
     private func attempt(_ state: inout Progress, _ start: ContinuousClock.Instant) async throws -> Outcome {
         let asked = try job.workerJob(
-            path: GuestFiles.path, output: GuestFiles.output(job.kind), report: GuestFiles.report(job))
+            path: { GuestFiles.path($0, $1, of: job.kind) }, output: GuestFiles.output(job.kind),
+            report: GuestFiles.report(job))
         if let failure = try await sendLastingInputs(&state) { return failure }
         var batch = MachineBatch()
         let uploads = try addUploads(to: &batch, lasting: false, state.lease)
@@ -151,9 +152,9 @@ struct FleetAttempt: Sendable {
         to batch: inout MachineBatch, lasting: Bool, _ lease: Dispatcher.Lease
     ) throws(DeMLError) -> [FileUpload] {
         var uploads: [FileUpload] = []
-        for role in WorkerJob.Role.allCases where GuestFiles.isLasting(role) == lasting {
+        for role in WorkerJob.Role.allCases where GuestFiles.isLasting(role, job.kind) == lasting {
             guard let file = try job.inputs[role]?.stored() else { continue }
-            let path = GuestFiles.path(role, file)
+            let path = GuestFiles.path(role, file, of: job.kind)
             guard lease.files[path] != file.sha256 else { continue }
             uploads.append(FileUpload(key: batch.add(.upload(file.path, to: path)), path: path, file: file))
         }
