@@ -70,6 +70,12 @@ let package = Package(
         .target(
             name: "Federation", dependencies: ["Fleets", "Jobs", "Worker", "Datasets", "NeuralNetwork", "Tensors"],
             path: "requestor/Federation", swiftSettings: strict),
+        .target(
+            name: "Inference",
+            // A finished model's use has readers and a reason to change of its own; from training it takes who works on
+            // what and who is believed.
+            dependencies: ["Federation", "Fleets", "Jobs", "NeuralNetwork", "Tensors"],
+            path: "requestor/Inference", swiftSettings: strict),
         .target(name: "Reports", path: "requestor/Reports", swiftSettings: strict),
         .target(
             name: "TensorBoard", dependencies: ["Federation", "NeuralNetwork", "Tensors"],
@@ -97,15 +103,16 @@ let package = Package(
         .target(
             name: "Application",
             dependencies: [
-                "GolemFleet", "Reports", "TensorBoard", "Federation", "Fleets", "Datasets", "Worker", "NeuralNetwork",
-                "Tensors", .product(name: "Yams", package: "Yams"),
+                "GolemFleet", "Reports", "TensorBoard", "Federation", "Inference", "Fleets", "Datasets", "Jobs",
+                "Worker",
+                "NeuralNetwork", "Tensors", .product(name: "Yams", package: "Yams"),
             ],
             path: "requestor/Application", swiftSettings: strict),
         .executableTarget(
             name: "deml",
             dependencies: [
-                "Application", "CommandLineSupport", "Reports", "GolemFleet", "Federation", "Fleets", "Datasets",
-                "Tensors",
+                "Application", "CommandLineSupport", "Reports", "GolemFleet", "Federation", "Inference", "Fleets",
+                "Datasets", "Tensors",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "requestor/deml", swiftSettings: strict),
@@ -157,6 +164,10 @@ let package = Package(
             name: "FederationTests",
             dependencies: ["Federation", "Fleets", "Datasets", "Jobs", "Worker", "NeuralNetwork", "Tensors"],
             exclude: ["Reference"], swiftSettings: strict),
+        .testTarget(
+            name: "InferenceTests",
+            dependencies: ["Inference", "Federation", "Fleets", "Jobs", "NeuralNetwork", "Tensors"],
+            swiftSettings: strict),
         .testTarget(
             name: "GolemFleetTests",
             dependencies: [

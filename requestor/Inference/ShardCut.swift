@@ -1,0 +1,50 @@
+import NeuralNetwork
+
+/// How rows are cut into shards: several for each machine, so that none is waited for long and little is lost when one goes;
+/// no smaller than is worth a journey, no larger than a machine's memory and patience.
+public struct ShardCut: Sendable, Equatable, Codable {
+    /// Rows in all.
+    public var rows: Int
+    /// Rows of each shard; the last may have fewer.
+    public var rowsPerShard: Int
+
+    /// Shards that each machine gets, where there is enough to do.
+    static let shardsPerMachine = 6
+    /// Bytes of a shard at most, inputs and outputs each: what is lost with a machine, and what it must hold at once.
+    static let mostBytes = 16 << 20
+    /// Multiply-adds of a shard at most: about two minutes of a slow core.
+    static let mostWork = 2e11
+    /// Multiply-adds of a shard at least, some tenths of a second of a core: below, most of a job is its journey.
+    static let leastWork = 5e9
+
+    public init(rows: Int, rowsPerShard: Int) {
+        self.rows = rows
+        self.rowsPerShard = max(1, rowsPerShard)
+    }
+
+    /// - Parameters:
+    ///   - rows: at least 1.
+    ///   - inputBytes: of a row, as it is sent.
+    ///   - machines: that work at once.
+    public init(rows: Int, inputBytes: Int, model: ModelDescription, machines: Int) {
+        let outputs = 4 * model.outputShape.reduce(1, *)
+        let rowBytes = max(1, max(inputBytes, outputs))
+        let rowWork = max(1, Double(model.multiplyAdds) + 4 * model.activationsPerExample)
+        let even = (rows + Self.shardsPerMachine * max(1, machines) - 1) / (Self.shardsPerMachine * max(1, machines))
+        let least = Int(min(Double(rows), Self.leastWork / rowWork).rounded(.up))
+        let most = min(Self.mostBytes / rowBytes, Int(min(1e15, Self.mostWork / rowWork)))
+        self.init(rows: rows, rowsPerShard: min(max(1, most), max(even, least)))
+    }
+
+    public var count: Int { (rows + rowsPerShard - 1) / rowsPerShard }
+
+    /// The rows of a shard.
+    public func range(_ shard: Int) -> Range<Int> {
+        shard * rowsPerShard..<min(rows, (shard + 1) * rowsPerShard)
+    }
+
+    enum CodingKeys: String, CodingKey {
+        case rows
+        case rowsPerShard = "rows_per_shard"
+    }
+}
