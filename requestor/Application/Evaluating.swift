@@ -36,10 +36,17 @@ public struct EvaluateAnswer: Sendable {
 extension Application {
     /// Tests a model: accuracy, loss, and which classes it takes for each other.
     public func evaluate(_ request: EvaluateRequest) throws -> EvaluateAnswer {
+        let (model, data, examples) = try evaluated(request)
+        let start = ContinuousClock.now
+        let evaluation = try NeuralNetwork.evaluate(
+            weights: model.weights, examples: examples, threads: try Threads.checked(request.threads), metrics: true)
+        return EvaluateAnswer(evaluation, model, data, seconds: (ContinuousClock.now - start) / .seconds(1))
+    }
+
+    /// What a test is of.
+    func evaluated(_ request: EvaluateRequest) throws -> (ModelArgument, ModelData, Examples) {
         let model = try ModelArgument(request.model, paths)
         let data = try ModelData(request.data, model, part: request.part, paths)
-        let place = paths.shown(data.path)
-        let examples: Examples
         do throws(DeMLError) {
             guard let y = data.y else {
                 throw DeMLError(
@@ -49,17 +56,19 @@ extension Application {
                         : "the label column is \(model.schema.targetColumns.joined(separator: ", ")); deml predict takes examples alone"
                 )
             }
-            examples = try Examples(x: data.x, y: y, for: model.weights.model)
+            return (model, data, try Examples(x: data.x, y: y, for: model.weights.model))
         } catch {
-            throw error.within(place)
+            throw error.within(paths.shown(data.path))
         }
-        let start = ContinuousClock.now
-        let evaluation = try NeuralNetwork.evaluate(
-            weights: model.weights, examples: examples, threads: try Threads.checked(request.threads), metrics: true)
+    }
+}
+
+extension EvaluateAnswer {
+    init(_ evaluation: Evaluation, _ model: ModelArgument, _ data: ModelData, seconds: Double) {
         let names = model.schema.classNames ?? []
-        return EvaluateAnswer(
+        self.init(
             evaluation: evaluation, dataset: data.name, part: data.part, notes: data.notes,
             classes: evaluation.confusion.indices.map { names.indices.contains($0) ? names[$0] : "\($0)" },
-            seconds: (ContinuousClock.now - start) / .seconds(1))
+            seconds: seconds)
     }
 }

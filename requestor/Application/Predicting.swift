@@ -14,8 +14,13 @@ public struct PredictRequest: Sendable {
     public var count: Int
     /// The first example, counted from 0.
     public var start: Int
-    /// Where all outputs are written: .csv, else safetensors (.gz compressed).
+    /// Where predictions are written: .csv, .npz, .jsonl, else safetensors (.gz compressed).
     public var output: String?
+    /// How they are written; nil: as the output's name says (see ``PredictionFormat/init(path:)``).
+    public var format: PredictionFormat?
+    /// What is written of each example, and of ``PredictionContents/top`` how many classes.
+    public var contents = PredictionContents.all
+    public var top = 3
     /// A picture has dark ink on light paper.
     public var invert: Bool
     public var threads: Int?
@@ -65,80 +70,32 @@ public struct PredictAnswer: Sendable {
 extension Application {
     /// Classes and their probabilities for new examples, or numbers.
     public func predict(_ request: PredictRequest) throws -> PredictAnswer {
-        guard request.count >= 0, request.start >= 0 else {
-            throw DeMLError(.usage, "--count and --start are to be 0 or more, --top 1 or more")
-        }
         let model = try ModelArgument(request.model, paths)
-        let description = model.weights.model
         let inputs = try PredictionInputs(request, model, paths)
-        let (start, available) = (request.start, inputs.x.shape[0])
-        guard start < available else {
-            throw DeMLError(
-                .usage, "--start \(start) is beyond the \(available) examples", place: paths.shown(inputs.path))
-        }
-        let end = request.count == 0 ? available : start + min(available - start, request.count)
-        let x = inputs.x.rows(start..<end)
+        let chosen = try inputs.chosen(request, paths)
+        let x = inputs.x.rows(chosen)
         let predictions = try NeuralNetwork.predict(
             weights: model.weights, x: x, threads: try Threads.checked(request.threads))
-        let outputs = try predictions.floats().map(Double.init)
-        let width = outputs.count / (end - start)
-        let isClassifier = description.loss == .crossEntropy
-        var answer = PredictAnswer(
-            predictions: [], notes: inputs.notes, available: available, classNames: model.schema.classNames)
-        answer.predictions = (0..<(end - start)).map { index in
-            let row = Array(outputs[index * width..<(index + 1) * width])
-            let best = row.indices.max { (row[$0], -$0) < (row[$1], -$1) } ?? 0
-            return Prediction(
-                example: inputs.rows[start + index], predicted: isClassifier ? answer.name(ofClass: best) : nil,
-                probability: isClassifier ? row[best] : nil,
-                truth: inputs.truth(start + index, answer), outputs: row)
-        }
-        answer.pictures = try Pictures(x, shape: description.inputShape)
-        if let output = request.output { try write(answer, predictions, model.schema, to: paths.resolved(output)) }
+        let table = inputs.table(chosen, try predictions.floats(), model)
+        var answer = PredictAnswer(table, notes: inputs.notes, available: inputs.x.shape[0])
+        answer.predictions = (0..<table.count).map { table.prediction($0) }
+        answer.pictures = try Pictures(x, shape: model.weights.model.inputShape)
+        if let output = request.output { try table.write(to: paths.resolved(output), for: request) }
         return answer
-    }
-
-    /// Row numbers and, where there are some, the true labels stand beside the outputs, so that a file joins back.
-    private func write(
-        _ answer: PredictAnswer, _ predictions: Tensor, _ schema: Schema, to path: String
-    ) throws(DeMLError) {
-        let rows = answer.predictions
-        guard path.hasSuffix(".csv") else {
-            let numbers = Tensor(shape: [rows.count], int64s: rows.map { Int64($0.example) })
-            _ = try Safetensors(
-                tensors: [("predictions", predictions), ("rows", numbers)],
-                metadata: [Schema.key: schema.canonicalJSON]
-            ).write(to: path)
-            return
-        }
-        let width = rows.first?.outputs.count ?? 0
-        let hasClasses = rows.contains { $0.predicted != nil }
-        var header = ["example"]
-        let hasTruth = rows.contains { $0.truth != nil }
-        if hasTruth { header += ["label"] }
-        if hasClasses { header += ["predicted"] }
-        header += (0..<width).map {
-            hasClasses
-                ? CSVText.field(answer.name(ofClass: $0))
-                : CSVText.field(schema.targetColumns.indices.contains($0) ? schema.targetColumns[$0] : "output\($0)")
-        }
-        var text = header.joined(separator: ",") + "\n"
-        for row in rows {
-            var fields = ["\(row.example)"]
-            if hasTruth { fields.append(CSVText.field(row.truth ?? "")) }
-            if let predicted = row.predicted { fields.append(CSVText.field(predicted)) }
-            fields += row.outputs.map { "\(Float($0))" }
-            text += fields.joined(separator: ",") + "\n"
-        }
-        try Files.writeAtomically(Array(text.utf8), to: path)
     }
 }
 
-/// A field of a CSV file as RFC 4180 writes it.
-enum CSVText {
-    static func field(_ text: String) -> String {
-        guard text.contains(where: { $0 == "," || $0 == "\"" || $0.isNewline }) else { return text }
-        return "\"" + text.replacing("\"", with: "\"\"") + "\""
+extension PredictionTable {
+    func write(to path: String, for request: PredictRequest) throws(DeMLError) {
+        try write(
+            to: path, format: request.format ?? PredictionFormat(path: path), contents: request.contents,
+            top: request.top)
+    }
+}
+
+extension PredictAnswer {
+    init(_ table: PredictionTable, notes: [Decision], available: Int) {
+        self.init(predictions: [], notes: notes, available: available, classNames: table.schema.classNames)
     }
 }
 

@@ -11,6 +11,7 @@ struct PredictionInputs {
     /// Rows of the file, counted from 0.
     var rows: [Int]
     var notes: [Decision] = []
+    var part: DatasetPart?
     private var labels: [Int]?
     private var targets: [[Float]]?
 
@@ -36,6 +37,7 @@ struct PredictionInputs {
         x = found.x
         rows = found.rows
         notes = found.notes
+        part = found.part
         if request.part == nil, found.part == .test {
             notes.append(
                 Decision("examples", "the \(found.rows.count) of the test set (--split all takes every row)"))
@@ -50,9 +52,23 @@ struct PredictionInputs {
         }
     }
 
-    /// The true label of an example, or the numbers that were to be predicted.
-    func truth(_ index: Int, _ answer: PredictAnswer) -> String? {
-        if let labels { return answer.name(ofClass: labels[index]) }
-        return targets.map { $0[index].map { "\($0)" }.joined(separator: " ") }
+    /// The examples that are asked for.
+    /// - Throws: `usage` for numbers that are none, and a beginning beyond the end.
+    func chosen(_ request: PredictRequest, _ paths: Paths) throws(DeMLError) -> Range<Int> {
+        guard request.count >= 0, request.start >= 0, request.top >= 1 else {
+            throw DeMLError(.usage, "--count and --start are to be 0 or more, --top 1 or more")
+        }
+        let (start, available) = (request.start, x.shape[0])
+        guard start < available else {
+            throw DeMLError(.usage, "--start \(start) is beyond the \(available) examples", place: paths.shown(path))
+        }
+        return start..<(request.count == 0 ? available : start + min(available - start, request.count))
+    }
+
+    /// What a model says of some of the examples, with all that is known of them.
+    func table(_ chosen: Range<Int>, _ outputs: [Float], _ model: ModelArgument) -> PredictionTable {
+        PredictionTable(
+            model: model.weights.model, schema: model.schema, rows: Array(rows[chosen]), outputs: outputs,
+            labels: labels.map { Array($0[chosen]) }, targets: targets.map { $0[chosen].flatMap(\.self) })
     }
 }

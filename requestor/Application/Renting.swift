@@ -105,8 +105,8 @@ extension Application {
         await Doctor(settings: settings, problems: problems, marketTime: .seconds(marketTime)).examine(tell)
     }
 
-    /// Settings for something that rents nothing. Options win over `other`, the settings of a run.
-    private func golemSettings(
+    /// Settings by options alone. Options win over `other`, the settings of a run.
+    func golemSettings(
         _ options: [String: String], besides other: GolemOptionSettings = GolemOptionSettings()
     ) throws(DeMLError) -> GolemSettings {
         let (settings, problems) = readGolemSettings(options, besides: other)

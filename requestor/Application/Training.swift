@@ -146,19 +146,26 @@ extension Application {
         }
     }
 
+    /// The program of the local fleet: the one given, or one beside this program or in PATH.
+    func workerProgram(_ given: String?) throws(DeMLError) -> String {
+        let path = environment["PATH"] ?? ""
+        guard
+            let worker = given.map({ paths.resolved($0) })
+                ?? LocalFleet.findWorker(beside: paths.executable, path: path)
+        else {
+            throw DeMLError(
+                .notFound, "deml-worker is neither beside deml nor in the folders of PATH",
+                hint: "swift build -c release --product deml-worker, or name it by --worker")
+        }
+        return worker
+    }
+
     /// The fleet that the settings ask for.
     private func fleet(for plan: RunPlan, worker given: String?) throws -> any Fleet {
         let configuration = plan.configuration
         switch configuration.machines.fleet {
         case .local:
-            let given = given.map { paths.resolved($0) }
-            let path = environment["PATH"] ?? ""
-            guard let worker = given ?? LocalFleet.findWorker(beside: paths.executable, path: path) else {
-                throw DeMLError(
-                    .notFound, "deml-worker is neither beside deml nor in the folders of PATH",
-                    hint: "swift build -c release --product deml-worker, or name it by --worker")
-            }
-            return try LocalFleet(worker: worker, configuration: configuration)
+            return try LocalFleet(worker: try workerProgram(given), configuration: configuration)
         case .simulated:
             return SimulatedFleet(threads: configuration.machines.parallel)
         case .golem:

@@ -4,7 +4,7 @@ import CommandLineSupport
 import Foundation
 import Reports
 
-struct EvaluateCommand: ParsableCommand {
+struct EvaluateCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "evaluate",
         abstract: "Test a model: accuracy, loss, and which classes it takes for each other.",
@@ -13,6 +13,9 @@ struct EvaluateCommand: ParsableCommand {
 
               deml evaluate --model runs/mnist-mlp
               deml evaluate --model runs/mnist-mlp/best.safetensors --data mnist
+
+            With --on the machines of a fleet compute the model's outputs; the labels stay here, and here is measured: the \
+            same figures, bit by bit.
             """)
 
     @Option(help: ArgumentHelp("A weights file, or a run folder (its best model).", valueName: "file"))
@@ -23,17 +26,35 @@ struct EvaluateCommand: ParsableCommand {
     var threads: Int?
     @Flag(help: "Print one line of JSON.")
     var json = false
+    @OptionGroup(title: "Other machines")
+    var fleet: FleetUseOptions
+    @OptionGroup(title: "Golem")
+    var golem: GolemOptions
 
-    func run() throws {
-        try CommandErrors.reported { try evaluate() }
+    func run() async throws {
+        try await CommandErrors.reportedAsync { try await evaluate() }
     }
 
-    private func evaluate() throws {
-        let answer = try Application.ofThisProcess.evaluate(
-            EvaluateRequest(model: model, data: data.request, part: data.split, threads: threads))
+    private func evaluate() async throws {
+        let request = EvaluateRequest(model: model, data: data.request, part: data.split, threads: threads)
+        guard let place = try fleet.place(threads: threads, golem: golem) else {
+            let answer = try Application.ofThisProcess.evaluate(request)
+            let errors = Terminal.current(of: STDERR_FILENO)
+            Output.standardError.lines(DecisionText.lines(answer.notes, paint: Paint(errors.hasColour)))
+            return try show(answer)
+        }
+        let display = FleetUseDisplay(output: json ? .standardError : .standard)
+        let (answer, result) = try await display.run {
+            try await Application.ofThisProcess.evaluate(request, on: place, progress: $0)
+        }
+        let terminal = Terminal.current(of: display.output.descriptor)
+        display.output.lines(
+            FleetUseDisplay.ending(result, paint: Paint(terminal.hasColour), width: terminal.columns) + [""])
+        try show(answer)
+    }
+
+    private func show(_ answer: EvaluateAnswer) throws {
         let evaluation = answer.evaluation
-        let errors = Terminal.current(of: STDERR_FILENO)
-        Output.standardError.lines(DecisionText.lines(answer.notes, paint: Paint(errors.hasColour)))
         if json { return try Output.standard.json(evaluation) }
 
         let terminal = Terminal.current()

@@ -5,7 +5,7 @@ import Foundation
 import Reports
 import Tensors
 
-struct PredictCommand: ParsableCommand {
+struct PredictCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "predict",
         abstract: "Use a model: classes and their probabilities for new examples.",
@@ -17,43 +17,105 @@ struct PredictCommand: ParsableCommand {
               deml predict --model runs/mnist-mlp --data mnist --count 10
               deml predict --model runs/mnist-mlp --data digit.png
               deml predict --model runs/mnist-mlp --data unknown.csv --count 0 --output predictions.csv
+
+            With --on the machines of a fleet do it, all examples unless --count says otherwise: the same bytes, checked by \
+            computing a part of them here. What is done is kept beside the output until all is, so that the same command \
+            goes on after it was stopped.
+
+              deml predict --model runs/mnist-mlp --data unknown.csv --on golem --output predictions.csv
             """)
 
     @Option(help: ArgumentHelp("A weights file, or a run folder (its best model).", valueName: "file"))
     var model: String
     @OptionGroup
     var data: DataOptions
-    @Option(help: ArgumentHelp("How many examples; 0: all.", valueName: "n"))
-    var count = 10
+    @Option(help: ArgumentHelp("How many examples; 0: all. (default: 10, with --on all)", valueName: "n"))
+    var count: Int?
     @Option(help: ArgumentHelp("The first example, counted from 0.", valueName: "n"))
     var start = 0
     @Option(help: ArgumentHelp("How many of the most likely classes are shown.", valueName: "n"))
     var top = 3
     @Option(
         name: [.long, .customShort("o")],
-        help: ArgumentHelp("Write all outputs: .csv, else safetensors (.gz compressed).", valueName: "file"))
+        help: ArgumentHelp(
+            "Write them all: .csv, .npz, .jsonl, else safetensors (.gz compressed).", valueName: "file"))
     var output: String?
+    @Option(help: ArgumentHelp("csv, npz, safetensors or jsonl, whatever the output's name.", valueName: "name"))
+    var format: PredictionFormat?
+    @Option(
+        help: ArgumentHelp(
+            "What is written of each example: all (outputs), top (the --top most likely classes), classes (the most likely).",
+            valueName: "what"))
+    var contents = PredictionContents.all
     @Flag(help: "Do not draw the examples.")
     var noImages = false
     @Flag(help: "A picture has dark ink on light paper (default: found out from its border).")
     var invert = false
     @Option(help: ArgumentHelp("Threads. (default: one a core)", valueName: "n"))
     var threads: Int?
-    @Flag(help: "Print a line of JSON for each example.")
+    @Flag(help: "Print a line of JSON for each example; with --on one line in all.")
     var json = false
+    @OptionGroup(title: "Other machines")
+    var fleet: FleetUseOptions
+    @OptionGroup(title: "Golem")
+    var golem: GolemOptions
 
-    func run() throws {
-        try CommandErrors.reported { try predict() }
+    func run() async throws {
+        try await CommandErrors.reportedAsync {
+            if let place = try fleet.place(threads: threads, golem: golem) {
+                try await predict(on: place)
+            } else {
+                try predict()
+            }
+        }
     }
 
-    private func predict() throws {
+    private func request(count: Int) throws -> PredictRequest {
         guard count >= 0, start >= 0, top >= 1 else {
             throw DeMLError(.usage, "--count and --start are to be 0 or more, --top 1 or more")
         }
-        let answer = try Application.ofThisProcess.predict(
-            PredictRequest(
-                model: model, data: data.request, part: data.split, count: count, start: start, output: output,
-                invert: invert, threads: threads))
+        var request = PredictRequest(
+            model: model, data: data.request, part: data.split, count: count, start: start, output: output,
+            invert: invert, threads: threads)
+        request.format = format
+        request.contents = contents
+        request.top = top
+        return request
+    }
+
+    /// By the machines of a fleet.
+    private func predict(on place: FleetPlace) async throws {
+        let request = try request(count: count ?? 0)
+        let display = FleetUseDisplay(output: json ? .standardError : .standard)
+        let done = try await display.run {
+            try await Application.ofThisProcess.predict(request, on: place, progress: $0)
+        }
+        guard !json else {
+            return try Output.standard.json(
+                FleetUseSummary(
+                    done.result, rows: done.count, output: output, right: done.judged > 0 ? done.right : nil))
+        }
+        let terminal = Terminal.current()
+        let paint = Paint(terminal.hasColour)
+        Output.standard.lines(
+            FleetUseDisplay.ending(done.result, paint: paint, width: terminal.columns) + [""])
+        if output == nil {
+            let pictures = noImages ? nil : done.answer.pictures
+            for (index, row) in done.answer.predictions.prefix(10).enumerated() {
+                Output.standard.lines(
+                    shown(
+                        row, pixels: pictures.map { $0.frame(index) }, done.answer, paint: paint,
+                        width: terminal.columns))
+            }
+        }
+        if done.judged > 0 {
+            Output.standard.line("\(Figures.grouped(done.right)) of \(Figures.grouped(done.judged)) right")
+        }
+        if let output { Output.standard.line("wrote \(Figures.grouped(done.count)) rows to \(output)") }
+    }
+
+    private func predict() throws {
+        let answer = try Application.ofThisProcess.predict(try request(count: count ?? 10))
         let errors = Terminal.current(of: STDERR_FILENO)
         Output.standardError.lines(DecisionText.lines(answer.notes, paint: Paint(errors.hasColour)))
         let rows = answer.predictions
@@ -63,7 +125,7 @@ struct PredictCommand: ParsableCommand {
         }
         let terminal = Terminal.current()
         let paint = Paint(terminal.hasColour)
-        if output == nil || count != 0 {
+        if output == nil || count ?? 10 != 0 {
             let pictures = noImages ? nil : answer.pictures
             for (index, row) in rows.enumerated() {
                 Output.standard.lines(
@@ -114,3 +176,6 @@ struct PredictCommand: ParsableCommand {
         return ImageArt.beside([image, above + text], gap: 3) + [""]
     }
 }
+
+extension PredictionFormat: ExpressibleByArgument {}
+extension PredictionContents: ExpressibleByArgument {}
