@@ -91,6 +91,78 @@ contains "the picture" "█" "$output"
 contains "the probability" " %" "$output"
 lacks "no verdict where the truth is not known" "right" "$output"
 
+# Every form of writing, by this process and by the machines of a fleet: the same bytes.
+data=$scratch/data
+for form in csv npz jsonl safetensors safetensors.gz; do
+    succeeds "$form here" "$DEML" predict --model "$model" --data "$data" --count 0 --output "$scratch/here.$form"
+    succeeds "$form by two processes" "$DEML" predict --model "$model" --data "$data" --on local --machines 2 \
+        --shard-rows 300 --worker "$DEML_WORKER" --audit all --output "$scratch/there.$form"
+    same_bytes "$form: the same" "$scratch/here.$form" "$scratch/there.$form"
+done
+contains "what was done by whom" "local-2" "$output"
+contains "and looked at" "recomputed here" "$output"
+equal "nothing is left of the work" "" "$(ls -d "$scratch"/*.work 2>/dev/null)"
+for contents in top classes; do
+    "$DEML" predict --model "$model" --data "$data" --count 0 --contents $contents --top 2 --output "$scratch/here-$contents.npz" >/dev/null
+    succeeds "$contents" "$DEML" predict --model "$model" --data "$data" --on simulated --contents $contents --top 2 \
+        --format npz --output "$scratch/there-$contents"
+    same_bytes "$contents: the same" "$scratch/here-$contents.npz" "$scratch/there-$contents"
+done
+equal "what numpy reads" "ok" "$("$python" - "$scratch" <<'PYTHON'
+import csv, json, sys
+import numpy as np
+folder = sys.argv[1]
+whole = np.load(f"{folder}/here.npz")
+p, labels = whole["predictions"], whole["labels"]
+assert p.dtype == np.float32 and p.shape == (len(labels), 10) and np.allclose(p.sum(1), 1, atol=1e-5)
+assert list(whole["class_names"]) == [str(i) for i in range(10)] and list(whole["rows"]) == list(range(len(p)))
+top, classes = np.load(f"{folder}/here-top.npz"), np.load(f"{folder}/here-classes.npz")
+assert (top["classes"] == np.argsort(-p, 1, kind="stable")[:, :2]).all() and (classes["classes"] == p.argmax(1)).all()
+assert (classes["probabilities"] == p.max(1)).all() and (top["probabilities"][:, 0] == p.max(1)).all()
+rows = list(csv.DictReader(open(f"{folder}/here.csv")))
+lines = [json.loads(line) for line in open(f"{folder}/here.jsonl")]
+for i, (row, line) in enumerate(zip(rows, lines, strict=True)):
+    assert int(row["example"]) == line["example"] == i and row["label"] == line["truth"] == str(labels[i])
+    assert row["predicted"] == line["predicted"] == str(p[i].argmax())
+    assert [np.float32(row[str(k)]) for k in range(10)] == list(p[i])
+print("ok")
+PYTHON
+)"
+"$DEML" evaluate --model "$model" --data "$data" --json >"$scratch/here.json"
+"$DEML" evaluate --model "$model" --data "$data" --on local --worker "$DEML_WORKER" --json >"$scratch/there.json"
+same_bytes "a test by a fleet gives the same measures" "$scratch/here.json" "$scratch/there.json"
+
+# Killed in the middle: the same command goes on; another is refused by name, and so is what makes no sense.
+cnn=$scratch/cnn
+succeeds "a model with more to compute" "$DEML" train examples/mnist-cnn.yaml --data "$data" --on simulated --workers 2 \
+    --fraction 1 --rounds 1 --local-epochs 1 --max-seconds 1 --no-comparison --output "$cnn"
+twin() { "$DEML" predict --model "$cnn" --data "$data" --on local --machines 1 --shard-rows 100 \
+    --worker "$DEML_WORKER" --output "$scratch/cnn.csv" "$@"; }
+"$DEML" predict --model "$cnn" --data "$data" --count 0 --output "$scratch/cnn-here.csv" >/dev/null
+"$DEML" predict --model "$cnn" --data "$data" --on local --machines 1 --shard-rows 100 \
+    --worker "$DEML_WORKER" --output "$scratch/cnn.csv" >/dev/null 2>&1 &
+process=$!
+until [ "$(ls "$scratch/cnn.csv.work/done" 2>/dev/null | wc -l)" -ge 2 ] || ! kill -0 $process 2>/dev/null; do sleep 0.05; done
+kill -9 $process
+wait $process 2>/dev/null || true
+done=$(ls "$scratch/cnn.csv.work/done" | wc -l | tr -d ' ')
+at_least "shards that were done" 2 "$done"
+fails "another part of the data" 64 "the rows were" twin --split train
+fails "another model" 64 "the model was" "$DEML" predict --model "$model" --data "$data" --on local --worker "$DEML_WORKER" \
+    --output "$scratch/cnn.csv"
+succeeds "it goes on" twin
+contains "with what was done" "$done shards done before" "$output"
+same_bytes "to the same bytes" "$scratch/cnn-here.csv" "$scratch/cnn.csv"
+fails "no such fleet" 64 "moon" "$DEML" predict --model "$model" --data "$data" --on moon
+fails "machines of nobody" 64 "--machines belongs to --on" "$DEML" predict --model "$model" --data "$data" --machines 2
+fails "no machines" 64 "--machines" "$DEML" predict --model "$model" --data "$data" --on local --machines 0 --output "$scratch/n.csv"
+fails "a share that is none" 64 "--audit" "$DEML" predict --model "$model" --data "$data" --on local --audit 7 --output "$scratch/n.csv"
+fails "a worker that is none" 66 "no worker" "$DEML" predict --model "$model" --data "$data" --on local --worker "$scratch/none"
+fails "prices without a market" 64 "--budget belongs" "$DEML" predict --model "$model" --data "$data" --on local --budget 1
+fails "an output that is a folder" 73 "folder" "$DEML" predict --model "$model" --data "$data" --on local --output "$scratch"
+fails "rows that are none" 65 "words.csv" "$DEML" predict --model "$model" --data "$scratch/words.csv" --on local --output "$scratch/n.csv"
+equal "nothing was written for those" "" "$(ls -d "$scratch"/n.csv* 2>/dev/null)"
+
 for file in deep.png interlaced.png huge.png short.png cut.png flipped.png cut.pgm noise words.csv; do
     fails "$file" 65 "$file" "$DEML" predict --model "$model" --data "$scratch/$file"
 done

@@ -33,7 +33,8 @@ def add_arguments(parser):
     f.add_argument("--output-size", metavar="SIZE", default="", help="the output volume holds no more, say 64k")
     f.add_argument("--tamper", metavar="KIND", default="",
                    help="deltas with right digests and wrong values: scaled:FACTOR, zero, huge, random, copied (from the "
-                        "newest that another agent made), replayed (the first it made), less (trained on one example less)")
+                        "newest that another agent made), replayed (the first it made), less (trained on one example less). "
+                        "Or predictions: rows:SHARE (the outputs of so many rows turned round)")
     f.add_argument("--tamper-from", type=int, default=1, metavar="N", help="honest up to the N-th program")
 
 

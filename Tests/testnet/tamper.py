@@ -91,6 +91,8 @@ class Cheat:
         return job
 
     def finish(self):
+        if self.job and self.job["kind"] == "predict":
+            return self.finish_predictions()
         if not self.job or self.job["kind"] != "train":
             return
         delta, report = place(self.unit, self.job["output"]), place(self.unit, self.job["report"])
@@ -106,6 +108,26 @@ class Cheat:
         new = pack(header, body)
         delta.write_bytes(new)
         told["delta_sha256"] = digest(new)
+        report.write_text(json.dumps(told))
+
+    def finish_predictions(self):
+        """Of some rows the outputs stand in another order: numbers as good as any."""
+        output, report = place(self.unit, self.job["output"]), place(self.unit, self.job["report"])
+        header, body = unpack(output.read_bytes())
+        told = json.loads(report.read_text())
+        kind, _, share = self.kind.partition(":")
+        if kind != "rows":
+            raise ValueError(self.kind)
+        start, end = header["predictions"]["data_offsets"]
+        rows = header["predictions"]["shape"][0]
+        values = array.array("f")
+        values.frombytes(body[start:end])
+        width = len(values) // rows
+        for row in random.sample(range(rows), max(1, int(rows * float(share or 1)))):
+            values[row * width:(row + 1) * width] = values[row * width:(row + 1) * width][::-1]
+        new = pack(header, body[:start] + values.tobytes() + body[end:])
+        output.write_bytes(new)
+        told["predictions_sha256"] = digest(new)
         report.write_text(json.dumps(told))
 
     def values(self, body):

@@ -1,0 +1,202 @@
+#!/usr/bin/env python3
+"""The twin on real daemons: predictions by rented machines are the bytes of this one, whoever dies, lies or is killed.
+
+    Tests/system/golem_predict.py                   all
+    Tests/system/golem_predict.py honest            only those
+
+What README.md tells a reader to type is what is run here, with a test network's prices:
+
+    deml predict --model runs/first --data mnist --on golem --output answers.csv
+    deml evaluate --model runs/first --on golem
+"""
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "golem"))
+from checks import (DEML, SCRATCH, TREE, Run, Testnet, check_money, check_nothing_left, expect, image,  # noqa: E402
+                    run_all, small_mnist)
+
+MODEL = """\
+input: {shape: [1, 28, 28], divide_by: 255}
+layers:
+  - {type: conv2d, out_channels: 16, kernel_size: 5, padding: 2}
+  - {type: relu}
+  - {type: max_pool2d, kernel_size: 2}
+  - {type: conv2d, out_channels: 32, kernel_size: 5, padding: 2}
+  - {type: relu}
+  - {type: max_pool2d, kernel_size: 2}
+  - {type: flatten}
+  - {type: linear, out_features: 10}
+loss: cross_entropy
+"""
+# MNIST's 10,000 test images; a folder of IDX files with more is taken with DEML_TEST_IMAGES and its training set.
+DATA = os.environ.get("DEML_TEST_IMAGES") or "mnist"
+SPLIT = ["--split", "train"] if "DEML_TEST_IMAGES" in os.environ else []
+
+
+def deml(*words):
+    done = subprocess.run([DEML, *map(str, words)], capture_output=True, text=True, timeout=300, cwd=SCRATCH,
+                          stdin=subprocess.DEVNULL)
+    expect(done.returncode == 0, f"deml {words[0]} ended with {done.returncode}", done.stderr[-2000:])
+    return done.stdout
+
+
+def model():
+    """A network that has learned something, and what it says here, in this process."""
+    folder = SCRATCH / "run"
+    if not folder.exists():
+        (SCRATCH / "cnn.yaml").write_text(MODEL)
+        deml("train", "--data", small_mnist(), "--model", SCRATCH / "cnn.yaml", "--on", "simulated", "--rounds", 1,
+             "--local-epochs", 1, "--no-comparison", "--no-tensorboard", "--output", folder)
+        deml("predict", "--model", folder, "--data", DATA, *SPLIT, "--count", 0, "--output", SCRATCH / "here.csv")
+        (SCRATCH / "here.json").write_text(deml("evaluate", "--model", folder, "--data", DATA, *SPLIT, "--json"))
+    return folder / "best.safetensors"
+
+
+class Predict(Run):
+    """One `deml predict --on golem --json`, started at once."""
+
+    def __init__(self, network, name, *words, command="predict", data=None, **options):
+        self.folder = SCRATCH / f"{name}.csv"
+        self.work = SCRATCH / f"{name}.work"
+        self.output = SCRATCH / f"{name}.txt"
+        self.started = time.time()
+        options = {"budget": 2, "start-timeout": 60, "min-machines": 3, "image": image(), "threads": 1,
+                   **{k.replace("_", "-"): v for k, v in options.items()}}
+        options["work"], options["shard-rows"] = self.work, 556
+        more = [str(x) for key, value in options.items() for x in (f"--{key}", value)]
+        output = ["--output", str(self.folder)] if command == "predict" else []
+        self.errors = open(self.output, "a")
+        self.process = subprocess.Popen(
+            [DEML, command, "--model", model(), "--data", DATA, *SPLIT, *words, "--on", "golem", *output, *more,
+             "--json"],
+            env=network.environment(DEML_GOLEM_DATA=str(SCRATCH / "data" / (data or name))), cwd=SCRATCH, text=True,
+            stdout=subprocess.PIPE, stderr=self.errors, stdin=subprocess.DEVNULL)
+
+    def wait(self, timeout=240):
+        super().wait(timeout)
+        self.said = self.process.stdout.read()
+        return self
+
+    def summary(self):
+        return json.loads(self.said.splitlines()[-1])
+
+    def done(self):
+        """Shards that are done."""
+        return sorted(p.name for p in (self.work / "done").glob("*.safetensors"))
+
+    def await_done(self, count, timeout=60):
+        end = time.time() + timeout
+        while len(self.done()) < count:
+            expect(self.process.poll() is None, f"it ended before {count} shards were done", self.text()[-2000:])
+            expect(time.time() < end, f"no {count} shards within {timeout} s", self.text()[-2000:])
+            time.sleep(0.05)
+
+
+def same_rows(run):
+    ours, here = run.folder.read_bytes(), (SCRATCH / "here.csv").read_bytes()
+    expect(ours == here, "the very file that this machine writes", (len(ours), len(here)))
+    expect(not run.work.exists(), "nothing is left of the work", list(run.work.glob("*")))
+
+
+def faults(network, **switches):
+    network.control("providers")
+    for name, text in switches.items():
+        network.control("provider", name[1:], *text.split())
+
+
+def lines_of(run, provider):
+    return [a for a in run.summary()["agreements"] if a["provider"]["name"] == provider]
+
+
+def figures(run):
+    """What it took beyond the slowest machine's own time with its shards, renting and paying left out."""
+    machines = run.summary()["machines"]
+    return (f"{run.seconds:.1f} s; " + ", ".join(
+        f"{m['provider']['name']} {m['rows']} rows {m['seconds']:.1f} s ({m['computing_seconds']:.1f} s computing)"
+        for m in machines))
+
+
+def cases(network):
+    def honest():
+        """Three honest providers: the bytes, the money, and the model once to each."""
+        faults(network)
+        sent = rf"transfer in {model().stat().st_size} B"
+        before = [len(re.findall(sent, network.log(i))) for i in range(3)]
+        run = Predict(network, "honest").good()
+        same_rows(run)
+        text = run.text()
+        expect("likely below" in text and "worst case" in text, "what it may cost is said before", text[:2000])
+        summary = run.summary()
+        expect(sum(m["rows"] for m in summary["machines"]) == summary["rows"], "each row once", summary["machines"])
+        expect(len(summary["machines"]) == 3, "three providers worked", summary["machines"])
+        audits = summary["audits"]
+        expect(audits["audited"] == audits["answers"] >= 12 and audits["mismatches"] == 0, "rows of all were looked at",
+               audits)
+        invoices = check_money(network, run)
+        expect(len(invoices) == 3 and all(invoices.values()), "three invoices", invoices)
+        after = [len(re.findall(sent, network.log(i))) for i in range(3)]
+        expect([a - b for a, b in zip(after, before)] == [1, 1, 1], "each provider got the model once", (before, after))
+        check_nothing_left(network)
+        return figures(run)
+
+    def settled():
+        """The three of the honest run, and by now those of the others."""
+        statuses = network.control("settled", 60)
+        expect(set(statuses) <= {"SETTLED", "REJECTED"} and statuses["SETTLED"] >= 3, "all invoices are settled", statuses)
+        return f"{statuses}"
+
+    def trouble():
+        """In one run a provider that is honest at first and then turns rows round, and one that dies in the middle."""
+        faults(network, p0="--tamper rows:0.3 --tamper-from 2", p1="--crash-after 3 --crash-kind reported")
+        run = Predict(network, "trouble").good()
+        same_rows(run)
+        summary = run.summary()
+        blamed = [p["provider"]["name"] for p in summary["audits"]["providers"] if p["mismatches"] or p["false_refusals"]]
+        expect(blamed == ["provider-0"], "who lied is found, and nobody else is blamed", summary["audits"])
+        rows = {m["provider"]["name"]: m["rows"] for m in summary["machines"]}
+        expect(rows.get("provider-0", 0) == 0, "nothing of it is in the answer", rows)
+        expect(lines_of(run, "provider-0") and all(a["paid_glm"] == 0 for a in lines_of(run, "provider-0")),
+               "and it is not paid", lines_of(run, "provider-0"))
+        expect(all(a["paid_glm"] == a["billed_glm"] > 0 for a in lines_of(run, "provider-2")), "honest work is paid",
+               lines_of(run, "provider-2"))
+        expect("provider-1" in run.text() and "given to another worker" in run.text(), "the loss is told",
+               run.text()[-2000:])
+        check_money(network, run)
+        check_nothing_left(network)
+        return figures(run)
+
+    def killed():
+        """`kill -9` in the middle of a test: the same command goes on, to the very measures of this machine."""
+        faults(network, p0="--at-least 0.7", p1="--at-least 0.7", p2="--at-least 0.7")
+        run = Predict(network, "killed", command="evaluate")
+        run.await_done(4)
+        run.process.send_signal(signal.SIGKILL)
+        run.wait()
+        before = run.done()
+        expect(len(before) >= 4, "shards are done", before)
+        faults(network)
+        again = Predict(network, "killed", command="evaluate").good()
+        expect(again.said == (SCRATCH / "here.json").read_text(), "the same measures, bit by bit", again.said[:500])
+        expect(f"{len(before)} shards done before" in again.text(), "what was done is not done again",
+               again.text()[-2000:])
+        left = {k: v for k, v in network.await_nothing_left(5).items() if k != "demands"}
+        expect(not left, "what the killed one left is released", left)
+        network.forget_demands()
+        accepted = [i for i in network.control("invoices") if i["status"] in ("ACCEPTED", "SETTLED")]
+        expect(len({i["agreementId"] for i in accepted}) == len(accepted), "no agreement is paid twice", accepted)
+        return f"{len(before)} shards before, then {again.seconds:.1f} s"
+
+    return [("honest", honest), ("trouble", trouble), ("killed", killed), ("settled", settled)]
+
+
+if __name__ == "__main__":
+    SCRATCH.mkdir(parents=True, exist_ok=True)
+    with Testnet(3) as net:
+        sys.exit(run_all(cases(net)))
