@@ -62,6 +62,10 @@ let package = Package(
             name: "Datasets", dependencies: ["CPictures", "Tensors", "NeuralNetwork"], path: "requestor/Datasets",
             exclude: ["README.md", "mnist"], swiftSettings: strict),
         .target(
+            // Files of other tools: PyTorch, ONNX, Keras.
+            name: "ModelFormats", dependencies: ["ForeignText", "NeuralNetwork", "Tensors"],
+            path: "requestor/ModelFormats", exclude: ["README.md"], swiftSettings: strict),
+        .target(
             name: "CProcess", path: "requestor/CProcess", cSettings: [.unsafeFlags(["-Wall", "-Wextra"])]),
         .target(name: "Waiting", path: "requestor/Waiting", swiftSettings: strict),
         .target(
@@ -103,8 +107,8 @@ let package = Package(
         .target(
             name: "Application",
             dependencies: [
-                "GolemFleet", "Reports", "TensorBoard", "Federation", "Inference", "Fleets", "Datasets", "Jobs",
-                "Worker",
+                "GolemFleet", "Reports", "TensorBoard", "Federation", "Inference", "Fleets", "Datasets", "ModelFormats",
+                "Jobs", "Worker",
                 "NeuralNetwork", "Tensors", .product(name: "Yams", package: "Yams"),
             ],
             path: "requestor/Application", swiftSettings: strict),
@@ -121,7 +125,7 @@ let package = Package(
         .executableTarget(
             name: "deml-fuzz",
             dependencies: [
-                "Datasets", "Jobs", "NeuralNetwork", "Tensors",
+                "Datasets", "Jobs", "ModelFormats", "NeuralNetwork", "Tensors",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "Tests/Fuzz", swiftSettings: strict),
@@ -148,6 +152,9 @@ let package = Package(
         .testTarget(
             name: "DatasetsTests",
             dependencies: ["Datasets", "Tensors"], exclude: ["Fixtures"], swiftSettings: strict),
+        .testTarget(
+            name: "ModelFormatsTests",
+            dependencies: ["ModelFormats", "NeuralNetwork", "Tensors"], exclude: ["Fixtures"], swiftSettings: strict),
         .testTarget(name: "ReportsTests", dependencies: ["Reports"], swiftSettings: strict),
         .testTarget(
             name: "TensorBoardTests", dependencies: ["TensorBoard", "Federation", "Tensors"], swiftSettings: strict),

@@ -28,9 +28,9 @@ public struct Application: Sendable {
         return folder.report
     }
 
-    /// What is in a weights, shard, delta or predictions file.
-    public func inspect(_ file: String) throws -> Inspection {
-        try Inspection(contentsOf: paths.resolved(file))
+    /// What is in a weights, shard, delta or predictions file, or in a model file of another tool.
+    public func inspect(_ file: String) throws -> FileInspection {
+        try FileInspection(paths.resolved(file))
     }
 
     /// Everything that happens in a run, whichever process works on it: what is in its journal, then live, until nobody

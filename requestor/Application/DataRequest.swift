@@ -73,9 +73,8 @@ struct ModelArgument {
         let folder = RunFolder(path: Files.parent(of: path) ?? "/")
         run = Files.exists(folder.config) ? folder : nil
         do throws(DeMLError) {
-            // Mapped: a model that somebody names is complete, and is in memory once instead of three times.
-            let file = try Safetensors(contentsOf: path, mapping: true)
-            weights = try WeightsFile(file)
+            let file = try WeightsFile.read(path)
+            weights = file.weights
             let found = try Schema(metadata: file.metadata)
             schema = found ?? Schema(of: weights.model)
             hasSchema = found != nil

@@ -1,9 +1,13 @@
+import Datasets
 import Federation
+import Foundation
+import ModelFormats
 import NeuralNetwork
 import Tensors
 import Yams
 
-/// A model description out of a YAML or JSON file, an example with a `model`, or a weights file.
+/// A model description out of a YAML or JSON file, an example with a `model`, a weights file, or a model file of PyTorch,
+/// ONNX or Keras.
 struct ModelFile {
     var source: ModelSource
     /// The file holds weights too.
@@ -18,6 +22,12 @@ struct ModelFile {
             isWeights = true
             return
         }
+        if ForeignModel.isForeign(start: start, name: path) {
+            let model = try ForeignModel(contentsOf: path)
+            source = try Self.source(of: model, place: place)
+            isWeights = true
+            return
+        }
         let node = try YAMLFile.read(path, paths)
         guard let mapping = node.mapping else {
             throw DeMLError(.malformed, "the file is no model description", place: place)
@@ -27,6 +37,57 @@ struct ModelFile {
             isWeights = false
         } catch {
             throw DeMLError(decoding: error, of: "the model description").at(place)
+        }
+    }
+
+    /// The layers of a file of another tool. Where it does not say the loss, the data does.
+    private static func source(of model: ForeignModel, place: String) throws(DeMLError) -> ModelSource {
+        guard let outline = model.outline() else { throw model.refusalWithoutLayers.at(place) }
+        do {
+            return try JSONDecoder().decode(ModelSource.self, from: Data(outline.utf8))
+        } catch {
+            throw DeMLError(decoding: error, of: "the model").at(place)
+        }
+    }
+}
+
+extension WeightsFile {
+    /// The weights file at the path, or the model with its weights in a file of another tool.
+    static func read(_ path: String) throws(DeMLError) -> (weights: WeightsFile, metadata: [String: String]) {
+        let start = try Files.prefix(of: path, count: 16)
+        let file: Safetensors
+        if ForeignModel.isForeign(start: start, name: path), !Gzip.isGzip(start) {
+            file = try ForeignModel(contentsOf: path).weights().safetensors()
+        } else {
+            // Mapped: a model that somebody names is complete, and is in memory once instead of three times.
+            file = try Safetensors(contentsOf: path, mapping: true)
+        }
+        return (try WeightsFile(file), file.metadata)
+    }
+}
+
+/// Weights to start from that are in a file of another tool.
+enum ForeignWeights {
+    /// The weights in the model's order, and what was taken for what; nil for a file whose names are the model's own.
+    static func read(
+        _ path: String, for model: ModelDescription
+    ) throws(DeMLError) -> (weights: Weights, decision: Decision)? {
+        let start = try Files.prefix(of: path, count: 16)
+        let foreign: ForeignModel
+        if ForeignModel.isForeign(start: start, name: path), !Gzip.isGzip(start) {
+            foreign = try ForeignModel(contentsOf: path)
+        } else {
+            let file = try Safetensors(contentsOf: path)
+            let names = Set(file.tensors.map(\.name))
+            guard file.metadata[Weights.modelKey] == nil, model.parameters.contains(where: { !names.contains($0.name) })
+            else { return nil }
+            foreign = ForeignModel(file)
+        }
+        do throws(DeMLError) {
+            let (found, matching) = try foreign.weights(for: model)
+            return (found, Decision("weights", matching.summary))
+        } catch {
+            throw error.within(path)
         }
     }
 }

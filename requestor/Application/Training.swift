@@ -3,6 +3,7 @@ import Federation
 import Fleets
 import Foundation
 import GolemFleet
+import NeuralNetwork
 import Synchronization
 import TensorBoard
 import Tensors
@@ -120,7 +121,14 @@ extension Application {
                 .cannotCreate, "there is a run in this folder already", place: paths.shown(output),
                 hint: "go on with it by --resume \(paths.shown(output)), or choose another --output")
         }
-        let data = try TrainingData(&configuration, given: settings.given, resumed: resumed, paths)
+        var data = try TrainingData(&configuration, given: settings.given, resumed: resumed, paths)
+        var weights: Weights?
+        if let path = configuration.model.initialWeights, case .description(let model)? = configuration.model.source,
+            let found = try ForeignWeights.read(path, for: model)
+        {
+            weights = found.weights
+            data.decisions.append(found.decision)
+        }
         // Two runs that begin at the same time each get a folder of their own.
         let reserved =
             resumed == nil && configuration.output.folder == nil ? try paths.reserveRunFolder(name: settings.name) : nil
@@ -129,7 +137,8 @@ extension Application {
             configuration.output.folder = folder.path
             let plan: RunPlan
             do {
-                plan = try RunPlan(configuration: configuration, dataset: data.dataset, folder: folder)
+                plan = try RunPlan(
+                    configuration: configuration, dataset: data.dataset, folder: folder, weights: weights)
             } catch let error as DeMLError
                 where error.exitCode == 65
                 && error.place?.hasPrefix(configuration.model.initialWeights ?? "/\0") != true

@@ -19,7 +19,7 @@ package struct Deml: AsyncParsableCommand {
         subcommands: [
             TrainCommand.self, InitCommand.self, SweepCommand.self, EvaluateCommand.self, PredictCommand.self,
             ShardCommand.self,
-            InspectCommand.self,
+            InspectCommand.self, ExportCommand.self,
             CompareCommand.self, ReportCommand.self, DoctorCommand.self, OffersCommand.self, StatusCommand.self,
             PaymentsCommand.self,
         ])

@@ -18,7 +18,9 @@ struct EvaluateCommand: AsyncParsableCommand {
             same figures, bit by bit.
             """)
 
-    @Option(help: ArgumentHelp("A weights file, or a run folder (its best model).", valueName: "file"))
+    @Option(
+        help: ArgumentHelp(
+            "A weights file, a run folder (its best model), .onnx, .pt2, .keras or .h5.", valueName: "file"))
     var model: String
     @OptionGroup
     var data: DataOptions

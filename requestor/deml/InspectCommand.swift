@@ -4,10 +4,15 @@ import ArgumentParser
 struct InspectCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "inspect",
-        abstract: "Show what is in a weights, shard, delta or predictions file.",
-        discussion: "  deml inspect runs/mnist-mlp/best.safetensors")
+        abstract: "Show what is in a weights, shard, delta or predictions file, or in a model of another tool.",
+        discussion: """
+              deml inspect runs/mnist-mlp/best.safetensors
+              deml inspect resnet.onnx
+            """)
 
-    @Argument(help: ArgumentHelp("A safetensors file, compressed or not.", valueName: "file"))
+    @Argument(
+        help: ArgumentHelp(
+            "A safetensors file, compressed or not; .onnx, .pt2, .pt, .pth, .keras, .h5.", valueName: "file"))
     var file: String
     @Flag(help: "Print one line of JSON.")
     var json = false
@@ -16,7 +21,7 @@ struct InspectCommand: ParsableCommand {
         try CommandErrors.reported {
             let inspection = try Application.ofThisProcess.inspect(file)
             if json { return try Output.standard.json(inspection) }
-            Output.standard.line(inspection.text(isComplete: true))
+            Output.standard.line(inspection.text)
         }
     }
 }

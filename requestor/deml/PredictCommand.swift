@@ -25,7 +25,9 @@ struct PredictCommand: AsyncParsableCommand {
               deml predict --model runs/mnist-mlp --data unknown.csv --on golem --output predictions.csv
             """)
 
-    @Option(help: ArgumentHelp("A weights file, or a run folder (its best model).", valueName: "file"))
+    @Option(
+        help: ArgumentHelp(
+            "A weights file, a run folder (its best model), .onnx, .pt2, .keras or .h5.", valueName: "file"))
     var model: String
     @OptionGroup
     var data: DataOptions

@@ -14,11 +14,13 @@ struct LearningOptions: SettingOptions {
     var data: String?
     @Option(
         help: ArgumentHelp(
-            "A model description (YAML, JSON) or a weights file. (default: one is chosen for the data)",
+            "A model description (YAML, JSON), a weights file, .onnx, .pt2, .keras or .h5. (default: one is chosen for the "
+                + "data)",
             valueName: "file")
     )
     var model: String?
-    @Option(help: ArgumentHelp("Weights to start from instead of fresh ones.", valueName: "file"))
+    @Option(
+        help: ArgumentHelp("Weights to start from instead of fresh ones: safetensors, .pt, .pth.", valueName: "file"))
     var initialWeights: String?
     @Option(
         help: ArgumentHelp("A weights file or a run to go on from: its model and its weights.", valueName: "model"))

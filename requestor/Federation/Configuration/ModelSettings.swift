@@ -2,7 +2,7 @@ import NeuralNetwork
 
 /// What is trained; without a model one is chosen for the data.
 public struct ModelSettings: SettingGroup {
-    /// The model, or the path of a file that describes it (YAML, JSON, or a weights file).
+    /// The model, or the path of a file that describes it (YAML, JSON, a weights file, ONNX, `.pt2`, Keras).
     public var source: ModelSource?
     /// A weights file to start from instead of fresh weights.
     public var initialWeights: String?

@@ -29,8 +29,11 @@ public struct RunPlan: Sendable {
 
     /// Checks everything that can be checked before a machine is asked.
     /// - Throws: ``ConfigurationError`` with every problem of the settings, or `DeMLError` when model and data do not fit.
+    /// - Parameter weights: what the run starts from, where it was read already; else it is read from the file that the
+    ///   settings name, or is fresh.
     public init(
-        configuration: RunConfiguration, dataset: Dataset, folder: RunFolder, threads: Int? = nil
+        configuration: RunConfiguration, dataset: Dataset, folder: RunFolder, weights: Weights? = nil,
+        threads: Int? = nil
     ) throws {
         var problems = configuration.problems()
         if configuration.federation.workers > dataset.train.count {
@@ -88,7 +91,10 @@ public struct RunPlan: Sendable {
         classWeights = configuration.training.classWeights.map {
             $0.numbers(classes: model.outputShape[0], labels: train.labels ?? [])
         }
-        if let path = configuration.model.initialWeights {
+        if var weights {
+            weights.schema = schema.canonicalJSON
+            initialWeights = weights
+        } else if let path = configuration.model.initialWeights {
             initialWeights = try Self.initialWeights(path, model, schema)
         } else {
             var weights = Initializer.weights(for: model, seed: configuration.federation.seed)

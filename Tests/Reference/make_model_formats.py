@@ -1,0 +1,204 @@
+#!/usr/bin/env python3
+"""Makes Tests/ModelFormatsTests/Fixtures: small models as the tools themselves write them, for ModelFormatsTests.
+
+    pip install torch==2.13.0 numpy safetensors onnx onnxscript keras h5py
+    KERAS_BACKEND=torch python3 Tests/Reference/make_model_formats.py
+
+For each model NAME: NAME.safetensors with `x` and `y`, what the tool itself predicts, and the model as its tool writes it:
+`.pth` (state dictionary; of mlp and lenet), `.old.pth` (the same as before PyTorch 1.6), `.onnx` (torch's exporter of today), `.script.onnx`
+(that of before), `.pt2` (torch.export.save), `.keras` and `.h5`. FOLDER as an argument writes elsewhere; LARGE as a second
+one makes models of a size that people use, for Tests/system/model_formats.sh. What is kept in the tree is made small: what
+only debuggers read is left out of `.onnx`, and `.pt2` is deflated.
+"""
+import logging
+import os
+import pathlib
+import sys
+import warnings
+import zipfile
+
+os.environ.setdefault("KERAS_BACKEND", "torch")
+warnings.simplefilter("ignore")
+logging.disable(logging.WARNING)
+
+import numpy
+import torch
+from safetensors.numpy import save_file
+from torch import nn
+from torch.nn import functional
+
+FOLDER = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else (
+    pathlib.Path(__file__).parent.parent / "ModelFormatsTests" / "Fixtures")
+LARGE = len(sys.argv) > 2
+WIDTH = 16 if LARGE else 4
+
+
+class LeNet(nn.Module):
+    """Names that people give."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1 = nn.Conv2d(1, WIDTH, 3)
+        self.conv2 = nn.Conv2d(WIDTH, 2 * WIDTH, 3, padding=1)
+        self.dropout = nn.Dropout(0.25)
+        self.fc1 = nn.Linear(2 * WIDTH * 9, 16)
+        self.fc2 = nn.Linear(16, 5)
+
+    def forward(self, x):
+        x = functional.max_pool2d(functional.relu(self.conv1(x)), 2)
+        x = functional.max_pool2d(functional.relu(self.conv2(x)), 2)
+        x = self.dropout(torch.flatten(x, 1))
+        return functional.log_softmax(self.fc2(functional.relu(self.fc1(x))), dim=1)
+
+
+class Block(nn.Module):
+    """A residual block with batch norm, and squeeze-and-excite."""
+
+    def __init__(self, inputs, outputs, stride):
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outputs)
+        self.squeeze = nn.Linear(outputs, 2)
+        self.excite = nn.Linear(2, outputs)
+        self.downsample = None
+        if stride != 1 or inputs != outputs:
+            self.downsample = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+
+    def forward(self, x):
+        y = self.bn2(self.conv2(functional.silu(self.bn1(self.conv1(x)))))
+        s = functional.adaptive_avg_pool2d(y, 1).flatten(1)
+        s = torch.sigmoid(self.excite(functional.relu(self.squeeze(s))))
+        y = y * s[:, :, None, None]
+        return functional.relu(y + (x if self.downsample is None else self.downsample(x)))
+
+
+class ResNet(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, WIDTH, 3, padding=1, bias=False), nn.BatchNorm2d(WIDTH), nn.ReLU6())
+        self.layers = nn.Sequential(Block(WIDTH, WIDTH, 1), Block(WIDTH, 2 * WIDTH, 2))
+        self.fc = nn.Linear(2 * WIDTH, 5)
+
+    def forward(self, x):
+        return self.fc(self.layers(self.stem(x)).mean(dim=(2, 3)))
+
+
+class Dense(nn.Module):
+    """DenseNet's way of joining, a depthwise convolution and group norm."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(2, 4, 3, padding=1, groups=2)
+        self.second = nn.Conv2d(6, 2, 3, padding=2, dilation=2)
+        self.norm = nn.GroupNorm(2, 8)
+        self.pool = nn.AvgPool2d(2)
+        self.fc = nn.Linear(8 * 9, 3)
+
+    def forward(self, x):
+        a = functional.elu(self.first(x))
+        b = functional.hardswish(self.second(torch.cat([x, a], 1)))
+        return self.fc(torch.flatten(self.pool(self.norm(torch.cat([x, a, b], 1))), 1))
+
+
+class UNet(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.down = nn.Conv2d(2, 4, 3, stride=2, padding=1)
+        self.up = nn.ConvTranspose2d(4, 3, 2, stride=2)
+        self.bilinear = nn.Upsample(scale_factor=2, mode="bilinear")
+        self.last = nn.Conv2d(7, 2, 1)
+        self.head = nn.Conv2d(2, 1, 1)
+
+    def forward(self, x):
+        low = functional.leaky_relu(self.down(x), 0.1)
+        return self.head(functional.softplus(self.last(torch.cat([x, self.up(low), self.small(x)], 1))))
+
+    def small(self, x):
+        return self.bilinear(functional.max_pool2d(functional.pad(x, (0, 0, 0, 0)), 2))
+
+
+class Mixer(nn.Module):
+    """Rows of features: layer norm, gelu both ways, residuals."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.LayerNorm(6)
+        self.one = nn.Linear(6, 12)
+        self.two = nn.Linear(12, 6)
+        self.three = nn.Linear(6, 6, bias=False)
+        self.fc = nn.Linear(30, 4)
+
+    def forward(self, x):
+        x = x + self.two(functional.gelu(self.one(self.norm(x))))
+        x = x + functional.gelu(self.three(x), approximate="tanh")
+        return torch.softmax(self.fc(torch.flatten(functional.hardsigmoid(x), 1)), dim=-1)
+
+
+def slim_onnx(path):
+    import onnx
+
+    model = onnx.load(path)
+    for part in [model, model.graph, *model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output]:
+        part.ClearField("metadata_props")
+    del model.graph.value_info[:]
+    onnx.save(model, path)
+
+
+def deflate(path):
+    with zipfile.ZipFile(path) as old:
+        members = [(info.filename, old.read(info)) for info in old.infolist()]
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as new:
+        for name, content in members:
+            new.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
+
+
+def torch_models():
+    yield "mlp", nn.Sequential(nn.Flatten(), nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 3)), (3, 2, 2)
+    yield "lenet", LeNet(), (1, 14, 14)
+    yield "resnet", ResNet(), (3, 8, 8)
+    yield "dense", Dense(), (2, 6, 6)
+    yield "unet", UNet(), (2, 8, 8)
+    yield "mixer", Mixer(), (5, 6)
+    yield "sequence", nn.Sequential(
+        nn.Conv1d(3, 4, 3, stride=2, padding=1), nn.BatchNorm1d(4), nn.Tanh(), nn.Flatten(), nn.Linear(20, 2)), (3, 9)
+
+
+def write_torch():
+    for name, model, shape in torch_models():
+        with torch.no_grad():
+            for module in model.modules():
+                if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
+                    module.running_mean.normal_()
+                    module.running_var.uniform_(0.5, 2)
+                if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm)):
+                    module.weight.normal_()
+                    module.bias.normal_()
+        model.eval()
+        x = torch.randn(4, *shape)
+        y = model(x)
+        save_file({"x": x.numpy(), "y": y.detach().numpy().copy()}, FOLDER / f"{name}.safetensors")
+        if LARGE or name in ("mlp", "lenet"):
+            torch.save(model.state_dict(), FOLDER / f"{name}.pth")
+        if name == "mlp":
+            torch.save(model.state_dict(), FOLDER / f"{name}.old.pth", _use_new_zipfile_serialization=False)
+        batch = {0: torch.export.Dim("batch", min=1, max=4096)}
+        torch.onnx.export(
+            model, (x,), str(FOLDER / f"{name}.onnx"), dynamo=True, dynamic_shapes=(batch,), external_data=False,
+            verbose=False)
+        torch.onnx.export(
+            model, (x,), str(FOLDER / f"{name}.script.onnx"), dynamo=False, input_names=["x"],
+            dynamic_axes={"x": {0: "batch"}})
+        torch.export.save(
+            torch.export.export(model, (x,), dynamic_shapes=(batch,)), str(FOLDER / f"{name}.pt2"))
+        if not LARGE:
+            slim_onnx(str(FOLDER / f"{name}.onnx"))
+            deflate(FOLDER / f"{name}.pt2")
+
+
+if __name__ == "__main__":
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(1)
+    numpy.random.seed(1)
+    write_torch()

@@ -1,0 +1,99 @@
+import ModelFormats
+import NeuralNetwork
+import Tensors
+import Worker
+
+/// What is in a file: one of ours, or a model file of another tool.
+public enum FileInspection: Sendable, Encodable {
+    case own(Inspection)
+    case foreign(ForeignInspection)
+
+    init(_ path: String) throws(DeMLError) {
+        let start = try Files.prefix(of: path, count: 16)
+        if ForeignModel.isForeign(start: start, name: path), !Gzip.isGzip(start) {
+            self = .foreign(try ForeignInspection(path))
+        } else {
+            self = .own(try Inspection(contentsOf: path))
+        }
+    }
+
+    public func encode(to encoder: any Encoder) throws {
+        switch self {
+        case .own(let inspection): try inspection.encode(to: encoder)
+        case .foreign(let inspection): try inspection.encode(to: encoder)
+        }
+    }
+
+    /// Lines for a person.
+    public var text: String {
+        switch self {
+        case .own(let inspection): inspection.text(isComplete: true)
+        case .foreign(let inspection): inspection.text
+        }
+    }
+}
+
+/// What is in a model file of another tool: its layers, or the tensors where it has no layers.
+public struct ForeignInspection: Sendable, Encodable {
+    public struct Entry: Sendable, Encodable {
+        public var name: String
+        public var dtype: String
+        public var shape: [Int]
+    }
+
+    public var path: String
+    public var format: String
+    /// Of one example.
+    public var input: [Int]?
+    public var layers: [LayerRow]?
+    public var tensors: [Entry]
+    public var parameters: Int
+    public var multiplyAdds: Int?
+    public var notes: [String]
+    /// What the file calls the parameters, by our names.
+    public var names: [String: String]
+
+    enum CodingKeys: String, CodingKey {
+        case path, format, input, layers, tensors, parameters, notes, names
+        case multiplyAdds = "multiply_adds"
+    }
+
+    init(_ path: String) throws(DeMLError) {
+        let model = try ForeignModel(contentsOf: path)
+        self.path = path
+        format = model.format.rawValue
+        notes = model.notes
+        names = model.names
+        tensors = model.tensors.map { Entry(name: $0.name, dtype: $0.tensor.dtype.rawValue, shape: $0.tensor.shape) }
+        parameters = model.tensors.reduce(0) { $0 + $1.tensor.count }
+        guard model.hasArchitecture else { return }
+        let description = try model.weights().model
+        input = description.inputShape
+        layers = description.rows
+        parameters = description.parameterCount
+        multiplyAdds = description.multiplyAdds
+    }
+
+    var text: String {
+        var lines = ["\(path.quotedForMessage): \(format)"]
+        lines += notes.map { "note    \($0)" }
+        if let input, let layers {
+            lines.append("input   \(input)")
+            let cells = layers.map { [$0.name, $0.type, "\($0.output)", "\($0.parameters)", "\($0.multiplyAdds)"] }
+            let header = ["layer", "type", "output", "parameters", "multiply-adds"]
+            let widths = header.indices.map { column in ([header] + cells).map { $0[column].count }.max() ?? 0 }
+            for row in [header] + cells {
+                let padded = zip(row, widths).enumerated().map { column, cell in
+                    let blank = String(repeating: " ", count: cell.1 - cell.0.count)
+                    return column < 3 ? cell.0 + blank : blank + cell.0
+                }
+                lines.append("  " + padded.joined(separator: "  "))
+            }
+            lines.append("\(parameters) parameters, \(multiplyAdds ?? 0) multiply-adds an example")
+        } else {
+            lines.append("\(tensors.count) tensors, \(parameters) numbers; the file says nothing of the layers")
+            lines += tensors.map { "  \($0.name.quotedForMessage)  \($0.dtype) \($0.shape)" }
+        }
+        return lines.joined(separator: "\n")
+    }
+}

@@ -1,0 +1,100 @@
+import Foundation
+import Tensors
+
+/// Arithmetic on constants, so that what a graph computes of constants alone is known before any example comes. Integers
+/// stay integers; all else becomes F32.
+enum ConstantMath {
+    /// More numbers than this are not made by folding.
+    static let mostNumbers = 1 << 27
+
+    static func doubles(_ tensor: Tensor) throws(DeMLError) -> [Double] {
+        tensor.dtype.isFloatingPoint ? try tensor.floats().map(Double.init) : try tensor.integers().map(Double.init)
+    }
+
+    static func make(_ values: [Double], _ shape: [Int], integers: Bool) -> Tensor {
+        integers
+            ? Tensor(shape: shape, int64s: values.map { Int64(exactly: $0.rounded(.towardZero)) ?? 0 })
+            : Tensor(shape: shape, floats: values.map { Float($0) })
+    }
+
+    /// The shape of two that are broadcast against each other, as numpy does; nil where they do not fit.
+    static func broadcast(_ first: [Int], _ second: [Int]) -> [Int]? {
+        let rank = max(first.count, second.count)
+        let left = [Int](repeating: 1, count: rank - first.count) + first
+        let right = [Int](repeating: 1, count: rank - second.count) + second
+        var shape: [Int] = []
+        for (one, other) in zip(left, right) {
+            guard one == other || one == 1 || other == 1 else { return nil }
+            shape.append(one == 1 ? other : one)
+        }
+        return shape
+    }
+
+    /// The elements of a tensor of `from` as those of `shape`.
+    static func expanded(_ values: [Double], from: [Int], to shape: [Int]) -> [Double] {
+        guard from != shape else { return values }
+        let padded = [Int](repeating: 1, count: shape.count - from.count) + from
+        var strides = [Int](repeating: 0, count: shape.count)
+        var step = 1
+        for axis in shape.indices.reversed() {
+            strides[axis] = padded[axis] == 1 ? 0 : step
+            step *= padded[axis]
+        }
+        return gathered(values, shape: shape, strides: strides)
+    }
+
+    /// Elements at strides.
+    static func gathered<Element>(
+        _ values: [Element], shape: [Int], strides: [Int], offset: Int = 0
+    ) -> [Element] {
+        let count = shape.reduce(1, *)
+        var result: [Element] = []
+        result.reserveCapacity(count)
+        var index = [Int](repeating: 0, count: shape.count)
+        var element = offset
+        for _ in 0..<count {
+            result.append(values[element])
+            var axis = shape.count - 1
+            while axis >= 0 {
+                index[axis] += 1
+                element += strides[axis]
+                if index[axis] < shape[axis] { break }
+                element -= shape[axis] * strides[axis]
+                index[axis] = 0
+                axis -= 1
+            }
+        }
+        return result
+    }
+
+    static func binary(
+        _ first: Tensor, _ second: Tensor, _ operation: (Double, Double) -> Double
+    ) throws(DeMLError) -> Tensor {
+        guard let shape = broadcast(first.shape, second.shape), let count = elementCount(of: shape),
+            count <= mostNumbers
+        else {
+            throw DeMLError(.shape, "constants of shapes \(first.shape) and \(second.shape) do not fit together")
+        }
+        let left = expanded(try doubles(first), from: first.shape, to: shape)
+        let right = expanded(try doubles(second), from: second.shape, to: shape)
+        let integers = !first.dtype.isFloatingPoint && !second.dtype.isFloatingPoint
+        return make(zip(left, right).map(operation), shape, integers: integers)
+    }
+
+    /// The same numbers with their axes in another order.
+    static func transposed(_ tensor: Tensor, _ axes: [Int]) throws(DeMLError) -> Tensor {
+        guard axes.sorted() == Array(tensor.shape.indices) else {
+            throw DeMLError(.shape, "the order of axes \(axes) is none of the shape \(tensor.shape)")
+        }
+        guard axes != axes.sorted() else { return tensor }
+        var strides = [Int](repeating: 1, count: axes.count)
+        for axis in axes.indices.dropLast().reversed() { strides[axis] = strides[axis + 1] * tensor.shape[axis + 1] }
+        let shape = axes.map { tensor.shape[$0] }
+        if tensor.dtype == .f32 {
+            let values = gathered(try tensor.floats(), shape: shape, strides: axes.map { strides[$0] })
+            return Tensor(shape: shape, floats: values)
+        }
+        let values = gathered(try doubles(tensor), shape: shape, strides: axes.map { strides[$0] })
+        return make(values, shape, integers: !tensor.dtype.isFloatingPoint)
+    }
+}

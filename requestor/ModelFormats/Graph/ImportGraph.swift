@@ -1,0 +1,144 @@
+import Tensors
+
+/// Somebody else's model as a graph of values, on the way to our tree of layers.
+///
+/// Value 0 is the input; each node makes the next value, from values before it. A value that goes to several nodes makes
+/// branches; they meet again in a join (an addition, a product, a concatenation). Where all ways to a join come through one
+/// value, its *dominator* (Lengauer and Tarjan, 1979; in a graph without cycles one pass finds them), the branches from
+/// there to the join are a block of the tree: residual, gate or concat. What is no such series and parallel structure is
+/// refused.
+struct ImportGraph {
+    enum Operation {
+        case step(Step.Kind)
+        case join(Step.Join)
+    }
+
+    struct Node {
+        var operation: Operation
+        var origin: Step.Origin
+        var inputs: [Int]
+        /// Of one example.
+        var shape: [Int]
+    }
+
+    let inputShape: [Int]
+    private(set) var nodes: [Node] = []
+    /// Of each value.
+    private var dominators = [0]
+    private var depths = [0]
+    /// The concatenations there are, as they were written.
+    private var concats: [(value: Int, parts: [Int])] = []
+
+    init(inputShape: [Int]) {
+        self.inputShape = inputShape
+    }
+
+    static let maximumNodes = 20_000
+
+    func shape(of value: Int) -> [Int] { value == 0 ? inputShape : nodes[value - 1].shape }
+
+    func origin(of value: Int) -> Step.Origin? { value == 0 ? nil : nodes[value - 1].origin }
+
+    /// Adds what makes a value of others; the value.
+    mutating func add(_ node: Node) throws(DeMLError) -> Int {
+        guard nodes.count < Self.maximumNodes else {
+            throw DeMLError(.tooLarge, "the model has more than \(Self.maximumNodes) operations")
+        }
+        var node = node
+        if case .join(.concat) = node.operation { node.inputs = withoutRepetition(node.inputs) }
+        var dominator = node.inputs[0]
+        for input in node.inputs.dropFirst() { dominator = meeting(dominator, input) }
+        nodes.append(node)
+        dominators.append(dominator)
+        depths.append(depths[dominator] + 1)
+        return nodes.count
+    }
+
+    /// Adds a layer behind a value.
+    mutating func add(
+        _ layer: LayerSketch, behind value: Int, _ origin: Step.Origin
+    ) throws(DeMLError) -> Int {
+        let shape: [Int]
+        do throws(DeMLError) { shape = try layer.output(of: self.shape(of: value)) } catch {
+            throw error.at(origin.place)
+        }
+        return try add(
+            Node(operation: .step(.layer(layer)), origin: origin, inputs: [value], shape: shape))
+    }
+
+    /// Adds any other step.
+    mutating func add(
+        _ kind: Step.Kind, behind value: Int, shape: [Int]? = nil, _ origin: Step.Origin
+    ) throws(DeMLError) -> Int {
+        try add(
+            Node(operation: .step(kind), origin: origin, inputs: [value], shape: shape ?? self.shape(of: value)))
+    }
+
+    /// The last value that all ways to both come through.
+    private func meeting(_ first: Int, _ second: Int) -> Int {
+        var (first, second) = (first, second)
+        while first != second {
+            if depths[first] >= depths[second] { first = dominators[first] } else { second = dominators[second] }
+        }
+        return first
+    }
+
+    /// DenseNet writes [a, b] and then [a, b, c], where c is made of [a, b]: the second is the first with c beside it.
+    private mutating func withoutRepetition(_ inputs: [Int]) -> [Int] {
+        let best = concats.filter { $0.parts.count < inputs.count && inputs.starts(with: $0.parts) }
+            .max { $0.parts.count < $1.parts.count }
+        if concats.count < 1000, inputs.count < 1000 { concats.append((nodes.count + 1, inputs)) }
+        guard let best, best.parts.count > 1 else { return inputs }
+        return [best.value] + inputs.dropFirst(best.parts.count)
+    }
+
+    // MARK: The tree
+
+    /// The steps from the input to a value. Throws where the structure is no tree of blocks.
+    func steps(to value: Int) throws(DeMLError) -> [Step] {
+        var used = Set<Int>()
+        var budget = Self.maximumNodes
+        return try chain(from: 0, to: value, depth: 0, &used, &budget)
+    }
+
+    private func chain(
+        from start: Int, to end: Int, depth: Int, _ used: inout Set<Int>, _ budget: inout Int
+    ) throws(DeMLError) -> [Step] {
+        var steps: [Step] = []
+        var current = end
+        while current != start {
+            let node = nodes[current - 1]
+            budget -= 1
+            guard depth <= 24, budget > 0 else {
+                throw node.origin.refusal(
+                    "its branches are entangled, which a tree of layers does not express", hint: Self.hint)
+            }
+            switch node.operation {
+            case .step(let kind):
+                if case .layer(let layer) = kind, !layer.parameters.isEmpty, !used.insert(current).inserted {
+                    throw node.origin.refusal(
+                        "its result goes to several places that never meet in one, which a tree of layers does not express",
+                        hint: Self.hint)
+                }
+                let input = node.inputs[0]
+                steps.append(
+                    Step(kind: kind, origin: node.origin, input: shape(of: input), output: node.shape))
+                current = input
+            case .join(let join):
+                let source = dominators[current]
+                var branches: [[Step]] = []
+                for input in node.inputs {
+                    branches.append(try chain(from: source, to: input, depth: depth + 1, &used, &budget))
+                }
+                steps.append(
+                    Step(
+                        kind: .join(join, branches), origin: node.origin, input: shape(of: source), output: node.shape))
+                current = source
+            }
+        }
+        return steps.reversed()
+    }
+
+    private static let hint =
+        "residual, concat and gate blocks are: branches that begin at one value and meet in one"
+}

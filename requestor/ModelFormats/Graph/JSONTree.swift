@@ -1,0 +1,105 @@
+import Foundation
+import Tensors
+
+/// Any value of JSON.
+enum JSONTree: Sendable, Equatable, Codable {
+    case null
+    case boolean(Bool)
+    case integer(Int)
+    case number(Double)
+    case text(String)
+    case list([JSONTree])
+    case mapping([String: JSONTree])
+
+    /// Reads the text of a file. Throws `malformed` and `tooLarge`.
+    init(parsing text: ArraySlice<UInt8>, of subject: String) throws(DeMLError) {
+        guard text.count <= 64 << 20 else {
+            throw DeMLError(.tooLarge, "\(subject) has \(text.count) bytes, more than 64 MB")
+        }
+        do {
+            self = try JSONDecoder().decode(JSONTree.self, from: Data(text))
+        } catch let error as DeMLError {
+            throw error
+        } catch {
+            throw DeMLError(.malformed, "\(subject) is no JSON")
+        }
+    }
+
+    init(from decoder: any Decoder) throws {
+        guard decoder.codingPath.count <= 100 else {
+            throw DeMLError(.tooLarge, "the values are nested too deep")
+        }
+        let container = try decoder.singleValueContainer()
+        if container.decodeNil() {
+            self = .null
+        } else if let value = try? container.decode(Bool.self) {
+            self = .boolean(value)
+        } else if let value = try? container.decode(Int.self) {
+            self = .integer(value)
+        } else if let value = try? container.decode(Double.self) {
+            self = .number(value)
+        } else if let value = try? container.decode(String.self) {
+            self = .text(value)
+        } else if var list = try? decoder.unkeyedContainer() {
+            var values: [JSONTree] = []
+            while !list.isAtEnd { values.append(try list.decode(JSONTree.self)) }
+            self = .list(values)
+        } else {
+            self = .mapping(try container.decode([String: JSONTree].self))
+        }
+    }
+
+    func encode(to encoder: any Encoder) throws {
+        var container = encoder.singleValueContainer()
+        switch self {
+        case .null: try container.encodeNil()
+        case .boolean(let value): try container.encode(value)
+        case .integer(let value): try container.encode(value)
+        case .number(let value): try container.encode(value)
+        case .text(let value): try container.encode(value)
+        case .list(let values): try container.encode(values)
+        case .mapping(let values): try container.encode(values)
+        }
+    }
+
+    /// Of a mapping; `null` is nothing.
+    subscript(key: String) -> JSONTree? {
+        guard case .mapping(let values) = self, let value = values[key], value != .null else { return nil }
+        return value
+    }
+
+    var int: Int? {
+        switch self {
+        case .integer(let value): value
+        case .number(let value) where value.rounded() == value && abs(value) < 1e15: Int(value)
+        default: nil
+        }
+    }
+
+    var double: Double? {
+        switch self {
+        case .integer(let value): Double(value)
+        case .number(let value): value
+        default: nil
+        }
+    }
+
+    var text: String? { if case .text(let value) = self { value } else { nil } }
+    var bool: Bool? { if case .boolean(let value) = self { value } else { nil } }
+    var list: [JSONTree]? { if case .list(let values) = self { values } else { nil } }
+    var mapping: [String: JSONTree]? { if case .mapping(let values) = self { values } else { nil } }
+
+    /// A list of whole numbers.
+    var ints: [Int]? {
+        guard let list else { return nil }
+        let numbers = list.compactMap(\.int)
+        return numbers.count == list.count ? numbers : nil
+    }
+
+    static func ints(_ values: [Int]) -> JSONTree { .list(values.map(JSONTree.integer)) }
+
+    /// Height and width as a description writes them.
+    static func size(_ values: [Int]) -> JSONTree {
+        Set(values).count == 1 ? .integer(values[0]) : .ints(values)
+    }
+}

@@ -1,0 +1,299 @@
+import NeuralNetwork
+import Tensors
+
+/// An ONNX graph brought into an ``ImportGraph``: constants folded, every operator one of our layers' or a step that the
+/// simplifier knows. The first dimension is the batch.
+struct ONNXImporter {
+    enum Value {
+        case constant(Tensor)
+        case data(Int)
+    }
+
+    let model: ONNXModel
+    private(set) var graph: ImportGraph
+    private var values: [String: Value] = [:]
+    /// The size of the first dimension, or what stands for one that has none.
+    let batch: Int
+    private(set) var notes: [String] = []
+    /// Numbers of all folded constants: a small graph must not grow them without end.
+    private var folded = 0
+
+    /// - Parameter inputShape: of one example, where the file leaves it open.
+    init(_ model: ONNXModel, inputShape: [Int]? = nil) throws(DeMLError) {
+        self.model = model
+        guard !model.hasFunctions || model.nodes.allSatisfy({ ["", "ai.onnx"].contains($0.domain) }) else {
+            throw DeMLError(
+                .malformed, "the model has functions of its own, which are not read",
+                hint: "export with the standard operators alone (torch: optimize=True)")
+        }
+        let inputs = model.inputs.filter { model.initializers[$0.name] == nil }
+        guard let input = inputs.first else { throw DeMLError(.missing, "the model has no input") }
+        guard inputs.count == 1 else {
+            throw DeMLError(
+                .malformed,
+                "the model has \(inputs.count) inputs: \(inputs.prefix(4).map { $0.name.quotedForMessage }.joined(separator: ", "))",
+                hint: "models with one input are read")
+        }
+        guard let shape = input.shape, shape.count >= 2 || inputShape != nil else {
+            throw DeMLError(
+                .shape, "the input \(input.name.quotedForMessage) has no shape of a batch of examples",
+                hint: "the first dimension is the batch, and another must follow")
+        }
+        // A prime that no layer has by chance shows where an operator mixes the batch with something else.
+        batch = (shape.first ?? nil) ?? 251
+        guard (1...1 << 16).contains(batch) else {
+            throw DeMLError(.outOfRange, "the input \(input.name.quotedForMessage) has a batch of \(batch)")
+        }
+        var example: [Int] = []
+        for (axis, size) in shape.dropFirst().enumerated() {
+            guard let size = size ?? (inputShape.flatMap { axis < $0.count ? $0[axis] : nil }) else {
+                throw DeMLError(
+                    .shape, "the input \(input.name.quotedForMessage) leaves dimension \(axis + 1) open",
+                    hint: "export with the sizes of an example; only the batch may vary")
+            }
+            example.append(size)
+        }
+        graph = ImportGraph(inputShape: example)
+        for (name, tensor) in model.initializers { values[name] = .constant(tensor) }
+        values[input.name] = .data(0)
+    }
+
+    /// The steps from the input to the output.
+    mutating func steps() throws(DeMLError) -> [Step] {
+        for node in model.nodes {
+            do throws(DeMLError) { try add(node) } catch { throw error.at(node.origin.place) }
+        }
+        guard let output = model.outputs.first else { throw DeMLError(.missing, "the model has no output") }
+        if model.outputs.count > 1 {
+            notes.append("only the first of \(model.outputs.count) outputs is taken: \(output.name.quotedForMessage)")
+        }
+        guard case .data(let value)? = values[output.name] else {
+            throw DeMLError(.missing, "the output \(output.name.quotedForMessage) does not depend on the input")
+        }
+        return try graph.steps(to: value)
+    }
+
+    private mutating func add(_ node: ONNXModel.Node) throws(DeMLError) {
+        guard ["", "ai.onnx"].contains(node.domain) else {
+            throw node.origin.refusal(
+                "the operator is of \(node.domain.quotedForMessage), which is not read",
+                hint: "export with the standard operators alone")
+        }
+        guard let output = node.outputs.first else { return }
+        var inputs: [Value?] = []
+        for name in node.inputs {
+            if name.isEmpty {
+                inputs.append(nil)
+                continue
+            }
+            guard let value = values[name] else {
+                throw node.origin.refusal("its input \(name.quotedForMessage) is made nowhere before it", .missing)
+            }
+            inputs.append(value)
+        }
+        let data = inputs.compactMap { if case .data(let value)? = $0 { value } else { nil } }
+        if node.operation == "Shape", let value = data.first {
+            let shape = [batch] + graph.shape(of: value)
+            let start = node.attributes["start"]?.int ?? 0
+            let end = node.attributes["end"]?.int ?? shape.count
+            func place(_ at: Int) -> Int { min(max(at < 0 ? at + shape.count : at, 0), shape.count) }
+            let part = place(start) < place(end) ? Array(shape[place(start)..<place(end)]) : []
+            values[output] = .constant(Tensor(shape: [part.count], int64s: part.map(Int64.init)))
+            return
+        }
+        if data.isEmpty {
+            let constants = inputs.map { value -> Tensor? in
+                if case .constant(let tensor)? = value { tensor } else { nil }
+            }
+            guard let tensor = try ONNXFolding.fold(node, constants) else {
+                throw node.origin.refusal(
+                    "the operator is not computed for constants",
+                    hint: "simplify the model with onnxsim, or export it anew")
+            }
+            folded = folded.addingSaturated(tensor.count)
+            guard folded <= 2 * ConstantMath.mostNumbers else {
+                throw node.origin.refusal("the constants grow beyond all reason", .tooLarge)
+            }
+            values[output] = .constant(tensor)
+            return
+        }
+        var call = ONNXCall(node: node, inputs: inputs, graph: graph, batch: batch)
+        let value = try call.value()
+        graph = call.graph
+        values[output] = .data(value)
+    }
+}
+
+/// One node that works on data.
+struct ONNXCall {
+    let node: ONNXModel.Node
+    let inputs: [ONNXImporter.Value?]
+    var graph: ImportGraph
+    let batch: Int
+
+    var origin: Step.Origin { node.origin }
+
+    func refusal(_ message: String, hint: String? = nil) -> DeMLError { origin.refusal(message, hint: hint) }
+
+    // MARK: What a node is given
+
+    /// The value of an input that must be data.
+    func data(_ index: Int = 0) throws(DeMLError) -> Int {
+        guard index < inputs.count, case .data(let value)? = inputs[index] else {
+            throw refusal("its input \(index) is a constant, and must come from the model's input")
+        }
+        return value
+    }
+
+    func shape(_ index: Int = 0) throws(DeMLError) -> [Int] { graph.shape(of: try data(index)) }
+
+    /// An input that must be constant; nil where it is left out.
+    func constant(_ index: Int) throws(DeMLError) -> Tensor? {
+        guard index < inputs.count, let input = inputs[index] else { return nil }
+        guard case .constant(let tensor) = input else {
+            throw refusal(
+                "its input \(index) is computed from the model's input, and must be a constant",
+                hint: "layers here have weights that are parameters")
+        }
+        return tensor
+    }
+
+    func required(_ index: Int) throws(DeMLError) -> Tensor {
+        guard let tensor = try constant(index) else { throw refusal("its input \(index) is missing") }
+        return tensor
+    }
+
+    /// One number: an attribute, or a constant input.
+    func number(_ key: String, _ index: Int? = nil) throws(DeMLError) -> Double? {
+        if let attribute = node.attributes[key] { return attribute.float }
+        guard let index, let tensor = try constant(index) else { return nil }
+        return try ConstantMath.doubles(tensor).first
+    }
+
+    func int(_ key: String, _ standard: Int) -> Int { node.attributes[key]?.int ?? standard }
+
+    func ints(_ key: String, _ index: Int? = nil) throws(DeMLError) -> [Int]? {
+        if let attribute = node.attributes[key] { return attribute.ints }
+        guard let index, let tensor = try constant(index) else { return nil }
+        return try tensor.integers()
+    }
+
+    /// The same numbers as F32, in another shape if one is given.
+    func weights(_ tensor: Tensor, _ shape: [Int]? = nil) throws(DeMLError) -> Tensor {
+        guard tensor.dtype.isFloatingPoint else {
+            throw origin.refusal("its weights are \(tensor.dtype.rawValue), not floating-point numbers", .dtype)
+        }
+        let shape = shape ?? tensor.shape
+        guard elementCount(of: shape) == tensor.count else {
+            throw origin.refusal("a parameter has the shape \(tensor.shape), and \(shape) is needed", .shape)
+        }
+        return Tensor(shape: shape, floats: try tensor.floats())
+    }
+
+    // MARK: What it becomes
+
+    mutating func layer(_ layer: LayerSketch, behind value: Int? = nil) throws(DeMLError) -> Int {
+        let input: Int
+        if let value { input = value } else { input = try data() }
+        return try graph.add(layer, behind: input, origin)
+    }
+
+    mutating func function(_ function: ScalarFunction) throws(DeMLError) -> Int {
+        try graph.add(.function(function), behind: try data(), origin)
+    }
+
+    /// The axis of a node, counted from 0, the batch included.
+    func axis(_ axis: Int, of shape: [Int]) throws(DeMLError) -> Int {
+        let rank = shape.count + 1
+        let place = axis < 0 ? axis + rank : axis
+        guard (0..<rank).contains(place) else { throw refusal("the axis \(axis) is none of \(rank) dimensions") }
+        return place
+    }
+
+    mutating func value() throws(DeMLError) -> Int {
+        switch node.operation {
+        case "Identity": return try data()
+        case "Cast":
+            guard let type = ONNXTensor.types[int("to", 0)], type.isFloatingPoint else {
+                throw refusal(
+                    "numbers of the model are made integers", hint: "layers here compute floating-point numbers")
+            }
+            return try data()
+        case "Dropout":
+            if try constant(2)?.integers().first ?? 0 != 0 {
+                throw refusal("it is in training mode", hint: "export the model in eval mode")
+            }
+            let p = try number("ratio", 1) ?? 0.5
+            return try layer(LayerSketch("dropout", ["p": .number(p)]))
+        case "Relu": return try layer(LayerSketch("relu"))
+        case "Sigmoid": return try layer(LayerSketch("sigmoid"))
+        case "Tanh": return try layer(LayerSketch("tanh"))
+        case "Softplus": return try layer(LayerSketch("softplus"))
+        case "HardSwish": return try layer(LayerSketch("hard_swish"))
+        case "Swish" where node.attributes["alpha"]?.float ?? 1 == 1: return try layer(LayerSketch("silu"))
+        case "Gelu":
+            let approximation = node.attributes["approximate"]?.text ?? "none"
+            return try layer(LayerSketch("gelu", approximation == "none" ? [:] : ["approximate": .text(approximation)]))
+        case "LeakyRelu":
+            return try layer(LayerSketch("leaky_relu", ["negative_slope": .number(try number("alpha") ?? 0.01)]))
+        case "PRelu":
+            let slopes = try ConstantMath.doubles(try required(1))
+            guard let slope = slopes.first, Set(slopes).count == 1 else {
+                throw refusal("its slopes differ from channel to channel", hint: "leaky_relu has one slope")
+            }
+            return try layer(LayerSketch("leaky_relu", ["negative_slope": .number(slope)]))
+        case "Elu": return try layer(LayerSketch("elu", ["alpha": .number(try number("alpha") ?? 1)]))
+        case "Celu" where node.attributes["alpha"]?.float ?? 1 == 1: return try layer(LayerSketch("elu"))
+        case "HardSigmoid":
+            let (alpha, beta) = (try number("alpha") ?? 0.2, try number("beta") ?? 0.5)
+            guard abs(alpha - 1.0 / 6) < 1e-6, beta == 0.5 else {
+                throw refusal(
+                    "alpha \(alpha) and beta \(beta) are those of no layer here", hint: "hard_sigmoid is x/6 + 1/2")
+            }
+            return try layer(LayerSketch("hard_sigmoid"))
+        case "Clip":
+            let (low, high) = (try number("min", 1), try number("max", 2))
+            return try function(.clip(low ?? -.infinity, high ?? .infinity))
+        case "Greater", "Less":
+            guard let number = try ConstantMath.doubles(try required(1)).first, try required(1).count == 1 else {
+                throw refusal("it compares with different numbers")
+            }
+            return try function(node.operation == "Greater" ? .greater(number) : .less(number))
+        case "Where":
+            let inputs = [try data(0), try data(1), try data(2)]
+            return try graph.add(
+                ImportGraph.Node(
+                    operation: .join(.select), origin: origin, inputs: inputs, shape: graph.shape(of: inputs[0])))
+        case "Erf": return try function(.erf)
+        case "Exp": return try function(.exp)
+        case "Log": return try function(.log)
+        case "Sqrt": return try function(.sqrt)
+        case "Abs": return try function(.abs)
+        case "Neg": return try function(.negative)
+        case "Reciprocal": return try function(.reciprocal)
+        case "Pow":
+            guard let exponent = try ConstantMath.doubles(try required(1)).first, try required(1).count == 1 else {
+                throw refusal("its exponents differ from number to number")
+            }
+            return try function(.power(exponent))
+        case "Add", "Sub", "Mul", "Div", "Sum", "Concat": return try joined()
+        case "Gemm", "MatMul": return try product()
+        case "Conv", "ConvTranspose": return try convolution()
+        case "BatchNormalization", "LayerNormalization", "InstanceNormalization", "GroupNormalization",
+            "RMSNormalization", "LpNormalization":
+            return try normalization()
+        case "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "Upsample", "Resize", "Pad":
+            return try window()
+        case "Softmax", "LogSoftmax": return try softmax()
+        case "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Expand", "ReduceMean":
+            return try reshaped()
+        default:
+            throw refusal(
+                "the operator has no layer here",
+                hint: "known are \(Self.known); replace the layer, or export the part before it")
+        }
+    }
+
+    private static let known =
+        "Conv, ConvTranspose, Gemm, MatMul, pools, normalisations, activations, Pad, Resize, Add, Mul and Concat"
+}
