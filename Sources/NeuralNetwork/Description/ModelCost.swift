@@ -48,7 +48,8 @@ extension ResolvedLayer {
         [
             LayerRow(
                 name: name, type: layer.type, output: output,
-                parameters: ownParameters.reduce(0) { $0 + $1.count }, multiplyAdds: layer.definition.multiplyAdds(self))
+                parameters: ownParameters.reduce(0) { $0 + $1.count }, multiplyAdds: layer.definition.multiplyAdds(self)
+            )
         ] + branches.flatMap { $0.flatMap(\.rows) }
     }
 }
