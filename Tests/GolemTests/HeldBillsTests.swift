@@ -39,7 +39,7 @@ struct HeldBillsTests {
         _ = pool.clockTicked(now + .seconds(1))
         #expect(pool.rentals.count == 2)
         let actions = pool.providerLeft(bad, reason: "it lied", at: now + .seconds(2))
-        #expect(actions.first == .leaveProvider(bad, reason: "it lied"))
+        #expect(actions.first == .leaveProvider(bad, reason: "it lied", until: nil))
         let closed = actions.compactMap { action -> Bool? in
             if case .closeRental(_, _, "it lied", let blame) = action { blame } else { nil }
         }

@@ -262,7 +262,7 @@ struct PoolTests {
             _ = pool.offerCame("p\(round)", from: "n", name: "", score: 1, objection: nil, at: time(now))
             _ = pool.clockTicked(time(now + 1))
             let actions = pool.rentalClosed(round + 1, bad, at: time(now + 2))
-            let left = PoolStateMachine.Action.leaveProvider("n", reason: "died")
+            let left = PoolStateMachine.Action.leaveProvider("n", reason: "died", until: time(102 + 600))
             #expect(actions.contains(left) == (round == 1))
         }
         #expect(
@@ -272,6 +272,51 @@ struct PoolTests {
         _ = pool.rentalClosed(3, busy, at: time(501))
         #expect(pool.offerCame("q2", from: "m", name: "", score: 1, objection: nil, at: time(501)).isEmpty)
         #expect(pool.clockTicked(time(520)) == [.startRental(4, "m", "q2")])
+    }
+
+    @Test("a provider that was left for its failures is asked again later, and left for longer after one more")
+    func forgiving() {
+        var pool = pool(1)
+        for round in 0..<2 {
+            _ = pool.offerCame(
+                "p\(round)", from: "n", name: "", score: 1, objection: nil, at: time(Double(round) * 100))
+            _ = pool.clockTicked(time(Double(round) * 100 + 1))
+            _ = pool.rentalClosed(round + 1, bad, at: time(Double(round) * 100 + 2))
+        }
+        #expect(pool.offerCame("p2", from: "n", name: "", score: 1, objection: nil, at: time(701)) == [.forget("p2")])
+        _ = pool.offerCame("p3", from: "n", name: "", score: 1, objection: nil, at: time(703))
+        #expect(pool.clockTicked(time(704)) == [.startRental(3, "n", "p3")])
+        #expect(
+            pool.rentalClosed(3, bad, at: time(710)).contains(
+                .leaveProvider("n", reason: "died", until: time(710 + 1200))))
+    }
+
+    @Test("where nobody else is left, one that did work before is asked soon; one that never did, or that lied, is not")
+    func better() {
+        for (hasWorked, lied) in [(true, false), (false, false), (true, true)] {
+            var pool = pool(1)
+            for round in 0..<2 {
+                let now = Double(round) * 100
+                _ = pool.offerCame("p\(round)", from: "n", name: "", score: 1, objection: nil, at: time(now))
+                _ = pool.clockTicked(time(now + 1))
+                if hasWorked, round == 0 {
+                    _ = pool.rentalReady(1, expiration: time(9999), at: time(2))
+                    _ = pool.wanted(1, excluding: [], at: time(2))
+                    _ = pool.givenBack(1, at: time(3))
+                }
+                _ = pool.rentalClosed(round + 1, bad, at: time(now + 4))
+            }
+            if lied { _ = pool.providerLeft("n", reason: "it lied", at: time(105)) }
+            _ = pool.wanted(2, excluding: [], at: time(106))
+            _ = pool.clockTicked(time(110))
+            #expect(
+                pool.offerCame("p2", from: "n", name: "", score: 1, objection: nil, at: time(110)) == [.forget("p2")])
+            _ = pool.clockTicked(time(104 + 16))
+            let actions =
+                pool.offerCame("p3", from: "n", name: "", score: 1, objection: nil, at: time(121))
+                + pool.clockTicked(time(122))
+            #expect(actions.contains(.startRental(3, "n", "p3")) == (hasWorked && !lied), "\(hasWorked) \(lied)")
+        }
     }
 
     @Test("a machine whose agreement is about to end is exchanged")
@@ -445,6 +490,7 @@ struct PoolTests {
         var closing: Set<RentalID> = []
         var waiting: [Int: Set<NodeID>] = [:]
         var left: Set<NodeID> = []
+        var worked: Set<NodeID> = []
         var failures: [NodeID: Int] = [:]
         var stopped = false
 
@@ -452,7 +498,8 @@ struct PoolTests {
             for action in actions {
                 switch action {
                 case .startRental(let id, let node, _):
-                    #expect(!stopped && !left.contains(node), "seed \(seed)")
+                    // Who did work before may be asked again.
+                    #expect(!stopped && (!left.contains(node) || worked.contains(node)), "seed \(seed)")
                     #expect(!rentals.contains { $0.value == node && !closing.contains($0.key) }, "seed \(seed)")
                     rentals[id] = node
                 case .closeRental(let id, _, _, _):
@@ -466,8 +513,8 @@ struct PoolTests {
                     lent.insert(id)
                 case .refuse(let ticket, _, _):
                     #expect(waiting.removeValue(forKey: ticket) != nil || stopped)
-                case .leaveProvider(let node, _):
-                    #expect(failures[node] == 2)
+                case .leaveProvider(let node, _, let until):
+                    #expect(until != nil && failures[node, default: 0] >= 2)
                     left.insert(node)
                 default: break
                 }
@@ -498,6 +545,7 @@ struct PoolTests {
             case 8:
                 guard let any = lent.sorted().randomElement(using: &random) else { continue }
                 lent.remove(any)
+                if step % 2 == 0, let node = rentals[any] { worked.insert(node) }
                 perform(
                     step % 2 == 0
                         ? pool.givenBack(any, at: time(now))

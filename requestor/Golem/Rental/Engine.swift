@@ -311,10 +311,12 @@ actor Engine {
                 answers.removeValue(forKey: ticket)?.set(.failure(refusal(code, reason)))
             case .refreshDemand:
                 if let demand { orderInput.yield(.withdraw(demand)) }
-            case .leaveProvider(let id, let reason):
+            case .leaveProvider(let id, let reason, let until):
+                let minutes = until.map { ($0 - .now()).components.seconds / 60 + 1 }
+                let time = minutes.map { "for \($0) min" } ?? "for this run"
                 emit(
                     RentalEvent(
-                        .providerLeft, "left for this run: \(reason)", providerID: id,
+                        .providerLeft, "left \(time): \(reason)", providerID: id,
                         providerName: pool.rentals.values.first { $0.provider == id }?.name))
             case .forget(let proposal):
                 offers[proposal] = nil

@@ -3,13 +3,20 @@
 ///
 /// It keeps `target` machines: a lost one is replaced, one whose agreement is about to end is exchanged, so is one that
 /// costs a multiple of what another asks; more are closed. Offers are gathered for a moment, then the cheapest are taken.
-/// Machines are lent as soon as there are any. A provider that failed `failuresAllowed` times is left.
+/// Machines are lent as soon as there are any. A provider that failed `failuresAllowed` times is left for a while, the longer
+/// the more often; sooner, when nobody else is left to ask and it has done work before. Who is left because it is not to be
+/// trusted stays so.
 public struct PoolStateMachine: Sendable {
     public typealias Ticket = Int
 
     public struct Settings: Sendable {
         public var target: Int
         public var failuresAllowed = 2
+        /// How long a provider is left after its failures, the first time; twice as long each time after. As long after its
+        /// last failure one failure is forgiven.
+        public var forgiveness: Duration = .seconds(600)
+        /// A provider that has failed so often one after the other is not asked sooner, even where nobody else is left.
+        public var failuresInARow = 6
         /// How long a ticket waits when no machine that suits it is there or coming.
         public var patience: Duration = .seconds(120)
         public var renewalMargin: Duration = .seconds(180)
@@ -42,7 +49,8 @@ public struct PoolStateMachine: Sendable {
         case refuse(Ticket, GolemError.Code, String)
         /// Publish the demand anew: the daemon then proposes all known offers again.
         case refreshDemand
-        case leaveProvider(NodeID, reason: String)
+        /// - until: when it may be asked again; nil: never.
+        case leaveProvider(NodeID, reason: String, until: Timestamp?)
         /// The proposal will not be answered: it is refused, or others are better.
         case forget(ProposalID)
         /// A lent machine is to be given back when its present work is done; another takes its place.
@@ -70,9 +78,18 @@ public struct PoolStateMachine: Sendable {
 
     package struct Provider: Sendable, Equatable {
         package var failures = 0
+        package var lastFailure: Timestamp?
+        /// Since it last did work.
+        package var failuresInARow = 0
+        package var hasWorked = false
         package var turnedDown = 0
         package var silentUntil: Timestamp?
+        /// When it last failed or turned us down.
+        package var silentSince: Timestamp?
         package var leftBecause: String?
+        /// Nil: for good.
+        package var leftUntil: Timestamp?
+        package var timesLeft = 0
     }
 
     package struct Waiting: Sendable, Equatable {
@@ -121,6 +138,7 @@ public struct PoolStateMachine: Sendable {
     ) -> [Action] {
         offersSeen += 1
         providersSeen.insert(provider)
+        if let until = providers[provider]?.leftUntil, until <= now { comeBack(provider) }
         guard stopReason == nil, providers[provider]?.leftBecause == nil else { return [.forget(proposal)] }
         guard objection == nil, let score, !score.isNaN else {
             // Another offer of this node may do.
@@ -171,7 +189,12 @@ public struct PoolStateMachine: Sendable {
         lastChange = now
         if exchange?.successor == id || exchange?.old == id { exchange = nil }
         if outcome.blame {
+            if let last = provider.lastFailure, now - last >= settings.forgiveness, provider.failures > 0 {
+                provider.failures -= 1
+            }
             provider.failures += 1
+            provider.failuresInARow += 1
+            provider.lastFailure = now
             objections[rental.provider] = outcome.reason
         } else if outcome.wasTurnedDown {
             provider.turnedDown += 1
@@ -181,11 +204,15 @@ public struct PoolStateMachine: Sendable {
             // The longer it fails, the longer it is let alone.
             let factor = 1 << min(provider.failures + provider.turnedDown, 5) - 1
             provider.silentUntil = now + settings.coolDown * max(1, factor)
+            provider.silentSince = now
         }
         if provider.failures >= settings.failuresAllowed, provider.leftBecause == nil {
             provider.leftBecause = outcome.reason
+            let until = now + settings.forgiveness * (1 << min(provider.timesLeft, 5))
+            provider.leftUntil = until
+            provider.timesLeft += 1
             actions += offers.removeAll(of: rental.provider).map { .forget($0) }
-            actions.append(.leaveProvider(rental.provider, reason: outcome.reason))
+            actions.append(.leaveProvider(rental.provider, reason: outcome.reason, until: until))
         } else if outcome.blame {
             offers.failed(rental.provider, failures: provider.failures)
         }
@@ -207,6 +234,8 @@ public struct PoolStateMachine: Sendable {
     /// A machine comes back in working order.
     public mutating func givenBack(_ id: RentalID, at now: Timestamp) -> [Action] {
         guard let rental = rentals[id], rental.phase == .lent else { return [] }
+        providers[rental.provider, default: Provider()].hasWorked = true
+        providers[rental.provider]?.failuresInARow = 0
         if let reason = rental.retirement { return retire(id, reason) + refill(now) }
         rentals[id]?.phase = .idle
         return lend(now) + trim()
@@ -222,11 +251,12 @@ public struct PoolStateMachine: Sendable {
 
     /// A provider is not wanted any more, whatever it offers.
     public mutating func providerLeft(_ id: NodeID, reason: String, at now: Timestamp) -> [Action] {
-        guard providers[id]?.leftBecause == nil else { return [] }
+        guard providers[id]?.leftBecause == nil || providers[id]?.leftUntil != nil else { return [] }
         providers[id, default: Provider()].leftBecause = reason
+        providers[id]?.leftUntil = nil
         objections[id] = reason
         var actions: [Action] = offers.removeAll(of: id).map { .forget($0) }
-        actions.append(.leaveProvider(id, reason: reason))
+        actions.append(.leaveProvider(id, reason: reason, until: nil))
         for (rental, one) in rentals.sorted(by: { $0.key < $1.key }) where one.provider == id && one.phase != .closing {
             rentals[rental]?.phase = .closing
             actions.append(.closeRental(rental, code: "Cancelled", reason: reason, blame: true))
@@ -248,6 +278,7 @@ public struct PoolStateMachine: Sendable {
             if rental.phase == .idle { actions += retire(id, reason) }
             if rental.phase == .lent { rentals[id]?.retirement = reason }
         }
+        askAgain(now)
         actions += refill(now) + improve(now)
         if needsRefresh(now) {
             lastRefresh = now
@@ -279,6 +310,36 @@ public struct PoolStateMachine: Sendable {
     }
 
     // MARK: Decisions
+
+    /// The provider may be asked again: one more failure, and it is left for longer.
+    private mutating func comeBack(_ id: NodeID) {
+        providers[id]?.leftBecause = nil
+        providers[id]?.leftUntil = nil
+        providers[id]?.failures = max(0, settings.failuresAllowed - 1)
+        objections[id] = nil
+    }
+
+    /// Where somebody waits and nobody is left to ask, those that did work in this run and then failed are: they may have
+    /// come back, and a machine that fails now and then is better than none.
+    private mutating func askAgain(_ now: Timestamp) {
+        guard isExhausted, !waiting.isEmpty else { return }
+        let those = providers.filter { _, provider in
+            provider.leftUntil != nil && provider.hasWorked && provider.failuresInARow < settings.failuresInARow
+                && !isSilent(provider, now)
+        }
+        guard !those.isEmpty else { return }
+        for id in those.keys { comeBack(id) }
+        clockStoodStill(now)
+        // Their offers have been forgotten.
+        refreshes = 0
+    }
+
+    /// How long a provider that failed, or turned us down, is let alone: where there is nobody else, not long.
+    private func isSilent(_ provider: Provider, _ now: Timestamp) -> Bool {
+        guard let until = provider.silentUntil, until > now else { return false }
+        guard rentals.values.allSatisfy({ $0.phase == .closing }), let since = provider.silentSince else { return true }
+        return now - since < settings.coolDown * 3
+    }
 
     /// How many machines of the target are there or coming. Negotiations that last long are doubled, but no more of them
     /// than there are machines wanted: they may all be approved at once.
@@ -322,7 +383,7 @@ public struct PoolStateMachine: Sendable {
         var taken: [OfferBook.Entry] = []
         for entry in offers.entries {
             guard taken.count < count else { break }
-            guard !busy.contains(entry.provider), providers[entry.provider]?.silentUntil.map({ $0 <= now }) ?? true
+            guard !busy.contains(entry.provider), !(providers[entry.provider].map { isSilent($0, now) } ?? false)
             else { continue }
             busy.insert(entry.provider)
             taken.append(entry)
