@@ -4,7 +4,7 @@ import Tensors
 /// grey values: so that a digit drawn by hand can be tried.
 ///
 /// PNG: Portable Network Graphics specification, second edition (ISO/IEC 15948), chapters 5 to 11.
-struct Picture {
+package struct Picture {
     var width: Int
     var height: Int
     /// 0 (black) to 1 (white), row by row.
@@ -18,6 +18,12 @@ struct Picture {
     }
 
     private static let pngSignature: [UInt8] = [0x89, 0x50, 0x4E, 0x47, 0x0D, 0x0A, 0x1A, 0x0A]
+
+    package init(width: Int, height: Int, grey: [Float]) {
+        self.width = width
+        self.height = height
+        self.grey = grey
+    }
 
     init(_ bytes: [UInt8]) throws(DeMLError) {
         if bytes.starts(with: Self.pngSignature) { try self.init(png: bytes) } else { try self.init(pgm: bytes) }
@@ -40,7 +46,10 @@ struct Picture {
             dtype: .u8, shape: [1] + shape, bytes: Array(repeating: plane, count: channels).flatMap { $0 }[...])
     }
 
-    private var borderIsLight: Bool {
+    var borderIsLight: Bool { borderMean > 0.5 }
+
+    /// Of the outermost pixels: what the paper is like.
+    var borderMean: Float {
         var sum: Float = 0
         var count: Float = 0
         for row in 0..<height {
@@ -49,11 +58,11 @@ struct Picture {
                 count += 1
             }
         }
-        return sum > count / 2
+        return sum / count
     }
 
     /// Each target pixel is the mean of the area it covers.
-    private func resized(_ rows: Int, _ columns: Int) -> [Float] {
+    func resized(_ rows: Int, _ columns: Int) -> [Float] {
         var result = [Float](repeating: 0, count: rows * columns)
         for row in 0..<rows {
             let (top, bottom) = Self.span(row, of: rows, over: height)

@@ -23,12 +23,19 @@ public struct PredictRequest: Sendable {
     public var top = 3
     /// A picture has dark ink on light paper.
     public var invert: Bool
+    /// Whether a drawn digit is brought to the size and place that MNIST's have; nil: where the model knows digits.
+    public var centers: Bool?
+    /// The picture itself, instead of a file.
+    public var picture: [UInt8]?
     public var threads: Int?
 
     public init(
         model: String, data: DataRequest = DataRequest(), part: DatasetPart? = nil, count: Int = 10, start: Int = 0,
-        output: String? = nil, invert: Bool = false, threads: Int? = nil
+        output: String? = nil, invert: Bool = false, threads: Int? = nil, centers: Bool? = nil,
+        picture: [UInt8]? = nil
     ) {
+        self.centers = centers
+        self.picture = picture
         self.model = model
         self.data = data
         self.part = part

@@ -16,6 +16,12 @@ struct PredictionInputs {
     private var targets: [[Float]]?
 
     init(_ request: PredictRequest, _ model: ModelArgument, _ paths: Paths) throws {
+        if let picture = request.picture {
+            path = "picture"
+            x = try Self.tensor(picture, request, model, &notes)
+            rows = [0]
+            return
+        }
         if let data = request.data.data {
             path = try paths.dataset(data, from: paths.workingFolder)
             do throws(DeMLError) {
@@ -23,8 +29,7 @@ struct PredictionInputs {
                 if !Files.isDirectory(path), model.weights.model.inputShape.first != 3,
                     Picture.isPicture(try Files.prefix(of: path, count: 16))
                 {
-                    let picture = try Picture(Files.read(path, maximumBytes: 64 << 20))
-                    x = try picture.tensor(shape: model.weights.model.inputShape, invert: request.invert)
+                    x = try Self.tensor(Files.read(path, maximumBytes: 64 << 20), request, model, &notes)
                     rows = [0]
                     return
                 }
@@ -70,5 +75,36 @@ struct PredictionInputs {
         PredictionTable(
             model: model.weights.model, schema: model.schema, rows: Array(rows[chosen]), outputs: outputs,
             labels: labels.map { Array($0[chosen]) }, targets: targets.map { $0[chosen].flatMap(\.self) })
+    }
+
+    /// A picture as the model takes it.
+    private static func tensor(
+        _ bytes: [UInt8], _ request: PredictRequest, _ model: ModelArgument, _ notes: inout [Decision]
+    ) throws(DeMLError) -> Tensor {
+        let shape = model.weights.model.inputShape
+        if shape.count == 3, shape[0] == 3 {
+            return Tensor(shape: [1] + shape, bytes: try PictureFile(bytes).scaled(to: shape))
+        }
+        let picture = try Picture(bytes)
+        let isDigit = DrawnDigit.suits(shape)
+        if request.centers == true, !isDigit {
+            throw DeMLError(
+                .shape, "a digit is centred in 28 x 28 grey pixels, but the model takes \(shape)",
+                hint: "leave out --center")
+        }
+        // A picture of just that size is taken for one that was made so.
+        let isMade = picture.width == 28 && picture.height == 28
+        guard isDigit, request.centers ?? (!isMade && DrawnDigit.isKnown(to: model)) else {
+            return try picture.tensor(shape: shape, invert: request.invert)
+        }
+        if request.centers == nil {
+            notes.append(
+                Decision(
+                    "picture",
+                    "brought to 20 pixels and centred by its mass, as the digits of MNIST are (--center false: as it is)"
+                ))
+        }
+        let pixels = DrawnDigit.pixels(of: picture, invert: request.invert)
+        return Tensor(shape: [1] + shape, bytes: pixels)
     }
 }

@@ -16,7 +16,7 @@ struct PredictCommand: AsyncParsableCommand {
 
               deml predict --model runs/mnist-mlp --data mnist --count 10
               deml predict --model runs/mnist-mlp --data digit.png
-              deml predict --model runs/mnist-mlp --data unknown.csv --count 0 --output predictions.csv
+              deml predict --model runs/mnist-mlp --data unknown.csv --output predictions.csv
 
             With --on the machines of a fleet do it, all examples unless --count says otherwise: the same bytes, checked by \
             computing a part of them here. What is done is kept beside the output until all is, so that the same command \
@@ -53,6 +53,11 @@ struct PredictCommand: AsyncParsableCommand {
     var noImages = false
     @Flag(help: "A picture has dark ink on light paper (default: found out from its border).")
     var invert = false
+    @Option(
+        help: ArgumentHelp(
+            "Bring a drawn digit to the size and place that MNIST's have. (default: where the model knows digits)",
+            valueName: "true|false"))
+    var center: Bool?
     @Option(help: ArgumentHelp("Threads. (default: one a core)", valueName: "n"))
     var threads: Int?
     @Flag(help: "Print a line of JSON for each example; with --on one line in all.")
@@ -78,7 +83,7 @@ struct PredictCommand: AsyncParsableCommand {
         }
         var request = PredictRequest(
             model: model, data: data.request, part: data.split, count: count, start: start, output: output,
-            invert: invert, threads: threads)
+            invert: invert, threads: threads, centers: center)
         request.format = format
         request.contents = contents
         request.top = top
@@ -117,7 +122,7 @@ struct PredictCommand: AsyncParsableCommand {
     }
 
     private func predict() throws {
-        let answer = try Application.ofThisProcess.predict(try request(count: count ?? 10))
+        let answer = try Application.ofThisProcess.predict(try request(count: count ?? (output == nil ? 10 : 0)))
         let errors = Terminal.current(of: STDERR_FILENO)
         Output.standardError.lines(DecisionText.lines(answer.notes, paint: Paint(errors.hasColour)))
         let rows = answer.predictions
