@@ -107,8 +107,8 @@ let package = Package(
         .target(
             name: "Application",
             dependencies: [
-                "GolemFleet", "Reports", "TensorBoard", "Federation", "Inference", "Fleets", "Datasets", "ModelFormats",
-                "Jobs", "Worker",
+                "CProcess", "GolemFleet", "Reports", "TensorBoard", "Federation", "Inference", "Fleets", "Datasets",
+                "ModelFormats", "Jobs", "Worker",
                 "NeuralNetwork", "Tensors", .product(name: "Yams", package: "Yams"),
             ],
             path: "requestor/Application", swiftSettings: strict),

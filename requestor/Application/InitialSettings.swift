@@ -18,15 +18,7 @@ extension Application {
         guard let name = request.data else { throw DeMLError(.usage, "it is not said which data is meant") }
         var configuration = RunConfiguration()
         configuration.data.path = try paths.dataset(name, from: paths.workingFolder)
-        configuration.data.testFraction = request.testFraction ?? 0.2
-        configuration.data.labelColumn = request.labelColumn
-        configuration.data.labels = request.labels
-        configuration.data.header = request.header
-        configuration.data.decimal = request.decimal
-        configuration.data.standardize = request.standardize
-        configuration.data.missingValues = TextList(request.missingValues)
-        configuration.data.ignoreColumns = TextList(request.ignoreColumns)
-        configuration.data.categoryColumns = TextList(request.categoryColumns)
+        configuration.data.take(request)
         let data = try TrainingData(&configuration, given: [], resumed: nil, paths)
         let base = (name as NSString).lastPathComponent
         let stem = base.split(separator: ".").first.map(String.init) ?? base

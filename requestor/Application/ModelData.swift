@@ -124,3 +124,13 @@ extension Paths {
             hint: "say by --data where it is now")
     }
 }
+
+extension Application {
+    /// What a model takes: its schema (of a file without one, what its shapes say), the shape of an input, and whether it was
+    /// made for digits as MNIST has them.
+    public func modelInputs(_ model: String) throws -> (schema: Schema, shape: [Int], knowsDigits: Bool) {
+        let model = try ModelArgument(model, paths)
+        let shape = model.weights.model.inputShape
+        return (model.schema, shape, DrawnDigit.suits(shape) && DrawnDigit.isKnown(to: model))
+    }
+}

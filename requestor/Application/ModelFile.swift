@@ -6,6 +6,15 @@ import NeuralNetwork
 import Tensors
 import Yams
 
+extension Application {
+    /// The model description in a file, as JSON, and whether the file has weights too.
+    public func model(in file: String) throws -> (json: String, hasWeights: Bool) {
+        let found = try ModelFile(path: paths.resolved(file), paths)
+        if case .description(let model) = found.source { return (model.canonicalJSON, found.isWeights) }
+        return (try RunJSON.line(found.source), found.isWeights)
+    }
+}
+
 /// A model description out of a YAML or JSON file, an example with a `model`, a weights file, or a model file of PyTorch,
 /// ONNX or Keras.
 struct ModelFile {

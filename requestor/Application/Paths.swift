@@ -69,7 +69,7 @@ public struct Paths: Sendable {
     }
 
     /// A file that comes with DeML: beside the program, in a folder above it, or above the working folder.
-    func shipped(_ path: String) -> String? {
+    package func shipped(_ path: String) -> String? {
         for start in [executable, workingFolder + "/x"] {
             var folder = (start as NSString).deletingLastPathComponent
             while folder.count > 1 {

@@ -125,6 +125,17 @@ extension Application {
         return (settings, wrong.map(\.description) + problems)
     }
 
+    /// What a run with this configuration may rent, and what is wrong with that.
+    public func golemSettings(of configuration: RunConfiguration) -> (settings: GolemSettings, problems: [String]) {
+        readGolemSettings(configuration.golem)
+    }
+
+    /// What is remembered of providers, the newest first.
+    public func providers(golem: [String: String] = [:]) throws -> [ProviderMemory.Record] {
+        let path = try golemSettings(golem).dataFolder(environment: environment) + "/providers.sqlite"
+        return Files.exists(path) ? try ProviderMemory(path: path).records(at: Date()) : []
+    }
+
     /// Without an image the one that `make image` leaves is taken, if there.
     func readGolemSettings(_ options: GolemOptionSettings) -> (settings: GolemSettings, problems: [String]) {
         var (settings, problems) = GolemSettings.read(options, environment: environment)

@@ -18,9 +18,10 @@ struct TrainSettings {
     ///   - file: the YAML file; paths in it are seen from its folder.
     ///   - resumed: the `config.json` of the run to go on with.
     ///   - given: options by key; paths in them are seen from the working folder.
+    ///   - document: settings as text instead of a file's; paths in them are seen from the working folder.
     init(
         file: String?, resumed: String?, given: [(key: String, text: String)], golem: [String: String] = [:],
-        paths: Paths
+        paths: Paths, document: String? = nil
     ) throws {
         name = file.map { (($0 as NSString).lastPathComponent as NSString).deletingPathExtension } ?? "run"
         let source = file ?? resumed
@@ -30,6 +31,11 @@ struct TrainSettings {
                 throw DeMLError(
                     .malformed, "the file is no list of settings", place: paths.shown(source),
                     hint: "write 'key: value' lines, as in examples/mnist-mlp.yaml")
+            }
+            mapping = node
+        } else if let document {
+            guard let node = try YAMLFile.parse(document, place: "settings").mapping else {
+                throw DeMLError(.malformed, "this is no list of settings", place: "settings")
             }
             mapping = node
         }

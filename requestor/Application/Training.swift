@@ -20,11 +20,14 @@ public struct TrainRequest: Sendable {
     public var golem: [String: String]
     /// The program `deml-worker`, for the local fleet; else it is looked for beside the program and in PATH.
     public var worker: String?
+    /// Settings as YAML or JSON instead of a file's; paths in them are seen from the working folder.
+    public var document: String?
 
     public init(
         file: String? = nil, resume: String? = nil, settings: [(key: String, text: String)] = [],
-        golem: [String: String] = [:], worker: String? = nil
+        golem: [String: String] = [:], worker: String? = nil, document: String? = nil
     ) {
+        self.document = document
         self.file = file
         self.resume = resume
         self.settings = settings
@@ -111,7 +114,8 @@ extension Application {
                 .notFound, "there is no run in this folder: config.json is missing", place: paths.shown(resumed.path))
         }
         let settings = try TrainSettings(
-            file: request.file, resumed: resumed?.config, given: request.settings, golem: request.golem, paths: paths)
+            file: request.file, resumed: resumed?.config, given: request.settings, golem: request.golem, paths: paths,
+            document: request.document)
         var configuration = settings.configuration
         guard configuration.federation.repetitions == 1 else {
             throw DeMLError(.usage, "a single run is started with repeat 1", place: "repeat")

@@ -41,13 +41,8 @@ static void close_others(int keep) {
 
 // In the child: never returns.
 static void become(
-    const char *executable, char *const *arguments, const char *directory, int output, int errors, int failure) {
-#ifdef __linux__
-    pid_t parent = getppid();
-    // A parent that was gone before this line would not be noticed by it.
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() != parent) _exit(127);
-#endif
-    setpgid(0, 0);
+    const char *executable, char *const *arguments, char *const *environment, const char *directory, int output,
+    int errors, int failure) {
     for (int number = 1; number < 32; number++) signal(number, SIG_DFL);
     sigset_t none;
     sigemptyset(&none);
@@ -56,7 +51,6 @@ static void become(
     int input = open("/dev/null", O_RDONLY);
     if (input >= 0 && dup2(input, 0) == 0 && dup2(output, 1) == 1 && dup2(errors, 2) == 2 && chdir(directory) == 0) {
         close_others(failure);
-        char *const environment[] = {0};
         execve(executable, arguments, environment);
     }
     int number = errno;
@@ -85,7 +79,16 @@ int child_process_start(
     pthread_sigmask(SIG_SETMASK, &all, &before);
     pid_t process = fork();
     int number = errno;
-    if (process == 0) become(executable, arguments, directory, output[1], errors[1], failure[1]);
+    if (process == 0) {
+#ifdef __linux__
+        pid_t parent = getppid();
+        // A parent that was gone before this line would not be noticed by it.
+        if (prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() != parent) _exit(127);
+#endif
+        setpgid(0, 0);
+        char *const environment[] = {0};
+        become(executable, arguments, environment, directory, output[1], errors[1], failure[1]);
+    }
     pthread_sigmask(SIG_SETMASK, &before, 0);
     close(output[1]);
     close(errors[1]);
@@ -110,5 +113,36 @@ int child_process_start(
     close(failure[0]);
     close(output[0]);
     close(errors[0]);
+    return number;
+}
+
+int detached_process_start(
+    const char *executable, char *const *arguments, char *const *environment, const char *directory, int output,
+    pid_t *started) {
+    int failure[2];
+    if (make_pipe(failure) != 0) return errno;
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    pid_t process = fork();
+    int number = errno;
+    if (process == 0) {
+        setsid();
+        become(executable, arguments, environment, directory, output, output, failure[1]);
+    }
+    pthread_sigmask(SIG_SETMASK, &before, 0);
+    close(failure[1]);
+    if (process > 0) {
+        ssize_t got;
+        while ((got = read(failure[0], &number, sizeof number)) < 0 && errno == EINTR) {}
+        if (got == 0) {
+            close(failure[0]);
+            *started = process;
+            return 0;
+        }
+        int status;
+        while (waitpid(process, &status, 0) < 0 && errno == EINTR) {}
+    }
+    close(failure[0]);
     return number;
 }

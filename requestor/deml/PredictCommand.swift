@@ -31,7 +31,7 @@ struct PredictCommand: AsyncParsableCommand {
     var model: String
     @OptionGroup
     var data: DataOptions
-    @Option(help: ArgumentHelp("How many examples; 0: all. (default: 10, with --on all)", valueName: "n"))
+    @Option(help: ArgumentHelp("How many examples; 0: all. (default: 10; all with --output or --on)", valueName: "n"))
     var count: Int?
     @Option(help: ArgumentHelp("The first example, counted from 0.", valueName: "n"))
     var start = 0

@@ -21,4 +21,16 @@ struct child_process {
 int child_process_start(
     const char *executable, char *const *arguments, const char *directory, struct child_process *child);
 
+/// Starts a program that outlives this one: in a session of its own, so that neither the end of this process nor Ctrl-C in
+/// its terminal reaches it.
+///
+/// It has /dev/null as stdin, `output` as stdout and stderr, no other open file, default signal handling and no blocked
+/// signal. It is a child of this process as long as that lives, which is to wait for it (waitpid).
+///
+/// executable: an absolute path; arguments: argv, with argv[0] and a final NULL; environment: likewise; directory: its
+/// working directory. Returns 0, or an errno, of starting as of exec.
+int detached_process_start(
+    const char *executable, char *const *arguments, char *const *environment, const char *directory, int output,
+    pid_t *started);
+
 #endif

@@ -78,7 +78,7 @@ public struct ModelOutline: Sendable, Equatable, Codable {
 }
 
 /// Any value of JSON or YAML.
-enum DescriptionTree: Sendable, Equatable, Codable {
+package enum DescriptionTree: Sendable, Equatable, Codable {
     case null
     case boolean(Bool)
     case integer(Int)
@@ -96,7 +96,7 @@ enum DescriptionTree: Sendable, Equatable, Codable {
         }
     }
 
-    init(from decoder: any Decoder) throws {
+    package init(from decoder: any Decoder) throws {
         let container = try decoder.singleValueContainer()
         if container.decodeNil() {
             self = .null
@@ -115,7 +115,7 @@ enum DescriptionTree: Sendable, Equatable, Codable {
         }
     }
 
-    func encode(to encoder: any Encoder) throws {
+    package func encode(to encoder: any Encoder) throws {
         var container = encoder.singleValueContainer()
         switch self {
         case .null: try container.encodeNil()

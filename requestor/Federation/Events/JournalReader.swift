@@ -53,7 +53,8 @@ package final class JournalReader {
     deinit { if file >= 0 { close(file) } }
 
     /// The next events, a block of them; none where the journal ends (or is not there yet).
-    package func read() throws(DeMLError) -> [JournalEntry] {
+    /// - Parameter isSkipped: told a line, says whether it is passed over unread. Then a block may be empty before the end.
+    package func read(skipping isSkipped: ((ArraySlice<UInt8>) -> Bool)? = nil) throws(DeMLError) -> [JournalEntry] {
         if file < 0 {
             file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
             if file < 0, errno == ENOENT { return [] }
@@ -62,7 +63,7 @@ package final class JournalReader {
         var size = Self.blockBytes
         while true {
             let bytes = try block(size)
-            if let last = bytes.lastIndex(of: UInt8(ascii: "\n")) { return try entries(bytes[...last]) }
+            if let last = bytes.lastIndex(of: UInt8(ascii: "\n")) { return try entries(bytes[...last], isSkipped) }
             if bytes.count < size { return [] }
             guard size < Self.maximumLineBytes else {
                 throw DeMLError(
@@ -72,11 +73,18 @@ package final class JournalReader {
         }
     }
 
-    private func entries(_ lines: ArraySlice<UInt8>) throws(DeMLError) -> [JournalEntry] {
+    private func entries(
+        _ lines: ArraySlice<UInt8>, _ isSkipped: ((ArraySlice<UInt8>) -> Bool)?
+    ) throws(DeMLError) -> [JournalEntry] {
         var entries: [JournalEntry] = []
         var start = lines.startIndex
         while let end = lines[start...].firstIndex(of: UInt8(ascii: "\n")) {
             let after = JournalPosition(bytes: position.bytes + end + 1 - start)
+            if isSkipped?(lines[start..<end]) == true {
+                position = after
+                start = end + 1
+                continue
+            }
             do {
                 entries.append(
                     JournalEntry(
