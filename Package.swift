@@ -15,6 +15,8 @@ let package = Package(
         .package(url: "https://github.com/jpsim/Yams", from: "6.0.0"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        // Without its traits: no configuration files, and Foundation's essentials are enough for it.
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1", traits: []),
     ],
     targets: [
         // What a provider runs, and what both sides share. No network, no Golem.
@@ -112,11 +114,23 @@ let package = Package(
                 "NeuralNetwork", "Tensors", .product(name: "Yams", package: "Yams"),
             ],
             path: "requestor/Application", swiftSettings: strict),
+        .target(
+            name: "UserInterface",
+            dependencies: [
+                "Application", "Reports", "Golem", "GolemFleet", "Federation", "Fleets", "Datasets", "ForeignText",
+                "Jobs", "NeuralNetwork", "Tensors",
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            // The page is part of the program: there is no folder that would have to lie beside it.
+            path: "requestor/UserInterface", resources: [.embedInCode("Assets")], swiftSettings: strict),
         .executableTarget(
             name: "deml",
             dependencies: [
                 "Application", "CommandLineSupport", "Reports", "GolemFleet", "Federation", "Inference", "Fleets",
-                "Datasets", "Tensors",
+                "Datasets", "Tensors", "UserInterface",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "requestor/deml", swiftSettings: strict),
@@ -160,6 +174,15 @@ let package = Package(
             name: "TensorBoardTests", dependencies: ["TensorBoard", "Federation", "Tensors"], swiftSettings: strict),
         .testTarget(
             name: "ApplicationTests", dependencies: ["Application", "Federation", "Tensors"], swiftSettings: strict),
+        .testTarget(
+            name: "UserInterfaceTests",
+            dependencies: [
+                "UserInterface", "Application", "Federation", "Fleets", "Jobs", "Tensors",
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: strict),
         .testTarget(
             name: "CommandLineTests",
             dependencies: [

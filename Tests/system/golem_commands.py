@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "golem"))
@@ -150,13 +151,46 @@ def main():
             code, text = deml(network, "payments", SCRATCH / "no-such-run")
             expect(code == 66, "a missing run is told", (code, text))
 
+        def page():
+            """The Golem page asks the same, and is told as it is found."""
+            environment = network.environment(DEML_GOLEM_DATA=str(SCRATCH / "data/commands"))
+            server = subprocess.Popen([DEML, "ui", "--port", "0", "--no-browser"], cwd=SCRATCH, env=environment,
+                                      stdout=subprocess.PIPE, text=True)
+            try:
+                address = server.stdout.readline().strip()
+                base = address.split("/?")[0]
+                opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+                opener.open(address, timeout=10).read()
+
+                def told(path):
+                    """Server-sent events: (name, value), until the end."""
+                    for event in opener.open(base + path, timeout=60).read().decode().split("\n\n"):
+                        if lines := [line for line in event.split("\n") if line]:
+                            yield lines[0].removeprefix("event: "), json.loads(lines[1].removeprefix("data: "))
+
+                findings = [value for name, value in told("/api/golem/doctor?seconds=20") if name == "finding"]
+                states = {finding["subject"]: finding["state"] for finding in findings}
+                expect({"daemon", "app-key", "funds", "market"} <= set(states), "the doctor looked at all", findings)
+                expect(all(states[subject] == "good" for subject in ("daemon", "app-key", "funds", "market")), "all is well", findings)
+                answers = [value for name, value in told("/api/golem/offers?seconds=20&machines=2") if name == "offers"]
+                expect({offer["provider"] for offer in answers[0]["offers"]} == {"provider-0", "provider-1"}, "both providers", answers)
+                expect(abs(answers[0]["expected"] - 2 * 0.288) < 1e-9 and answers[0]["worst"] > 0, "what it costs", answers)
+                runs = json.loads(opener.open(base + "/api/golem/payments", timeout=30).read())["runs"]
+                expect(any(line["state"] == "settled" for run in runs for line in run["lines"]), "what was paid", runs)
+                providers = json.loads(opener.open(base + "/api/golem/providers", timeout=30).read())["providers"]
+                expect({one["name"] for one in providers} >= {"provider-0"} and providers[0]["successes"] > 0, "who has worked", providers)
+                return f"{len(findings)} findings, {len(runs)} runs, {len(providers)} providers"
+            finally:
+                server.kill()
+                server.wait()
+
         def limits_are_told_first():
             run = on_golem(network, "told", small_options(rounds=1), max_price_per_hour=0.00001, start_timeout=5).wait(60)
             text = run.text()
             expect(run.code == 69 and "worst case" in text and "budget 2" in text, "limits are told, then nobody is found", text)
 
         return run_all([("real-commands", real_commands), ("doctor", doctor), ("doctor-finds", doctor_finds), ("over-tls", over_tls),
-                        ("offers", offers), ("status-and-payments", status_and_payments),
+                        ("offers", offers), ("status-and-payments", status_and_payments), ("page", page),
                         ("limits-are-told", limits_are_told_first)])
 
 

@@ -21,7 +21,7 @@ package struct Deml: AsyncParsableCommand {
             ShardCommand.self,
             InspectCommand.self, ExportCommand.self,
             CompareCommand.self, ReportCommand.self, DoctorCommand.self, OffersCommand.self, StatusCommand.self,
-            PaymentsCommand.self,
+            PaymentsCommand.self, UICommand.self,
         ])
 
     package init() {}

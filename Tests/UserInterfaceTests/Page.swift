@@ -1,0 +1,56 @@
+import Application
+import Foundation
+import Hummingbird
+import Logging
+import NIOCore
+import UserInterface
+
+/// The page without a network: requests go straight to what answers them.
+struct Page {
+    static let host = "127.0.0.1:7373"
+
+    let folder: String
+    private let asker: PageAsker
+
+    init() throws {
+        folder = NSTemporaryDirectory() + "deml-page-" + UUID().uuidString
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        asker = PageAsker(
+            Application(
+                workingFolder: folder, executable: "/nowhere/deml", environment: ["HOME": folder]), token: "token",
+            session: "secret", port: 7373)
+    }
+
+    func remove() { try? FileManager.default.removeItem(atPath: folder) }
+
+    struct Answer {
+        var status: Int
+        var headers: HTTPFields
+        var body: String
+
+        var json: [String: Any] {
+            (try? JSONSerialization.jsonObject(with: Data(body.utf8))) as? [String: Any] ?? [:]
+        }
+    }
+
+    /// - Parameter known: with the cookie, and for what changes something with the origin of the page.
+    func ask(
+        _ method: HTTPRequest.Method, _ path: String, host: String = Page.host, known: Bool = true,
+        headers: HTTPFields = [:], body: String = ""
+    ) async throws -> Answer {
+        var fields = headers
+        if known {
+            fields[.cookie] = "other=1; deml_ui_7373=secret"
+            if method != .get, fields[.origin] == nil { fields[.origin] = "http://\(Page.host)" }
+        }
+        let response = try await asker.respond(
+            HTTPRequest(method: method, scheme: "http", authority: host, path: path, headerFields: fields),
+            body: ByteBuffer(string: body))
+        return Answer(
+            status: response.status, headers: response.headers, body: String(buffer: response.body))
+    }
+
+    func json(_ path: String, _ body: String) async throws -> Answer {
+        try await ask(.post, path, headers: [.contentType: "application/json"], body: body)
+    }
+}

@@ -1,0 +1,412 @@
+#!/usr/bin/env python3
+"""The page in a browser: each door from nothing to its end, at 390 and 1280 pixels, light and dark.
+
+Debian's chromium, driven by playwright; axe-core looks at every view; the console is to stay silent. What was seen lies under
+.build/ui-screenshots. DEML_UI_ONLY=shots leaves out what takes long."""
+import gzip
+import json
+import os
+import re
+import signal
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+if os.environ.get("DEML_UI_PYTHON") != "1":
+    subprocess.run([ROOT / "tools/need-packages", "chromium"], check=True)
+    python = subprocess.run([ROOT / "tools/python-environment", os.environ.get("DEML_UI_ENVIRONMENT", ROOT / ".venv-ui"),
+                             "playwright==1.65.0", "axe-playwright-python==0.1.8"],
+                            check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+    os.environ["DEML_UI_PYTHON"] = "1"
+    os.execv(python, [python, *sys.argv])
+
+from axe_playwright_python.sync_playwright import Axe  # noqa: E402
+from playwright.sync_api import expect, sync_playwright  # noqa: E402
+
+DEML = os.environ["DEML"]
+SCRATCH = Path(os.environ["DEML_TEST_SCRATCH"])
+SHOTS = ROOT / ".build/ui-screenshots"
+MNIST = ROOT / "requestor/Datasets/mnist"
+WEIGHT_LIMIT, PAINT_LIMIT, FRAME_LIMIT, START_LIMIT = 150_000, 200, 100, 0.3
+passed, failures = 0, []
+
+
+def check(what, holds, found=""):
+    global passed
+    if holds:
+        passed += 1
+        print(f"ok    {what}{f' ({found})' if found else ''}", flush=True)
+    else:
+        failures.append(what)
+        print(f"FAIL  {what}: {found}", flush=True)
+
+
+class Page:
+    """A `deml ui` of our own."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.start()
+
+    def start(self):
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("YAGNA_")}
+        environment["DEML_GOLEM_DATA"] = str(SCRATCH / "golem-data")
+        begun = time.monotonic()
+        self.process = subprocess.Popen([DEML, "ui", "--port", "0", "--no-browser"], cwd=self.folder, env=environment,
+                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.address = self.process.stdout.readline().strip()
+        self.seconds = time.monotonic() - begun
+        assert self.address.startswith("http://127.0.0.1:"), (self.address, self.process.stderr.read())
+        self.base = self.address.split("/?")[0]
+
+    def stop(self):
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(20)
+
+
+def small_mnist(folder, count):
+    """A part of MNIST as a folder of IDX files."""
+    folder.mkdir(parents=True)
+    for name, size, number in [("train-images-idx3-ubyte", 784, count), ("train-labels-idx1-ubyte", 1, count),
+                               ("t10k-images-idx3-ubyte", 784, 1000), ("t10k-labels-idx1-ubyte", 1, 1000)]:
+        data = gzip.open(MNIST / f"{name}.gz").read()
+        head = 16 if size == 784 else 8
+        (folder / name).write_bytes(data[:4] + struct.pack(">I", number) + data[8:head] + data[head:head + size * number])
+
+
+def long_run(folder, rounds, workers):
+    """A run as it is left by many rounds of many workers: its journal and its numbers, made up."""
+    folder.mkdir(parents=True)
+    settings = {"data": "mnist", "fleet": "simulated", "workers": workers, "rounds": rounds + 500, "local_epochs": 1}
+    (folder / "config.json").write_text(json.dumps(settings))
+    moment = "2026-03-01T12:00:00.123Z"
+    with open(folder / "metrics.jsonl", "w") as metrics, open(folder / "events.jsonl", "w") as events:
+        def event(name, **values):
+            events.write(json.dumps({"time": moment, "event": name, **values}) + "\n")
+
+        event("run_started", fleet="simulated", workers=workers, clients_per_round=workers, rounds=rounds + 500,
+              finished_rounds=0, parameters=199210, train_examples=60000, test_examples=10000, accuracy=0.1, loss=2.3)
+        for number in range(1, rounds + 1):
+            event("round_started", round=number, rounds=rounds + 500, clients=list(range(workers)))
+            for client in range(workers):
+                event("attempt_succeeded", round=number, client=client, attempt=0, examples=600, seconds=0.5,
+                      provider={"id": f"p{client}", "name": f"provider-{client:03}"}, samples_per_second=1e4 + client,
+                      loss=1 / number, bytes_up=1000, bytes_down=2000)
+            row = {"round": number, "loss": 2.3 / number ** 0.5, "accuracy": 1 - 0.9 / number ** 0.4, "seconds": 1.5,
+                   "evaluation_seconds": 0.1, "bytes_up": 100000, "bytes_down": 200000, "clients": workers,
+                   "answers": workers, "failures": 0, "examples": 60000, "train_loss": 2 / number ** 0.5,
+                   "weights_sha256": "0" * 64}
+            metrics.write(json.dumps(row) + "\n")
+            event("round_finished", **row)
+
+
+def draw_seven(page):
+    """A plain 7, small and in a corner, as one draws it."""
+    box = page.locator("canvas.pad").bounding_box()
+    at = lambda x, y: (box["x"] + x * box["width"], box["y"] + y * box["height"])
+    page.mouse.move(*at(0.12, 0.15))
+    page.mouse.down()
+    page.mouse.move(*at(0.45, 0.14), steps=12)
+    page.mouse.move(*at(0.25, 0.62), steps=16)
+    page.mouse.up()
+    # The last question is answered when nothing comes any more.
+    page.wait_for_load_state("networkidle")
+
+
+class Browser:
+    def __init__(self, playwright):
+        self.browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        self.console = []
+        self.axe = Axe()
+        self.violations = {}
+
+    def page(self, width, scheme):
+        context = self.browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme,
+                                           reduced_motion="reduce", accept_downloads=True)
+        page = context.new_page()
+        page.set_default_timeout(15_000)
+        page.on("console", lambda message: self.console.append(f"{page.url}: {message.text}")
+                if message.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: self.console.append(f"{page.url}: {error}"))
+        return page
+
+    def look(self, page, name):
+        """A picture of it, and what axe-core says."""
+        width = page.viewport_size["width"]
+        scheme = "dark" if page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches") else "light"
+        page.wait_for_timeout(60)
+        overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        if overflow > 0:
+            self.violations.setdefault("wider than the window", []).append(f"{name} at {width}: {overflow} px")
+        page.screenshot(path=SHOTS / f"{name}-{width}-{scheme}.png", full_page=True)
+        # What is dark differs from what is light in its colours only.
+        options = {"runOnly": ["color-contrast"]} if scheme == "dark" or width > 1280 else {}
+        for violation in self.axe.run(page, options=options).response["violations"]:
+            nodes = "; ".join(node["html"][:160] for node in violation["nodes"][:3])
+            self.violations.setdefault(violation["id"], []).append(f"{name}-{width}-{scheme}: {nodes}")
+
+
+def wait_state(page, state, seconds=120):
+    expect(page.locator(f".lead .state.{state}")).to_be_visible(timeout=seconds * 1000)
+
+
+def main():
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    work = SCRATCH / "work"
+    work.mkdir()
+    ui = Page(work)
+    check("the page is there in 0.3 s", ui.seconds < START_LIMIT, f"{ui.seconds:.3f} s")
+    with sync_playwright() as playwright:
+        browser = Browser(playwright)
+        try:
+            doors(browser, ui, work)
+        finally:
+            ui.process.kill()
+            browser.browser.close()
+        for rule, places in browser.violations.items():
+            check(f"axe-core: {rule}", False, "\n        ".join(places[:6]))
+        check("axe-core finds nothing", not browser.violations)
+        check("the console is silent", not browser.console, "\n        ".join(browser.console[:10]))
+    print(f"{passed} passed, {len(failures)} failed")
+    sys.exit(1 if failures else 0)
+
+
+def doors(browser, ui, work):
+    page = browser.page(1280, "light")
+    sizes = {}
+    page.on("response", lambda response: sizes.__setitem__(response.url, int(response.headers.get("content-length", 0))))
+    page.goto(ui.address)
+    expect(page.get_by_role("button", name="Train MNIST now")).to_be_visible()
+    check("the token is gone from the address", "token" not in page.url, page.url)
+    check("nothing comes from elsewhere", all(url.startswith(ui.base) for url in sizes), [u for u in sizes if not u.startswith(ui.base)])
+    paint = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0]?.startTime")
+    paints = [paint]
+    for _ in range(4):
+        page.reload()
+        expect(page.get_by_role("button", name="Train MNIST now")).to_be_visible()
+        paints.append(page.evaluate("performance.getEntriesByName('first-contentful-paint')[0]?.startTime"))
+    check("first contentful paint", min(paints) < PAINT_LIMIT, f"{min(paints):.0f} ms, of {[round(p) for p in paints]}")
+    browser.look(page, "home-empty")
+
+    # Train MNIST with one click, watch, stop, resume.
+    page.get_by_role("button", name="Train MNIST now").click()
+    expect(page.get_by_role("heading", level=1, name="mnist-mlp")).to_be_visible()
+    wait_state(page, "working")
+    expect(page.locator(".tile.first b")).to_contain_text("%", timeout=60000)
+    expect(page.get_by_role("heading", name=re.compile("Round . of 3"))).to_be_visible(timeout=60000)
+    browser.look(page, "run-live")
+    run_url = page.url
+    # A second window sees the same; a restart of the server does not disturb the run.
+    second = page.context.new_page()
+    second.goto(run_url)
+    expect(second.locator(".tile.first b")).to_contain_text("%")
+    second.close()
+    page.get_by_role("button", name="Stop").click()
+    wait_state(page, "interrupted", 60)
+    check("Stop pauses the run", True)
+    browser.look(page, "run-paused")
+    done = len((work / "runs/mnist-mlp/metrics.jsonl").read_text().splitlines())
+    check("finished rounds are kept", 1 <= done < 4, f"{done - 1} rounds")
+    page.get_by_role("button", name="Resume").click()
+    wait_state(page, "working")
+
+    # The server goes and comes back; the run has not noticed.
+    code = ui.stop()
+    check("Ctrl-C ends the server cleanly", code == 0, code)
+    ui.start()
+    check("it is back in 0.3 s", ui.seconds < START_LIMIT, f"{ui.seconds:.3f} s")
+    page.goto(ui.address)
+    expect(page.locator(".card")).to_have_count(1)
+    browser.console.clear()
+    browser.look(page, "home-one")
+    page.locator(".card h3 a").click()
+    wait_state(page, "finished", 180)
+    expect(page.get_by_text("one shard alone").first).to_be_visible(timeout=20000)
+    accuracy = page.locator(".tile.first b").inner_text()
+    check("MNIST is learned", float(accuracy.split()[0]) > 97, accuracy)
+    page.locator("summary", has_text="The report").click()
+    expect(page.frame_locator("iframe.report").get_by_role("heading", level=1)).to_have_text("mnist-mlp")
+    browser.look(page, "run-finished")
+
+    # The model, downloaded, and tried.
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download").first.click()
+    model = Path(download.value.path()).read_bytes()
+    check("the model comes down whole", model == (work / "runs/mnist-mlp/best.safetensors").read_bytes(), len(model))
+    page.get_by_role("link", name="Try the model").click()
+    expect(page.locator("canvas.pad")).to_be_visible()
+    browser.look(page, "try-empty")
+    draw_seven(page)
+    expect(page.locator(".verdict")).to_have_text("7")
+    check("a 7 drawn small in a corner is read as 7", page.locator(".verdict").inner_text() == "7",
+          page.locator(".try .note").first.inner_text())
+    browser.look(page, "try-digit")
+
+    # An unknown table: read, trained, its predictions downloaded.
+    rows = "\n".join(f"{1 + 2 * (i % 2) + i / 900:.3f},{'red' if i % 3 else 'green'},{['oak', 'ash'][i % 2]}" for i in range(300))
+    (SCRATCH / "trees.csv").write_text("height,colour,kind\n" + rows + "\n")
+    page.get_by_role("link", name="Train", exact=True).click()
+    browser.look(page, "train-empty")
+    page.locator(".drop input[type=file]").first.set_input_files(SCRATCH / "trees.csv")
+    expect(page.get_by_text("there is no column").or_(page.get_by_role("heading", name="trees")).or_(page.locator(".box.bad"))).to_be_visible()
+    if page.locator(".box.bad").count():
+        page.get_by_label("Label column: its name or number").fill("kind")
+        page.get_by_role("button", name="Read it so").click()
+    expect(page.get_by_label("What is learned")).to_have_value("kind")
+    expect(page.locator(".layer .count").nth(1)).not_to_have_text("–")
+    browser.look(page, "train-table")
+    # A mistake stands at its layer, and nothing can be started.
+    page.get_by_label("Layer 0", exact=True).select_option("conv2d")
+    expect(page.locator(".layer.wrong .mistake")).to_be_visible()
+    expect(page.get_by_role("button", name="Train", exact=True)).to_be_disabled()
+    browser.look(page, "train-mistake")
+    page.get_by_label("Layer 0", exact=True).select_option("linear")
+    page.get_by_label("Rounds", exact=True).fill("0")
+    expect(page.locator(".box.bad")).to_be_visible()
+    page.get_by_label("Rounds", exact=True).fill("4")
+    expect(page.locator(".box.bad")).to_have_count(0)
+    # What it may cost is said on the button.
+    page.get_by_label("Golem").check()
+    expect(page.get_by_role("button", name="Rent and train for at most 5 GLM")).to_be_enabled()
+    expect(page.get_by_text("worst case").first).to_be_visible()
+    browser.look(page, "train-golem")
+    page.get_by_label("Simulated here").check()
+    page.get_by_role("button", name="Train", exact=True).click()
+    expect(page.get_by_role("heading", level=1, name="trees")).to_be_visible()
+    wait_state(page, "finished", 120)
+    page.get_by_role("link", name="Try the model").click()
+    expect(page.locator(".verdict")).to_have_text(re.compile("oak|ash"))
+    page.get_by_label("height").fill("3.2")
+    expect(page.locator(".verdict")).to_have_text("ash")
+    page.get_by_label("height").fill("tall")
+    expect(page.locator(".box.bad")).to_be_visible()
+    page.get_by_label("height").fill("1.1")
+    expect(page.locator(".verdict")).to_have_text("oak")
+    (SCRATCH / "unknown.csv").write_text("colour,height\nred,3.1\ngreen,1.2\nred,3.3\n")
+    page.locator(".drop input[type=file]").first.set_input_files(SCRATCH / "unknown.csv")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download predictions").click()
+    lines = Path(download.value.path()).read_text().splitlines()
+    check("predictions for unknown rows come down", [line.split(",")[1] for line in lines[1:]] == ["ash", "oak", "ash"], lines)
+    browser.look(page, "try-row")
+
+    # What only the run itself can find is said on its page.
+    page.request.post(f"{ui.base}/api/runs", headers={"Origin": ui.base}, data={
+        "name": "wrong", "settings": {"data": "mnist", "model": {"layers": [{"type": "flatten"}, {"type": "linear"}]}, "class_weights": [1, 2]}})
+    page.goto(f"{ui.base}/runs/wrong")
+    wait_state(page, "failed", 30)
+    expect(page.locator(".box.bad")).to_contain_text("class_weights")
+    browser.look(page, "run-failed")
+
+    # Two runs side by side.
+    page.goto(ui.base + "/")
+    expect(page.locator(".card")).to_have_count(3)
+    for box in page.locator(".pick input").all():
+        box.check()
+    page.get_by_role("button", name="Compare 2 runs").click()
+    expect(page.get_by_role("heading", name="Settings that differ")).to_be_visible()
+    names = page.locator(".tables table").last.locator("tbody td:first-child").all_inner_texts()
+    check("only what differs is shown", "rounds" in names and "seed" not in names, names)
+    browser.look(page, "compare")
+
+    # The market, with nobody there.
+    page.goto(ui.base + "/golem")
+    expect(page.locator(".checks .bad").first).to_be_visible()
+    expect(page.get_by_text("YAGNA_APPKEY is not set")).to_be_visible()
+    expect(page.get_by_role("button", name="Check again")).to_be_enabled(timeout=30000)
+    page.get_by_role("button", name="Ask the market").click()
+    expect(page.locator(".box.bad")).to_be_visible(timeout=30000)
+    browser.look(page, "golem")
+
+    # A long run scrolls and updates without long frames.
+    long_run(work / "runs/long", 2000, 100)
+    lock = subprocess.Popen([sys.executable, "-c", (
+        "import fcntl, struct, sys, time\nfile = open(sys.argv[1], 'w')\n"
+        "fcntl.fcntl(file, 37, struct.pack('hhqqi4x', fcntl.F_WRLCK, 0, 0, 0, 0))\n"
+        "print('held', flush=True)\ntime.sleep(300)"), str(work / "runs/long/lock")], stdout=subprocess.PIPE, text=True)
+    lock.stdout.readline()
+    begun = time.monotonic()
+    page.goto(ui.base + "/runs/long")
+    expect(page.locator(".tile", has_text="rounds").locator("b")).to_have_text("2,000 / 2,500", timeout=10000)
+    check("2,000 rounds are there", True, f"{time.monotonic() - begun:.1f} s")
+    expect(page.get_by_role("heading", name="Workers")).to_be_visible(timeout=120000)
+    check("what 100 workers did in them is read", True, f"{time.monotonic() - begun:.1f} s")
+    page.locator("summary", has_text="Every round as a table").click()
+    page.evaluate("""() => { window.frames_ = []; let last = performance.now();
+        const step = (now) => { window.frames_.push(now - last); last = now; requestAnimationFrame(step); }; requestAnimationFrame(step); }""")
+    with open(work / "runs/long/events.jsonl", "a") as events:
+        for step in range(40):
+            moment = "2026-03-01T12:30:00.123Z"
+            number = 2001 + step // 4
+            if step % 4 == 0:
+                events.write(json.dumps({"time": moment, "event": "round_started", "round": number, "rounds": 2500, "clients": list(range(100))}) + "\n")
+            for client in range(100):
+                events.write(json.dumps({"time": moment, "event": "epoch_finished", "round": number, "client": client, "attempt": 0,
+                                         "provider": {"id": f"p{client}", "name": f"provider-{client:03}"},
+                                         "progress": {"epoch": step % 4 + 1, "epochs": 5, "loss": 0.1, "samples_per_second": 1e4}}) + "\n")
+            if step % 4 == 3:
+                events.write(json.dumps({"time": moment, "event": "round_finished", "round": number, "loss": 0.05, "accuracy": 0.96,
+                                         "seconds": 1, "evaluation_seconds": 0.1, "bytes_up": 1, "bytes_down": 1, "clients": 100,
+                                         "answers": 100, "failures": 0, "examples": 60000, "weights_sha256": ""}) + "\n")
+            events.flush()
+            page.mouse.wheel(0, 400 if step % 10 < 5 else -400)
+            page.wait_for_timeout(50)
+    expect(page.locator(".tile", has_text="rounds").locator("b")).to_have_text("2,010 / 2,500")
+    frames = sorted(page.evaluate("window.frames_"))
+    check("no frame is long", frames[-1] < FRAME_LIMIT, f"longest {frames[-1]:.0f} ms of {len(frames)}, median {frames[len(frames) // 2]:.0f} ms")
+    browser.look(page, "run-long")
+    lock.kill()
+    lock.wait()
+
+    weight = sum(int(subprocess.run(["curl", "-s", "-o", "/dev/null", "-w", "%{size_download}", f"{ui.base}/assets/{name}"],
+                                    stdout=subprocess.PIPE, text=True).stdout)
+                 for name in os.listdir(ROOT / "requestor/UserInterface/Assets"))
+    check("everything of the page together", weight < WEIGHT_LIMIT, f"{weight:,} bytes")
+
+    # Every view again: narrow, dark, and wide.
+    state = page.context.storage_state()
+    for width, scheme in [(390, "light"), (1280, "dark"), (390, "dark"), (2560, "light")]:
+        other = browser.page(width, scheme)
+        other.context.add_cookies(state["cookies"])
+        for name, path in [("home", "/"), ("run-finished", "/runs/mnist-mlp"), ("run-long", "/runs/long"), ("train-table", "/train"), ("try-digit", "/try/mnist-mlp"),
+                           ("try-row", "/try/trees"), ("compare", "/compare?run=mnist-mlp&run=trees"), ("golem", "/golem"), ("gone", "/runs/nothing")]:
+            if width == 2560 and name not in ("home", "run-finished"):
+                continue
+            other.goto(ui.base + path)
+            expect(other.get_by_role("heading", level=1)).to_be_visible()
+            if name == "train-table":
+                other.locator(".drop input[type=file]").first.set_input_files(SCRATCH / "trees.csv")
+                expect(other.get_by_role("heading", name="trees").or_(other.locator(".box.bad"))).to_be_visible()
+                if other.locator(".box.bad").count():
+                    other.get_by_label("Label column: its name or number").fill("kind")
+                    other.get_by_role("button", name="Read it so").click()
+                expect(other.locator(".layer .count").nth(1)).not_to_have_text("–")
+            elif name == "try-digit":
+                draw_seven(other)
+                expect(other.locator(".verdict")).to_have_text("7")
+            elif name == "try-row":
+                expect(other.locator(".verdict")).to_have_text(re.compile("oak|ash"))
+            elif name.startswith("run"):
+                expect(other.locator("svg.chart").first).to_be_visible(timeout=60000)
+            elif name == "golem":
+                expect(other.get_by_role("button", name="Check again")).to_be_enabled(timeout=30000)
+            browser.look(other, name)
+        other.context.close()
+    # The answer of a run that is not there is an error by intent.
+    browser.console[:] = [line for line in browser.console if "status of 404" not in line and "status of 422" not in line
+                          and "/predict/row" not in line]
+
+    # Nobody answers any more: said, not a broken page.
+    page.goto(ui.base + "/")
+    expect(page.locator(".card").first).to_be_visible()
+    silent = len(browser.console)
+    ui.stop()
+    expect(page.get_by_text("deml ui does not answer")).to_be_visible(timeout=15000)
+    browser.look(page, "server-gone")
+    del browser.console[silent:]
+
+
+main()

@@ -1,0 +1,320 @@
+// From data to a run that goes.
+import {
+  h, say, ask, troubleBox, percent, grouped, counted, glm, picture, dropZone, upload, sentence, bytes, table, scrolls, middle, short, plain,
+} from "./tools.js";
+import { layerEditor } from "./layers.js";
+
+export default async function train(main, { signal, go }) {
+  const { examples } = await ask("/api/examples", { signal });
+  const { folder } = await ask("/api/place", { signal });
+  // What is asked for so far.
+  const wish = { data: null, name: "run", options: {}, settings: {}, fleet: "local", budget: 5, weights: null };
+  let look, isModelGood = false, cost = null;
+
+  // MARK: 1. Data
+
+  const dataNote = h("div");
+  const dataAnswer = h("div");
+  const path = h("input", { type: "text", id: "path", placeholder: "data/iris.csv", autocomplete: "off", spellcheck: "false" });
+  const zone = dropZone({
+    text: "Drop a table, arrays or a folder of pictures here", label: "Choose files", folders: true,
+    take: async (files) => {
+      const bar = h("div", { class: "bar thick", role: "progressbar", "aria-label": "Upload" }, h("i"));
+      const text = h("p", { class: "note" }, "Sending …");
+      dataNote.replaceChildren(bar, text);
+      dataAnswer.replaceChildren();
+      try {
+        const data = await upload(files, (done, total) => {
+          bar.firstChild.style.width = `${total ? done / total * 100 : 100}%`;
+          say(text, `${bytes(done)} of ${bytes(total)}`);
+        }, signal);
+        await choose(data, files.length === 1 ? files[0].name : files[0].name.split("/")[0]);
+      } catch (error) { if (error.name !== "AbortError") dataNote.replaceChildren(troubleBox(error)); }
+    },
+  });
+  const dataPart = h("section", null, h("h2", null, "Data"),
+    h("div", { class: "pair" }, zone, h("div", { class: "panel" },
+      h("p", null, "Or something that is here:"),
+      h("div", { class: "actions" }, h("button", { type: "button", onclick: () => choose("mnist", "mnist") }, "MNIST digits"),
+        examples.some((example) => example.data === "fashion-mnist" && example.isHere) && h("button", { type: "button", onclick: () => choose("fashion-mnist", "fashion-mnist") }, "Fashion-MNIST")),
+      h("form", { class: "actions path", onsubmit: (event) => { event.preventDefault(); if (path.value.trim()) choose(path.value.trim(), path.value.trim().split("/").pop()); } },
+        h("label", { class: "field" }, `A file or folder in ${middle(folder, 44)}`, path), h("button", { type: "submit" }, "Look"))))
+    , dataNote, dataAnswer);
+
+  async function choose(data, name) {
+    wish.data = data;
+    wish.name = name.replace(/\.[a-z0-9]+(\.gz)?$/i, "") || "run";
+    wish.options = {};
+    await examine(true);
+  }
+
+  let looking = 0;
+  async function examine(isNew) {
+    looking += 1;
+    const mine = looking;
+    dataNote.replaceChildren(h("p", { class: "note", role: "status" }, "Reading …"));
+    if (isNew) { dataAnswer.replaceChildren(); rest.hidden = true; }
+    try {
+      const found = await ask("/api/data/look", { body: { data: wish.data, ...wish.options }, signal });
+      if (mine !== looking) return;
+      look = found;
+      dataNote.replaceChildren();
+      showData();
+      rest.hidden = false;
+      useModel(look.model, look.settings, isNew);
+    } catch (error) {
+      if (error.name === "AbortError" || mine !== looking) return;
+      rest.hidden = true;
+      dataNote.replaceChildren(troubleBox(error), decide(error));
+    }
+  }
+
+  /** The question that cannot be answered by looking at the data. */
+  function decide() {
+    const column = h("input", { type: "text", value: wish.options.label_column ?? "", autocomplete: "off" });
+    const decimal = h("select", null, ["", "point", "comma"].map((value) => h("option", { value, selected: value === (wish.options.decimal ?? "") }, value || "found out")));
+    const header = h("select", null, [["", "found out"], ["true", "names"], ["false", "values"]].map(([value, text]) => h("option", { value, selected: String(wish.options.header ?? "") === value }, text)));
+    return h("form", { class: "panel", onsubmit: (event) => {
+      event.preventDefault();
+      wish.options = { ...wish.options, label_column: column.value.trim() || undefined, decimal: decimal.value || undefined, header: header.value ? header.value === "true" : undefined };
+      examine(false);
+    } }, h("div", { class: "fields" }, h("label", { class: "field" }, "Label column: its name or number", column), h("label", { class: "field" }, "Decimal mark", decimal), h("label", { class: "field" }, "First line", header)),
+    h("p", null), h("button", { type: "submit", class: "main" }, "Read it so"));
+  }
+
+  function showData() {
+    const facts = [counted(look.train, "training example"), look.test ? counted(look.test, "test example") : "no test set",
+      look.kind === "table" ? counted(look.columnCount, "column") : look.input.join(" × "),
+      look.classes ? counted(look.outputs, "class").replace("classs", "classes") : counted(look.outputs, "number") + " to predict"];
+    const parts = [h("h3", null, middle(wish.name, 60)), h("p", { class: "lead" }, facts.join(" · "))];
+    if (look.pictures.length) {
+      parts.push(h("div", { class: "samples" }, look.pictures.map((frame, index) => picture(frame, `training example ${index}`))), h("p", null));
+    }
+    if (look.findings.length) {
+      parts.push(h("dl", { class: "findings" }, look.findings.map((finding) => [h("dt", null, finding.subject), h("dd", { class: finding.warning ? "warn-text" : "" }, plain(finding.text))])));
+    }
+    if (look.kind === "table") parts.push(tableForm());
+    if (look.classes) {
+      const most = Math.max(...look.classes.map((one) => one.count), 1);
+      parts.push(h("details", { open: look.classes.length <= 10 && look.kind === "table" }, h("summary", null, counted(look.classes.length, "class").replace("classs", "classes")),
+        h("div", { class: "odds" }, look.classes.slice(0, 30).map((one) => {
+          const bar = h("div", { class: "bar", "aria-hidden": "true" }, h("i"));
+          bar.firstChild.style.width = `${one.count / most * 100}%`;
+          return [h("span", { title: one.name }, one.name), bar, h("span", { class: "share" }, grouped(one.count))];
+        }))));
+    }
+    dataAnswer.replaceChildren(h("div", { class: "panel top-gap" }, parts));
+  }
+
+  /** The columns, and what may be decided otherwise. */
+  function tableForm() {
+    const names = [...look.label, ...look.columns.map((column) => column.name), ...(wish.options.ignore_columns ?? [])];
+    const label = h("select", { onchange: () => { wish.options.label_column = label.value; examine(false); } },
+      [...new Set(names)].map((name) => h("option", { value: name, selected: look.label.includes(name) }, name)));
+    const standardize = h("select", { onchange: () => { wish.options.standardize = standardize.value === "true"; examine(false); } },
+      h("option", { value: "true" }, "standardised"), h("option", { value: "false", selected: wish.options.standardize === false }, "as they are"));
+    const fraction = h("input", { type: "number", min: "0.05", max: "0.5", step: "0.05", value: String(wish.options.test_fraction ?? 0.2), onchange: () => { wish.options.test_fraction = Number(fraction.value); examine(false); } });
+    const toggle = (list, name, isOn) => {
+      const now = new Set(wish.options[list] ?? []);
+      if (isOn) now.add(name); else now.delete(name);
+      wish.options[list] = [...now];
+      examine(false);
+    };
+    const rows = look.columns.map((column) => {
+      const kind = h("select", { "aria-label": `Kind of ${column.name}`, onchange: () => {
+        wish.options.ignore_columns = (wish.options.ignore_columns ?? []).filter((name) => name !== column.name);
+        toggle(kind.value === "ignore" ? "ignore_columns" : "category_columns", column.name, kind.value !== "number");
+      } }, [["number", "number"], ["category", "category"], ["ignore", "leave out"]].map(([value, text]) =>
+        h("option", { value, selected: value === column.kind, disabled: value === "number" && column.kind === "category" && !(wish.options.category_columns ?? []).includes(column.name) }, text)));
+      const values = column.kind === "number" ? `mean ${short(Number(column.mean?.toPrecision(4)))}, deviation ${short(Number(column.deviation?.toPrecision(4)))}`
+        : [column.values.map((value) => h("span", { class: "tag" }, value)), column.count > column.values.length ? ` and ${column.count - column.values.length} more` : ""];
+      return h("tr", null, h("td", { class: "name", title: column.name }, column.name), h("td", { class: "text kind" }, kind), h("td", { class: "text" }, values), h("td", { class: "text" }, column.missing ? "some missing" : ""));
+    });
+    const left = (wish.options.ignore_columns ?? []).map((name) => h("button", { type: "button", class: "small", onclick: () => toggle("ignore_columns", name, false) }, `Take ${name} again`));
+    const frame = scrolls("Columns", table(["column", ...["kind", "values", "missing"].map((text) => h("th", { scope: "col", class: "text" }, text))], rows));
+    frame.classList.add("tall");
+    return h("div", null, h("div", { class: "fields top-gap" }, h("label", { class: "field" }, "What is learned", label), h("label", { class: "field" }, "Numbers", standardize), h("label", { class: "field" }, "Part to test with", fraction)),
+      h("details", { open: look.columnCount <= 12 }, h("summary", null, counted(look.columnCount, "column")), frame, left.length > 0 && h("div", { class: "actions" }, left)));
+  }
+
+  // MARK: 2. Model
+
+  const modelNote = h("div");
+  const editor = layerEditor({ signal, changed: (model, isGood) => { isModelGood = isGood; tell(); } });
+  const models = h("div", { class: "actions" });
+  const modelFile = dropZone({
+    text: "Or drop a model: weights (safetensors) or a description (YAML, JSON)", label: "Choose a file", folders: false,
+    take: async (files) => {
+      try {
+        const data = await upload(files, () => {}, signal);
+        const found = await ask("/api/models/read", { body: { model: data }, signal });
+        wish.weights = found.weights ?? null;
+        modelNote.replaceChildren(h("p", { class: "note" }, found.weights ? `Training goes on from the weights in ${files[0].name}.` : `The model of ${files[0].name}.`));
+        editor.set({ loss: look.model.loss, ...found.model, input: { ...look.model.input, ...(found.model.input ?? {}) } });
+      } catch (error) { if (error.name !== "AbortError") modelNote.replaceChildren(troubleBox(error)); }
+    },
+  });
+  const modelPart = h("section", null, h("h2", null, "Model"), models, modelNote, h("div", { class: "panel top-gap" }, editor.element), h("div", { class: "top-gap" }, modelFile));
+
+  function useModel(model, settings, isNew) {
+    const fitting = examples.filter((example) => example.model.input.shape.join() === look.input.join() && example.data === wish.data);
+    const buttons = [h("button", { type: "button", class: "small", onclick: () => { wish.weights = null; modelNote.replaceChildren(); editor.set(look.model); setSettings(look.settings); } }, "Suggested for this data"),
+      ...fitting.map((example) => h("button", { type: "button", class: "small", title: example.about, onclick: () => {
+        wish.weights = null;
+        modelNote.replaceChildren(h("p", { class: "note" }, example.about));
+        editor.set(example.model);
+        setSettings({ ...look.settings, ...example.settings });
+      } }, example.title))];
+    models.replaceChildren(...buttons);
+    modelNote.replaceChildren();
+    wish.weights = null;
+    if (isNew && fitting.length) {
+      editor.set(fitting[0].model);
+      setSettings({ ...look.settings, fleet: "local", ...fitting[0].settings });
+    } else {
+      editor.set(model);
+      if (isNew) setSettings(settings);
+    }
+  }
+
+  // MARK: 3. Training
+
+  const fields = {};
+  const numberField = (key, text, step = "1", min = "1") => {
+    fields[key] = h("input", { type: "number", step, min, oninput: () => { wish.settings[key] = Number(fields[key].value); asked(); } });
+    return h("label", { class: "field" }, text, fields[key]);
+  };
+  const choiceField = (key, text, values) => {
+    fields[key] = h("select", { onchange: () => { wish.settings[key] = fields[key].value; asked(); } }, values.map(([value, name]) => h("option", { value }, name)));
+    return h("label", { class: "field" }, text, fields[key]);
+  };
+  const trainingNote = h("div");
+  const trainingPart = h("section", null, h("h2", null, "Training"), h("div", { class: "panel" }, h("div", { class: "fields" },
+    numberField("workers", "Workers"), numberField("rounds", "Rounds"), numberField("local_epochs", "Epochs a round"), numberField("batch_size", "Batch"),
+    choiceField("optimizer", "Optimiser", ["adam", "adamw", "sgd", "rmsprop", "lion"].map((name) => [name, name])), numberField("learning_rate", "Learning rate", "any", "0"),
+    choiceField("partition", "Who has what", [["iid", "drawn at random"], ["dirichlet:0.5", "different tastes"], ["dirichlet:0.1", "very different tastes"], ["pathological:2", "two classes each"], ["quantity:0.5", "different amounts"]]),
+    numberField("seed", "Seed", "1", "0")), trainingNote));
+
+  function setSettings(settings) {
+    wish.settings = { partition: "iid", seed: 0, ...settings };
+    const fleet = wish.settings.fleet ?? "local";
+    delete wish.settings.fleet;
+    for (const [key, field] of Object.entries(fields)) {
+      const value = wish.settings[key] ?? "";
+      if (field.tagName === "SELECT" && ![...field.options].some((option) => option.value === String(value))) field.append(h("option", { value }, String(value)));
+      field.value = String(value);
+    }
+    setFleet(fleet === "golem" ? "local" : fleet);
+  }
+
+  // MARK: 4. Where
+
+  const budget = h("input", { type: "number", min: "0.01", step: "any", value: "5", oninput: () => { wish.budget = Number(budget.value); asked(); } });
+  const golem = h("div", { class: "panel top-gap", hidden: true });
+  const golemWords = h("div");
+  const expected = h("p", { class: "note", role: "status" });
+  const market = h("button", { type: "button", class: "small", onclick: askMarket }, "Ask the market what it costs");
+  golem.append(h("div", { class: "fields" }, h("label", { class: "field" }, "GLM that it may cost in all", budget)), golemWords, h("div", { class: "actions" }, market, expected));
+  const places = [["local", "This machine", "A process for each worker, as on other machines"], ["simulated", "Simulated here", "Threads of one process: hundreds of workers on one machine"], ["golem", "Golem", "Rented machines of strangers, who see their part of the data"]];
+  const radios = places.map(([value, title, text]) => {
+    const radio = h("input", { type: "radio", name: "fleet", value, onchange: () => setFleet(value) });
+    return { radio, node: h("label", { class: "choice" }, radio, h("b", null, title), h("span", null, text)) };
+  });
+  const wherePart = h("section", null, h("h2", null, "Where"), h("div", { class: "choices", role: "radiogroup", "aria-label": "Where" }, radios.map((one) => one.node)), golem);
+
+  function setFleet(value) {
+    wish.fleet = value;
+    for (const { radio } of radios) radio.checked = radio.value === value;
+    golem.hidden = value !== "golem";
+    asked();
+  }
+
+  async function askMarket() {
+    market.disabled = true;
+    expected.textContent = "Listening …";
+    const source = new EventSource(`/api/golem/offers?machines=${wish.settings.workers || 3}&hours=1`);
+    const end = (text) => { source.close(); market.disabled = false; say(expected, text); };
+    source.addEventListener("progress", (event) => say(expected, `Listening … ${JSON.parse(event.data).usable} offers of use`));
+    source.addEventListener("offers", (event) => {
+      const found = JSON.parse(event.data);
+      end(found.expected === undefined || found.expected === null ? "Nobody is there to ask." : `About ${glm(found.expected)} an hour with the cheapest ${found.machines}.`);
+    });
+    source.addEventListener("trouble", (event) => { const error = JSON.parse(event.data); end(sentence(error.what) + (error.hint ? `: ${error.hint}` : "")); });
+    source.onerror = () => end("deml ui does not answer.");
+    signal.addEventListener("abort", () => source.close());
+  }
+
+  // MARK: Start
+
+  const startText = h("p", { role: "status" });
+  const startNote = h("div");
+  const start = h("button", { class: "main big", type: "button", onclick: begin }, "Train");
+  const startPart = h("div", { class: "start" }, startText, start);
+  const rest = h("div", { hidden: true, class: "steps-rest" });
+  const steps = h("div", { class: "steps" });
+
+  const request = () => ({
+    name: wish.name,
+    settings: {
+      ...wish.settings, data: wish.data, model: editor.get(), fleet: wish.fleet, ...dataOptions(),
+      ...(wish.weights ? { initial_weights: wish.weights } : {}), ...(wish.fleet === "golem" ? { golem: { budget: wish.budget } } : {}),
+    },
+  });
+  const dataOptions = () => Object.fromEntries(Object.entries(wish.options).filter(([, value]) => value !== undefined && !(Array.isArray(value) && !value.length)));
+
+  let checking = 0;
+  async function asked() {
+    tell();
+    if (!look) return;
+    checking += 1;
+    const mine = checking;
+    await new Promise((resolve) => setTimeout(resolve, 150));
+    if (mine !== checking || signal.aborted) return;
+    try {
+      const found = await ask("/api/settings/check", { body: request(), signal });
+      if (mine !== checking) return;
+      cost = found;
+      trainingNote.replaceChildren();
+      for (const field of Object.values(fields)) field.removeAttribute("aria-invalid");
+      if (found.notice) golemWords.replaceChildren(...found.notice.map((line) => h("p", null, sentence(line))), ...(found.problems ?? []).map((line) => h("p", { class: "bad-text" }, line)));
+      problems = null;
+    } catch (error) {
+      if (error.name === "AbortError" || mine !== checking) return;
+      problems = error;
+      for (const [key, field] of Object.entries(fields)) {
+        if ([error.where, ...error.problems.map((problem) => problem.key)].includes(key)) field.setAttribute("aria-invalid", "true"); else field.removeAttribute("aria-invalid");
+      }
+      // What is wrong with the model stands at its layer.
+      const isModel = !isModelGood && (error.where === "model" || error.problems.every((problem) => problem.key === "model") && error.problems.length);
+      trainingNote.replaceChildren(...(isModel ? [] : [troubleBox(error)]));
+    }
+    tell();
+  }
+  let problems = null;
+
+  function tell() {
+    const isGolem = wish.fleet === "golem";
+    const amount = isGolem ? cost?.budget ?? wish.budget : null;
+    say(start, isGolem ? `Rent and train for at most ${glm(amount)}` : "Train");
+    start.disabled = !look || !isModelGood || Boolean(problems) || (isGolem && (!cost || cost.budget !== wish.budget));
+    say(startText, !isModelGood ? "The model is not whole yet." : problems ? "Some settings are wrong." : `${wish.name} · ${counted(wish.settings.workers ?? 0, "worker")} · ${counted(wish.settings.rounds ?? 0, "round")}`
+      + (isGolem && cost?.worst !== undefined && cost?.worst !== null ? ` · worst case ${glm(cost.worst)} in the first hour, never more than ${glm(amount)}` : ""));
+  }
+
+  async function begin() {
+    start.disabled = true;
+    startNote.replaceChildren();
+    try {
+      const { run } = await ask("/api/runs", { body: { ...request(), agreedGLM: wish.fleet === "golem" ? cost.budget : undefined }, signal });
+      go(`/runs/${encodeURIComponent(run)}`);
+    } catch (error) {
+      if (error.name === "AbortError") return;
+      startNote.replaceChildren(troubleBox(error));
+      tell();
+    }
+  }
+
+  rest.append(modelPart, trainingPart, wherePart, startNote, startPart);
+  steps.append(dataPart, rest);
+  main.replaceChildren(h("h1", null, "Train a model"), h("p", { class: "lead" }, "Data, a model, a place. What is found out is shown, and may be changed."), steps);
+}

@@ -1,0 +1,285 @@
+// A model at work: a drawing, a picture, a row, a whole file.
+import { h, say, ask, troubleBox, percent, grouped, short, paint, dropZone, upload, table, scrolls, counted, middle, bytes, glm, duration } from "./tools.js";
+
+export default async function tryModel(main, { signal, parameters: [name], go }) {
+  const { runs } = await ask("/api/runs", { signal });
+  const usable = runs.filter((run) => run.rounds > 0);
+  if (name === undefined) {
+    if (!usable.length) {
+      main.replaceChildren(h("div", { class: "panel empty" }, h("h1", null, "There is no model yet"), h("p", null, "A model is there after the first round of a run."), h("a", { class: "button main", href: "/" }, "To the runs")),
+        h("h2", null, "Or one that you have"), modelFile());
+      return;
+    }
+    return go(`/try/${encodeURIComponent(usable[0].run)}`, true);
+  }
+  const base = `/api/models/${encodeURIComponent(name)}`;
+  const isUpload = name.startsWith("upload:");
+  const inputs = await ask(`${base}/inputs`, { signal });
+  const chooser = h("select", { "aria-label": "Model", onchange: () => go(`/try/${encodeURIComponent(chooser.value)}`) },
+    [...new Set([name, ...usable.map((run) => run.run)])].map((run) => h("option", { value: run, selected: run === name }, run.startsWith("upload:") ? "the dropped model" : middle(run, 50))));
+  const odds = h("div", { class: "odds" });
+  const verdict = h("p", { class: "verdict" }, "\u00a0");
+  const hint = h("p", { class: "note" });
+  const trouble = h("div");
+  const seen = h("div", { class: "seen", hidden: true }, h("canvas", { role: "img", "aria-label": "What the model sees" }), h("p", { class: "note" }));
+  const said = h("div", { class: "unseen", role: "status" });
+
+  const parts = [h("p", { class: "note" }, isUpload ? "\u00a0" : h("a", { href: `/runs/${encodeURIComponent(name)}` }, "The run")),
+    h("div", { class: "head" }, h("div", null, h("h1", null, "Try the model"), h("p", { class: "lead" }, subtitle())), h("div", { class: "actions chooser" }, chooser))];
+  const result = h("div", { class: "panel" }, verdict, hint, odds, trouble, said);
+  if (inputs.kind === "pictures") parts.push(h("div", { class: "try top-gap" }, h("div", null, drawing(), seen), result));
+  else if (inputs.kind === "table") parts.push(h("div", { class: "try wide top-gap" }, rowForm(), result));
+  parts.push(h("h2", null, "A whole file"), wholeFile(), h("h2", null, "Another model"), modelFile());
+  main.replaceChildren(...parts);
+
+  function subtitle() {
+    const answer = inputs.classes ? `${grouped(inputs.classes.length)} classes: ${inputs.classes.slice(0, 10).join(", ")}${inputs.classes.length > 10 ? " …" : ""}` : `predicts ${inputs.targets.join(", ") || "numbers"}`;
+    return `${isUpload ? "A dropped model" : middle(name, 60)} · takes ${inputs.kind === "table" ? counted(inputs.columns.length, "column") : inputs.shape.join(" × ")} · ${answer}`;
+  }
+
+  function show(answer) {
+    trouble.replaceChildren();
+    const row = answer.rows[0];
+    if (row.predicted !== undefined && row.predicted !== null) {
+      say(verdict, row.predicted);
+      say(hint, `${percent(row.probability, 1)} sure`);
+      if (odds.childElementCount !== row.outputs.length * 3) {
+        odds.replaceChildren(...row.outputs.flatMap(() => [h("span"), h("div", { class: "bar", "aria-hidden": "true" }, h("i")), h("span", { class: "share" })]));
+      }
+      // In the order of their names, so that bars grow and shrink where they are.
+      const order = inputs.classes && inputs.classes.length <= 12 ? [...row.outputs].sort((a, b) => inputs.classes.indexOf(a.name) - inputs.classes.indexOf(b.name)) : row.outputs;
+      order.forEach((output, index) => {
+        const [label, bar, share] = [0, 1, 2].map((part) => odds.children[index * 3 + part]);
+        say(label, output.name);
+        label.className = output.name === row.predicted ? "best" : "";
+        bar.firstChild.style.width = `${output.value * 100}%`;
+        say(share, percent(output.value, 1));
+      });
+      say(said, `${row.predicted}, ${percent(row.probability, 0)}`);
+    } else {
+      say(verdict, row.outputs.map((output) => short(Number(output.value.toPrecision(5)))).join("  "));
+      say(hint, inputs.targets.join(", "));
+      odds.replaceChildren();
+    }
+    if (answer.seen) {
+      seen.hidden = false;
+      paint(seen.querySelector("canvas"), answer.seen);
+      const note = answer.notes.find(([subject]) => subject === "picture");
+      say(seen.querySelector("p"), note ? `What the model sees: ${note[1].replace(/ \(.*/, "")}.` : "What the model sees.");
+    }
+  }
+
+  function fail(error) {
+    if (error.name === "AbortError") return;
+    trouble.replaceChildren(troubleBox(error));
+  }
+
+  /** Weights that somebody has, from here or from elsewhere. */
+  function modelFile() {
+    const note = h("div");
+    return h("div", null, dropZone({ text: "Drop a model's weights (safetensors)", label: "Choose a file", folders: false, take: async (files) => {
+      const text = h("p", { class: "note", role: "status" }, "Sending …");
+      note.replaceChildren(text);
+      try {
+        const id = await upload(files, (done, total) => say(text, `${bytes(done)} of ${bytes(total)}`), signal);
+        // Looked at first, so that what is no model is said here.
+        await ask(`/api/models/${encodeURIComponent(id)}/inputs`, { signal });
+        go(`/try/${encodeURIComponent(id)}`);
+      } catch (error) { if (error.name !== "AbortError") note.replaceChildren(troubleBox(error)); }
+    } }), note);
+  }
+
+  // MARK: Pictures
+
+  function drawing() {
+    const size = 560;
+    const pad = h("canvas", { class: "pad", width: size, height: size, tabindex: "0", role: "img", "aria-label": "Draw here with the pointer, or drop a picture" });
+    const context = pad.getContext("2d");
+    let last, asking = false, again = false;
+    const clear = () => {
+      context.fillStyle = "#fff";
+      context.fillRect(0, 0, size, size);
+      context.fillStyle = "#b3b7bd";
+      context.font = "26px system-ui, sans-serif";
+      context.textAlign = "center";
+      context.fillText(inputs.digits ? "Draw a digit" : "Draw here", size / 2, size / 2 + 8);
+      isBlank = true;
+      say(verdict, "\u00a0"); say(hint, ""); odds.replaceChildren(); seen.hidden = true; trouble.replaceChildren();
+    };
+    let isBlank = true;
+    const at = (event) => {
+      const box = pad.getBoundingClientRect();
+      return [(event.clientX - box.left) / box.width * size, (event.clientY - box.top) / box.height * size];
+    };
+    const line = (from, to) => {
+      context.strokeStyle = "#111";
+      context.lineWidth = size * 0.075;
+      context.lineCap = context.lineJoin = "round";
+      context.beginPath();
+      context.moveTo(...from);
+      context.lineTo(to[0] + 0.01, to[1]);
+      context.stroke();
+    };
+    pad.addEventListener("pointerdown", (event) => {
+      event.preventDefault();
+      pad.setPointerCapture(event.pointerId);
+      if (isBlank) { context.fillStyle = "#fff"; context.fillRect(0, 0, size, size); isBlank = false; }
+      last = at(event);
+      line(last, last);
+      look();
+    });
+    pad.addEventListener("pointermove", (event) => {
+      if (!last) return;
+      // Between two frames the pointer may have been in many places, or, as a program moves it, in none that is told.
+      for (const step of [...(event.getCoalescedEvents?.() ?? []), event]) { const point = at(step); line(last, point); last = point; }
+      look();
+    });
+    for (const kind of ["pointerup", "pointercancel"]) pad.addEventListener(kind, () => { if (last) look(); last = undefined; });
+
+    /** One question at a time; the newest drawing is asked about when the answer is there. */
+    async function look() {
+      if (asking) { again = true; return; }
+      asking = true;
+      do {
+        again = false;
+        const picture = await new Promise((resolve) => pad.toBlob(resolve, "image/png"));
+        await read(picture);
+      } while (again && !signal.aborted);
+      asking = false;
+    }
+    async function read(picture) {
+      try { const answer = await ask(`${base}/predict/picture`, { method: "POST", raw: picture, signal }); if (!isBlank) show(answer); } catch (error) { fail(error); }
+    }
+    const zone = dropZone({ text: "Or drop a picture", label: "Choose a picture", folders: false, take: async ([{ file }]) => {
+      // As the browser shows it, laid on white; what the model takes of it is decided in one place, by deml.
+      try {
+        const image = await createImageBitmap(file);
+        context.fillStyle = "#fff";
+        context.fillRect(0, 0, size, size);
+        const scale = Math.min(size / image.width, size / image.height);
+        context.imageSmoothingEnabled = scale < 1;
+        context.drawImage(image, (size - image.width * scale) / 2, (size - image.height * scale) / 2, image.width * scale, image.height * scale);
+        isBlank = false;
+      } catch { return fail({ what: "this is no picture that the browser knows", hint: "PNG and JPEG are" }); }
+      const whole = Math.max(file.size, 1) < 30e6 && /png$/.test(file.type) ? file : await new Promise((resolve) => pad.toBlob(resolve, "image/png"));
+      await read(whole);
+    } });
+    clear();
+    return h("div", null, pad, h("div", { class: "actions top-gap" }, h("button", { type: "button", onclick: clear }, "Clear"), zone.querySelector("button"), zone.input));
+  }
+
+  // MARK: A row
+
+  function rowForm() {
+    const fields = inputs.columns.map((column) => column.kind === "category"
+      ? h("select", null, column.values.map((value) => h("option", { value }, value)))
+      : h("input", { type: "text", inputmode: "decimal", value: column.usual === undefined || column.usual === null ? "" : short(Number(column.usual.toPrecision(4))) }));
+    let asked = 0;
+    const read = async () => {
+      asked += 1;
+      const mine = asked;
+      await new Promise((resolve) => setTimeout(resolve, 120));
+      if (mine !== asked || signal.aborted) return;
+      try {
+        const answer = await ask(`${base}/predict/row`, { body: { values: inputs.columns.map((column, index) => [column.name, fields[index].value]) }, signal });
+        if (mine === asked) show(answer);
+      } catch (error) { if (mine === asked) fail(error); }
+    };
+    for (const field of fields) field.addEventListener("input", read);
+    read();
+    return h("div", { class: "panel" }, h("h2", { class: "title" }, "A row"), h("div", { class: "fields" }, inputs.columns.map((column, index) => h("label", { class: "field" }, middle(column.name, 28), fields[index]))));
+  }
+
+  // MARK: A file
+
+  function wholeFile() {
+    const answer = h("div");
+    const budget = h("input", { type: "number", min: "0.01", step: "any", value: "5", oninput: () => tell() });
+    const golem = h("div", { class: "panel top-gap", hidden: true }, h("div", { class: "fields" }, h("label", { class: "field" }, "GLM that it may cost in all", budget)),
+      h("p", { class: "note" }, "Rented machines see the rows and the model. A part of what they send is computed here again; who lies is not paid."));
+    let fleet = "here", data, file;
+    const places = [["here", "Here", "In this program, at once"], ["local", "Processes here", "As on other machines"], ["golem", "Golem", "Rented machines of strangers"]];
+    const choices = h("div", { class: "choices", role: "radiogroup", "aria-label": "Where" }, places.map(([value, title, text]) =>
+      h("label", { class: "choice" }, h("input", { type: "radio", name: "place", value, checked: value === fleet, onchange: () => { fleet = value; golem.hidden = value !== "golem"; tell(); } }), h("b", null, title), h("span", null, text))));
+    const begin = h("button", { class: "main", type: "button", hidden: true, onclick: () => predict() });
+    const amount = () => Number(budget.value);
+    function tell() {
+      begin.hidden = !data || fleet === "here" && !answer.querySelector(".again");
+      say(begin, fleet === "golem" ? `Rent and predict for at most ${glm(amount())}` : `Predict ${middle(file ?? "", 30)}`);
+      begin.disabled = fleet === "golem" && !(amount() > 0);
+    }
+    const zone = dropZone({ text: inputs.kind === "table" ? "Drop a table with the same columns, with labels or without" : "Drop a file of examples: arrays, IDX, a table, pictures", label: "Choose a file", folders: true, take: async (files) => {
+      const text = h("p", { class: "note", role: "status" }, "Sending …");
+      answer.replaceChildren(text);
+      data = undefined;
+      try {
+        data = await upload(files, (done, total) => say(text, `${bytes(done)} of ${bytes(total)}`), signal);
+        file = files[0].name;
+        text.remove();
+        // What costs nothing needs no other click.
+        if (fleet === "here") await predict(); else tell();
+      } catch (error) { if (error.name !== "AbortError") answer.replaceChildren(troubleBox(error)); }
+    } });
+
+    async function predict() {
+      begin.hidden = true;
+      const text = h("p", { class: "note", role: "status" }, "Predicting …");
+      answer.replaceChildren(text);
+      try {
+        if (fleet === "here") {
+          const found = await ask(`${base}/predict/file`, { body: { data }, signal });
+          answer.replaceChildren(predictions(found, file));
+          return;
+        }
+        const { job } = await ask(`${base}/predict/elsewhere`, { body: { data, fleet, ...(fleet === "golem" ? { budget: amount(), agreedGLM: amount() } : {}) }, signal });
+        await watch(job);
+      } catch (error) { if (error.name !== "AbortError") answer.replaceChildren(troubleBox(error)); tell(); }
+    }
+
+    async function watch(job) {
+      const bar = h("div", { class: "bar thick", role: "progressbar", "aria-label": "Predictions" }, h("i"));
+      const text = h("p", { class: "note", role: "status" }, "Starting …");
+      const lines = h("pre", { class: "mono scroll", tabindex: "0" });
+      const stop = h("button", { type: "button", class: "small danger", onclick: async () => { stop.disabled = true; try { await ask(`/api/predictions/${job}/stop`, { body: {}, signal }); } catch { /* it has ended */ } } }, "Stop");
+      answer.replaceChildren(h("div", { class: "panel top-gap" }, bar, h("div", { class: "head" }, text, stop), lines));
+      while (!signal.aborted) {
+        const found = await ask(`/api/predictions/${job}`, { signal });
+        say(lines, found.lines.join("\n"));
+        if (found.rows) {
+          bar.firstChild.style.width = `${found.done / found.rows * 100}%`;
+          say(text, `${grouped(found.done)} of ${counted(found.rows, "row")}`);
+        }
+        if (found.state === "finished") {
+          bar.remove();
+          stop.replaceWith(h("a", { class: "button main", href: found.download, download: "" }, "Download predictions"));
+          const summary = found.summary ?? {};
+          say(text, [counted(summary.rows ?? found.rows ?? 0, "prediction"), summary.seconds && `in ${duration(summary.seconds)}`, summary.cost_glm && `for ${glm(summary.cost_glm)}`,
+            summary.right !== undefined && summary.right !== null && `${grouped(summary.right)} right`].filter(Boolean).join(", "));
+          return;
+        }
+        if (found.state !== "working") {
+          answer.append(troubleBox({ what: found.state === "interrupted" ? "it was stopped" : (found.message ?? "it has failed").split("\n")[0], hint: "What is done is kept: the same question goes on with it." }));
+          stop.remove();
+          answer.append(h("span", { class: "again", hidden: true }));
+          tell();
+          return;
+        }
+        await new Promise((resolve) => setTimeout(resolve, 500));
+      }
+    }
+    return h("div", null, zone, h("div", { class: "top-gap" }, choices), golem, h("p", { class: "actions top-gap" }, begin), answer);
+  }
+
+  function predictions(found, file) {
+    const isClasses = found.rows[0]?.predicted !== undefined && found.rows[0]?.predicted !== null;
+    const hasTruth = found.rows.some((row) => row.truth !== undefined && row.truth !== null);
+    const rows = found.rows.map((row) => h("tr", null, h("td", null, String(row.example)), isClasses
+      ? [h("td", { class: "text" }, row.predicted), h("td", null, percent(row.probability, 1))] : h("td", null, row.outputs.map((output) => short(Number(output.value.toPrecision(6)))).join("  ")),
+    hasTruth && h("td", { class: `text ${isClasses && row.truth !== row.predicted ? "bad-text" : ""}` }, row.truth)));
+    return h("div", { class: "panel top-gap" }, h("div", { class: "head" },
+      h("div", null, h("h3", null, `${counted(found.count, "prediction")} for ${middle(file, 40)}`), h("p", { class: "note" }, found.judged ? `${grouped(found.right)} of ${grouped(found.judged)} right (${percent(found.right / found.judged)})` : found.count > found.rows.length ? `The first ${found.rows.length}:` : "")),
+      h("a", { class: "button main", href: found.download, download: "" }, "Download predictions")),
+    found.notes.length > 0 && h("p", { class: "note" }, found.notes.map(([subject, text]) => `${subject}: ${text}`).join("; ")),
+    scrolls("Predictions", table(["row", ...(isClasses ? [h("th", { scope: "col", class: "text" }, "predicted"), "sure"] : ["predicted"]), ...(hasTruth ? [h("th", { scope: "col", class: "text" }, "true")] : [])], rows)));
+  }
+}

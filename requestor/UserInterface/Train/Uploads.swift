@@ -1,0 +1,152 @@
+import Foundation
+import Hummingbird
+import NIOPosix
+import Synchronization
+import Tensors
+
+#if canImport(Glibc)
+    import Glibc
+#endif
+
+/// Files that were dropped on the page: streamed into folders of our own under `runs/.uploads`, whose names are drawn, with a
+/// limit. The name that a file had is shown, never used as a path: of it remain the letters, digits and a few signs of each of
+/// its parts.
+///
+/// ```
+/// runs/.uploads/3f…/iris.csv            one file: the data is the file
+/// runs/.uploads/8a…/oak/1.png …         several: the data is the folder
+/// ```
+final class Uploads: Sendable {
+    /// What is known of an upload while it comes.
+    private struct Progress {
+        var files = 0
+        var bytes = 0
+    }
+
+    /// Of all files of an upload together.
+    static let maximumBytes = 4 << 30
+    static let maximumFiles = 200_000
+    /// So much of the disk stays free.
+    static let spare = 1 << 30
+
+    /// How an upload is named where data is.
+    static var reference: Regex<(Substring, Substring)> { /upload:([0-9a-f]+)/ }
+
+    private let folder: String
+    private let progress = Mutex<[String: Progress]>([:])
+
+    init(folder: String) { self.folder = folder }
+
+    /// Makes a folder for an upload; its name.
+    func begin() throws -> String {
+        let id = String(Door.secret().prefix(16))
+        try Files.createDirectory(folder + "/" + id)
+        progress.withLock { $0[id] = Progress() }
+        return id
+    }
+
+    private func path(_ id: String) throws -> String {
+        let path = folder + "/" + id
+        guard id.count == 16, id.allSatisfy({ $0.isHexDigit && !$0.isUppercase }), Files.isDirectory(path) else {
+            throw PageError(
+                .notFound, "there is no such upload", hint: "it may have been removed: drop the file once more")
+        }
+        return path
+    }
+
+    /// What was uploaded, as data: the file where there is one, else the folder.
+    func content(_ id: String) throws -> String {
+        let path = try path(id)
+        let names = try Files.names(in: path).filter { !$0.hasPrefix(".") }
+        guard let first = names.first else { throw PageError(.unprocessableContent, "nothing has come of the upload") }
+        let only = path + "/" + first
+        return names.count == 1 ? only : path
+    }
+
+    /// A file of ours beside what was uploaded: hidden, so that it is no part of the data.
+    func own(_ id: String, _ name: String) throws -> String { try path(id) + "/." + name }
+
+    /// Writes a file as it comes.
+    /// - Parameter name: what it was called, with the folders it was in.
+    /// - Returns: its bytes.
+    func receive(_ id: String, name: String, length: Int?, _ body: RequestBody) async throws -> Int {
+        let base = try path(id)
+        let parts = name.split(whereSeparator: { $0 == "/" || $0 == "\\" }).filter { $0 != "." && $0 != ".." }
+            .compactMap { FileName.part($0) }
+        guard let last = parts.last else { throw PageError(.unprocessableContent, "the file has no name") }
+        guard parts.count <= 4 else {
+            throw PageError(.unprocessableContent, "the folders are nested too deep", place: last)
+        }
+        try admit(id, length ?? 0, file: true)
+        let target = base + "/" + parts.joined(separator: "/")
+        try Files.createDirectory(Files.parent(of: target) ?? base)
+        let partial = base + "/.partial-" + Door.secret().prefix(12)
+        let file = open(partial, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
+        guard file >= 0 else {
+            throw PageError(.internalServerError, "the file cannot be created: \(String(cString: strerror(errno)))")
+        }
+        var isWhole = false
+        var count = 0
+        defer {
+            close(file)
+            if !isWhole { unlink(partial) }
+        }
+        for try await buffer in body {
+            let bytes = buffer
+            count += bytes.readableBytes
+            if count > length ?? 0 { try admit(id, count - (length ?? 0), file: false) }
+            // Writing waits for the disk: on a thread that may wait.
+            try await NIOThreadPool.singleton.runIfActive { try Self.write(bytes, to: file) }
+        }
+        if let length, count < length { throw PageError(.badRequest, "the file has not come as a whole", place: last) }
+        guard rename(partial, target) == 0 else {
+            throw PageError(
+                .conflict, "something else of this upload has this name: \(String(cString: strerror(errno)))",
+                place: last)
+        }
+        isWhole = true
+        let total = count
+        progress.withLock { $0[id, default: Progress()].bytes += total }
+        return count
+    }
+
+    /// Refuses what is too much, before it is written.
+    private func admit(_ id: String, _ more: Int, file: Bool) throws {
+        let isTooMuch = try progress.withLock { progress -> Bool in
+            var known = progress[id] ?? Progress()
+            if file { known.files += 1 }
+            progress[id] = known
+            guard known.files <= Self.maximumFiles else {
+                throw PageError(.contentTooLarge, "these are more than \(Self.maximumFiles) files")
+            }
+            return known.bytes + more > Self.maximumBytes
+        }
+        guard !isTooMuch else {
+            throw PageError(
+                .contentTooLarge, "an upload may have \(Self.maximumBytes >> 30) GiB",
+                hint: "put the file into the folder in which deml ui runs, and name it instead")
+        }
+        var disk = statvfs()
+        guard statvfs(folder, &disk) == 0 else { return }
+        let free = Int(disk.f_bavail) * Int(disk.f_frsize)
+        guard free > more + Self.spare else {
+            throw PageError(.insufficientStorage, "the disk is nearly full", hint: "free some space and try again")
+        }
+    }
+
+    private static func write(_ buffer: ByteBuffer, to file: Int32) throws {
+        try buffer.withUnsafeReadableBytes { bytes in
+            var written = 0
+            while written < bytes.count, let base = bytes.baseAddress {
+                let put = Glibc.write(file, base + written, bytes.count - written)
+                if put < 0 {
+                    if errno == EINTR { continue }
+                    throw PageError(
+                        errno == ENOSPC ? .insufficientStorage : .internalServerError,
+                        "it cannot be written: \(String(cString: strerror(errno)))")
+                }
+                written += put
+            }
+        }
+    }
+}
