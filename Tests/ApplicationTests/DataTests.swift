@@ -152,7 +152,7 @@ struct DataTests {
         try Safetensors(tensors: [("net.0.weight", Tensor(shape: [2, 4], floats: [Float](repeating: 0, count: 8)))])
             .write(to: place.folder + "/w.safetensors")
         let error = #expect(throws: DeMLError.self) { try place.start([("initial_weights", "w.safetensors")]) }
-        #expect(error?.place?.hasSuffix("w.safetensors") == true && error?.hint?.contains("net.0.weight") == true)
+        #expect(error?.place?.hasSuffix("w.safetensors") == true && error?.message.contains("net.0.weight") == true)
         #expect(!Files.exists(place.folder + "/runs/clouds"))
         let (one, other) = (try place.start(), try place.start())
         #expect(one.folder.path != other.folder.path)

@@ -83,13 +83,39 @@ import Testing
         }
     }
 
-    @Test func overlappingMembersAreRefused() throws {
-        // Both entries of the directory are made to refer to the first member.
+    @Test func aMemberUnderTwoNamesIsRefused() throws {
+        // Both entries of the directory are made to refer to the first member, which has the name of one.
         var bytes = try Files.read(fixture("stored.npz"), maximumBytes: 1 << 20)
         let entries = bytes.indices.dropLast(46).filter { Array(bytes[$0..<$0 + 4]) == [0x50, 0x4b, 1, 2] }
         #expect(entries.count == 4)
         for offset in 16..<28 { bytes[entries[1] + offset] = bytes[entries[0] + offset] }
         for offset in 42..<46 { bytes[entries[1] + offset] = bytes[entries[0] + offset] }
+        let error = failure { _ = try NPZ(bytes) }
+        #expect(
+            error?.message == "the member's header and the directory of the zip file differ",
+            "\(error?.summary ?? "no error")")
+    }
+
+    @Test func overlappingMembersAreRefused() throws {
+        // As a small zip file becomes a large bomb: the whole second member lies in the first one's content.
+        func number(_ value: Int, _ bytes: Int) -> [UInt8] { (0..<bytes).map { UInt8(value >> (8 * $0) & 0xff) } }
+        func header(_ name: String, _ content: [UInt8]) -> [UInt8] {
+            number(0x0403_4b50, 4) + number(20, 2) + number(0, 8) + number(Int(crc32(content[...])), 4)
+                + number(content.count, 4) + number(content.count, 4) + number(name.utf8.count, 2) + number(0, 2)
+                + Array(name.utf8)
+        }
+        func entry(_ name: String, _ content: [UInt8], at offset: Int) -> [UInt8] {
+            number(0x0201_4b50, 4) + number(20, 2) + number(20, 2) + number(0, 8)
+                + number(Int(crc32(content[...])), 4) + number(content.count, 4) + number(content.count, 4)
+                + number(name.utf8.count, 2) + number(0, 12) + number(offset, 4) + Array(name.utf8)
+        }
+        let inner = [UInt8](repeating: 7, count: 40)
+        let outer = header("b.npy", inner) + inner
+        let first = header("a.npy", outer)
+        let directory = entry("a.npy", outer, at: 0) + entry("b.npy", inner, at: first.count)
+        let bytes =
+            first + outer + directory + number(0x0605_4b50, 4) + number(0, 4) + number(2, 2) + number(2, 2)
+            + number(directory.count, 4) + number(first.count + outer.count, 4) + number(0, 2)
         let error = failure { _ = try NPZ(bytes) }
         #expect(error?.message == "members of the zip file overlap", "\(error?.summary ?? "no error")")
     }
