@@ -173,7 +173,8 @@ let package = Package(
         .testTarget(
             name: "TensorBoardTests", dependencies: ["TensorBoard", "Federation", "Tensors"], swiftSettings: strict),
         .testTarget(
-            name: "ApplicationTests", dependencies: ["Application", "Federation", "Tensors"], swiftSettings: strict),
+            name: "ApplicationTests", dependencies: ["Application", "Federation", "Inference", "Tensors"],
+            swiftSettings: strict),
         .testTarget(
             name: "UserInterfaceTests",
             dependencies: [

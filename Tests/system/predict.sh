@@ -150,6 +150,17 @@ at_least "shards that were done" 2 "$done"
 fails "another part of the data" 64 "the rows were" twin --split train
 fails "another model" 64 "the model was" "$DEML" predict --model "$model" --data "$data" --on local --worker "$DEML_WORKER" \
     --output "$scratch/cnn.csv"
+# Stopped by Ctrl-C it says so, and keeps what is done too.
+"$DEML" predict --model "$cnn" --data "$data" --on local --machines 1 --shard-rows 100 --worker "$DEML_WORKER" \
+    --output "$scratch/cnn.csv" >"$scratch/stopped.txt" 2>&1 &
+process=$!
+until [ "$(ls "$scratch/cnn.csv.work/done" | wc -l)" -gt "$done" ] || ! kill -0 $process 2>/dev/null; do sleep 0.02; done
+kill -TERM $process
+code=0
+wait $process || code=$?
+equal "stopped" 130 "$code"
+contains "and it says how to go on" "shards done; the same command goes on" "$(cat "$scratch/stopped.txt")"
+done=$(ls "$scratch/cnn.csv.work/done" | wc -l | tr -d ' ')
 succeeds "it goes on" twin
 contains "with what was done" "$done shards done before" "$output"
 same_bytes "to the same bytes" "$scratch/cnn-here.csv" "$scratch/cnn.csv"
