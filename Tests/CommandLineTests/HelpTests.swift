@@ -26,6 +26,23 @@ import deml
         #expect(text == golden, "the help of \(command) is not what \(file.lastPathComponent) says")
     }
 
+    /// README's table of keys holds every option of `deml train` that a file may set too, and no other.
+    @Test func everyKeyStandsInTheREADME() throws {
+        let root = Self.folder.appendingPathComponent("../../..")
+        let readme = try String(contentsOf: root.appendingPathComponent("README.md"), encoding: .utf8)
+        let table = readme.components(separatedBy: "<summary>Every key</summary>").dropFirst().first?
+            .components(separatedBy: "</details>").first
+        let told = Set(try #require(table).matches(of: /\n\| `([a-z0-9_]+)` \|/).map { String($0.output.1) })
+        let help = try String(contentsOf: Self.folder.appendingPathComponent("deml-train.txt"), encoding: .utf8)
+        var keys = Set(help.matches(of: /\n  (?:-\w, )?--([a-z0-9-]+)/).map { String($0.output.1) })
+        for other in ["worker", "resume", "json", "version", "help"] { keys.remove(other) }
+        let asInFiles = keys.map { key -> String in
+            if key == "on" { return "fleet" }
+            return String(key.hasPrefix("no-") ? key.dropFirst(3) : key[...]).replacing("-", with: "_")
+        }
+        #expect(told == Set(asInFiles))
+    }
+
     @Test func everyGoldenFileBelongsToACommand() throws {
         let names = try FileManager.default.contentsOfDirectory(atPath: Self.folder.path)
             .filter { $0.hasSuffix(".txt") }.map { String($0.dropLast(4)) }
