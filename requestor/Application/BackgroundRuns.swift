@@ -150,13 +150,15 @@ public final class BackgroundRuns: Sendable {
         return String(decoding: bytes, as: UTF8.self).harmlessLines(maximum: maximum)
     }
 
-    /// A process that has a file open for writing, and is not this one.
+    /// A process that has a file open for writing, and is not this one. What it has started may have it too, with a smaller
+    /// number where the numbers have begun anew: the one with the session of its own is meant.
     private static func writer(of path: String) -> Int32? {
-        OpenFile.processes(having: path) { fdinfo in
+        let all = OpenFile.processes(having: path) { fdinfo in
             // The flags are octal; the last digit holds the way of access.
             let flags = fdinfo.split(separator: "\n").first { $0.hasPrefix("flags:") }
             return flags?.last?.wholeNumberValue.map { $0 & 3 != 0 } ?? false
-        }.first { $0 != ProcessInfo.processInfo.processIdentifier }
+        }.filter { $0 != ProcessInfo.processInfo.processIdentifier }
+        return all.first { getsid($0) == $0 } ?? all.first
     }
 
     private func launch(_ arguments: [String], _ folder: RunFolder) throws(DeMLError) {
