@@ -109,8 +109,12 @@ extension Application {
         names: (model: String, data: String, part: String)
     ) throws -> Inference {
         let settings = try place.settings()
-        let file = StoredFile(
-            path: model.path, sha256: try Files.sha256(of: model.path), byteCount: Files.size(of: model.path) ?? 0)
+        // A worker reads weights files. A model out of a file of another tool becomes one.
+        let isWeightsFile = (try? WeightsFile(try Safetensors(contentsOf: model.path, mapping: true))) != nil
+        let made = isWeightsFile ? nil : try Weights(of: model.weights).safetensors(round: 0).encoded()
+        var file = StoredFile(
+            path: model.path, sha256: try made.map { sha256Hex($0) } ?? Files.sha256(of: model.path),
+            byteCount: made?.count ?? Files.size(of: model.path) ?? 0)
         let path: String
         if let folder = place.folder.map({ paths.resolved($0) }) ?? folder {
             path = folder
@@ -118,10 +122,14 @@ extension Application {
             let digest = sha256Hex(Array((file.sha256 + InferenceQuestion.digest(of: rows)).utf8)).prefix(12)
             path = paths.resolved("runs/\(name)-\(digest)")
         }
+        if made != nil { file.path = Inference.modelPath(in: path) }
         do throws(DeMLError) {
-            return try Inference(
+            let inference = try Inference(
                 model: Inference.Model(file: file, weights: model.weights), rows: rows, form: form, settings: settings,
                 folder: path, names: names, rowsPerShard: place.rowsPerShard)
+            // Now that the folder is known to be of this question, and nobody else's.
+            if let made { try Files.writeAtomically(made, to: file.path) }
+            return inference
         } catch {
             throw error.place == path ? error.at(paths.shown(path)) : error
         }

@@ -111,7 +111,8 @@ public struct Inference: Sendable {
         try? FileManager.default.removeItem(atPath: folder.session)
         defer { try? FileManager.default.removeItem(atPath: folder.session) }
         guard done.count < cut.count else {
-            return InferenceResult(seconds: 0, rowsDone: 0, expenses: nil, audits: nil, providers: [])
+            return InferenceResult(
+                seconds: 0, workSeconds: 0, rowsDone: 0, expenses: nil, audits: nil, providers: [])
         }
         try Files.createDirectory(folder.session)
         let open = cut.count - done.count
@@ -148,6 +149,9 @@ public struct Inference: Sendable {
         }
         return values
     }
+
+    /// Where a model is put that has no weights file of its own.
+    public static func modelPath(in folder: String) -> String { InferenceFolder(path: folder).model }
 
     /// Takes the folder away, once what is in it is elsewhere.
     public func removeFolder() { folder.remove() }

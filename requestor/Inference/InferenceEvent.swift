@@ -77,8 +77,10 @@ public enum InferenceEvent: Sendable {
 
 /// What a use of a model on other machines came to.
 public struct InferenceResult: Sendable {
-    /// Seconds of this start.
+    /// Seconds of this start, renting and paying included.
     public var seconds: Double
+    /// Seconds from when the first shard was taken until the last was kept.
+    public var workSeconds: Double
     /// Rows that this start has done.
     public var rowsDone: Int
     /// Nil where work is free.

@@ -9,6 +9,7 @@ import Tensors
 /// ```
 /// WORK/question.json                what is asked (InferenceQuestion)
 ///      done/000012.safetensors      the answer to a shard, with who gave it and the digest of its values
+///      model.safetensors            the model, where it came from a file of another tool
 ///      session/                     shards on their way, task folders of workers, a fleet's own files
 ///      golem-run                    the name of its ledger
 ///      lock                         held while a process works on it
@@ -20,6 +21,7 @@ struct InferenceFolder: Sendable {
 
     var question: String { path + "/question.json" }
     var done: String { path + "/done" }
+    var model: String { path + "/model.safetensors" }
     var session: String { path + "/session" }
     var lock: String { path + "/lock" }
 
@@ -55,7 +57,9 @@ struct InferenceFolder: Sendable {
             kept.cut = ShardCut(rows: before.cut.rows, rowsPerShard: before.cut.rowsPerShard)
             return kept
         }
-        let others = try Files.names(in: path).filter { !["lock", "golem-run", "done", "session"].contains($0) }
+        let others = try Files.names(in: path).filter {
+            !["lock", "golem-run", "done", "session", "model.safetensors"].contains($0)
+        }
         guard others.isEmpty else {
             throw DeMLError(
                 .usage, "the folder for the work holds something else: \(others[0].quotedForMessage)", place: path,

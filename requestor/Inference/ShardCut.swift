@@ -14,7 +14,10 @@ public struct ShardCut: Sendable, Equatable, Codable {
     static let mostBytes = 16 << 20
     /// Multiply-adds of a shard at most: about two minutes of a slow core.
     static let mostWork = 2e11
-    /// Multiply-adds of a shard at least, some tenths of a second of a core: below, most of a job is its journey.
+    /// Multiply-adds of a shard that is worth its journey, about a second of a core: work that gives a machine less than
+    /// this is not cut further than one shard a machine.
+    static let goodWork = 2e10
+    /// Multiply-adds below which a job is nothing but its journey: fewer machines do as well.
     static let leastWork = 5e9
 
     public init(rows: Int, rowsPerShard: Int) {
@@ -30,10 +33,12 @@ public struct ShardCut: Sendable, Equatable, Codable {
         let outputs = 4 * model.outputShape.reduce(1, *)
         let rowBytes = max(1, max(inputBytes, outputs))
         let rowWork = max(1, Double(model.multiplyAdds) + 4 * model.activationsPerExample)
-        let even = (rows + Self.shardsPerMachine * max(1, machines) - 1) / (Self.shardsPerMachine * max(1, machines))
-        let least = Int(min(Double(rows), Self.leastWork / rowWork).rounded(.up))
+        func part(_ shards: Int) -> Int { (rows + shards - 1) / shards }
+        func fitting(_ work: Double) -> Int { Int(min(Double(rows), work / rowWork).rounded(.up)) }
+        let machines = max(1, machines)
+        let least = min(max(part(machines), fitting(Self.leastWork)), fitting(Self.goodWork))
         let most = min(Self.mostBytes / rowBytes, Int(min(1e15, Self.mostWork / rowWork)))
-        self.init(rows: rows, rowsPerShard: min(max(1, most), max(even, least)))
+        self.init(rows: rows, rowsPerShard: min(max(1, most), max(part(Self.shardsPerMachine * machines), least)))
     }
 
     public var count: Int { (rows + rowsPerShard - 1) / rowsPerShard }

@@ -68,7 +68,7 @@ struct ShardDriver: Sendable {
                         let shard = attempt.client
                         try folder.keep(
                             answer.values, rows: cut.range(shard).count, of: shard, from: answer.answer.provider)
-                        progress(.kept(tally.keep(shard, answer.answer)))
+                        progress(.kept(tally.keep(shard, answer.answer, now: now())))
                         progress(.progress(tally.progress(now())))
                     case .discard(let attempt): answers[attempt] = nil
                     case .drop(let shard):
@@ -115,7 +115,7 @@ struct ShardDriver: Sendable {
                 guard let message = await messages.next() else { break }
                 switch message {
                 case .progress(let attempt, .started(let provider)):
-                    tally.atWork[attempt] = provider
+                    tally.started(attempt, provider, now: now())
                     let event = RunEvent.Attempt(
                         round: 0, client: attempt.client, attempt: attempt.number, provider: provider)
                     progress(.given(event))

@@ -45,7 +45,7 @@ struct ShardJobs: Sendable {
 
 extension Weights {
     /// The numbers of a file, in memory.
-    init(of file: WeightsFile) throws(DeMLError) {
+    package init(of file: WeightsFile) throws(DeMLError) {
         var parameters: [Float] = []
         parameters.reserveCapacity(file.model.parameterCount)
         for tensor in file.parameterTensors { parameters += try tensor.floats() }

@@ -107,7 +107,8 @@ public struct ShardMachine: Sendable {
     ///   - shards: how many there are.
     ///   - done: those that were done before, by whom.
     ///   - looksAtAll: whether every answer is looked at (which rows of it is not decided here), or none.
-    ///   - totals: of the audits before this start.
+    ///   - mostUnderWay: attempts that are given and have not ended, at most.
+    ///   - seed: of what audits draw.
     package init(
         shards: Int, done: [Int: Provider] = [:], rules: RoundMachine.Rules, looksAtAll: Bool, mostUnderWay: Int,
         seed: UInt64 = 0

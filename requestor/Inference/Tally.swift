@@ -18,6 +18,8 @@ struct Tally: Sendable {
     var failures: [ShardMachine.Attempt: WorkerFailure] = [:]
     private(set) var lastFailure: WorkerFailure?
     var homeSeconds = 0.0
+    /// When the first shard was taken, and when the last was kept.
+    private var work: (first: Double, last: Double)?
 
     init(cut: ShardCut, done: Set<Int>) {
         self.cut = cut
@@ -51,7 +53,13 @@ struct Tally: Sendable {
         if let provider = failure.provider { change(provider) { $0.failures += 1 } }
     }
 
-    mutating func keep(_ shard: Int, _ answer: JobAnswer) -> InferenceEvent.Kept {
+    mutating func started(_ attempt: ShardMachine.Attempt, _ provider: Provider, now: Double) {
+        atWork[attempt] = provider
+        if work == nil { work = (now, now) }
+    }
+
+    mutating func keep(_ shard: Int, _ answer: JobAnswer, now: Double) -> InferenceEvent.Kept {
+        work?.last = now
         let rows = cut.range(shard).count
         done[shard] = answer.provider
         rowsDone += rows
@@ -92,7 +100,8 @@ struct Tally: Sendable {
         var totals = totals
         totals.homeSeconds += homeSeconds
         return InferenceResult(
-            seconds: 0, rowsDone: rowsDone - rowsBefore, expenses: nil, audits: looksAtAll ? totals : nil,
+            seconds: 0, workSeconds: work.map { $0.last - $0.first } ?? 0, rowsDone: rowsDone - rowsBefore,
+            expenses: nil, audits: looksAtAll ? totals : nil,
             providers: works.values.sorted { ($1.rows, $0.provider.name) < ($0.rows, $1.provider.name) })
     }
 }

@@ -1,6 +1,7 @@
 import Application
 import ArgumentParser
 import CommandLineSupport
+import Dispatch
 import Federation
 import Fleets
 import Foundation
@@ -77,6 +78,9 @@ struct FleetUseOptions: ParsableArguments {
 extension MachineSettings.FleetName: ExpressibleByArgument {}
 
 /// Shows how far the machines are: a live line on a terminal, a line now and then elsewhere.
+///
+/// Everything is drawn on one queue, which may be held up as long as it likes, by Ctrl-S or by a pipe that nobody reads: the
+/// work does not wait for it.
 final class FleetUseDisplay: Sendable {
     private struct State {
         var region = LiveRegion()
@@ -86,6 +90,8 @@ final class FleetUseDisplay: Sendable {
         var isClosed = false
     }
 
+    private let queue = DispatchQueue(label: "deml.display")
+    // Touched on the queue only; the lock says so to the compiler.
     private let state = Mutex(State())
     let output: Output
     private let terminal: Terminal
@@ -100,29 +106,31 @@ final class FleetUseDisplay: Sendable {
     }
 
     func handle(_ event: InferenceEvent) {
-        state.withLock { state in
-            guard !state.isClosed else { return }
-            let said = apply(event, &state)
-            guard terminal.isInteractive else { return output.lines(said) }
-            let lines = live(state).map { TextWidth.cut($0, to: terminal.columns - 1) }
-            output.write(state.region.print(said.map { TextWidth.cut($0, to: terminal.columns) }, above: lines))
+        queue.async { [self] in
+            state.withLock { state in draw(apply(event, &state), &state) }
         }
     }
 
     func say(_ line: String) {
-        state.withLock { state in
-            if terminal.isInteractive {
-                output.write(state.region.print([line], above: live(state)))
-            } else {
-                output.line(line)
-            }
+        queue.async { [self] in
+            state.withLock { state in draw([line], &state) }
         }
     }
 
+    private func draw(_ said: [String], _ state: inout State) {
+        guard !state.isClosed else { return }
+        guard terminal.isInteractive else { return output.lines(said) }
+        let lines = live(state).map { TextWidth.cut($0, to: terminal.columns - 1) }
+        output.write(state.region.print(said.map { TextWidth.cut($0, to: terminal.columns) }, above: lines))
+    }
+
+    /// Waits for the terminal: machines are given back and paid by now.
     func close() {
-        state.withLock { state in
-            state.isClosed = true
-            output.write(terminal.isInteractive ? state.region.clear() : "")
+        queue.sync {
+            state.withLock { state in
+                state.isClosed = true
+                output.write(terminal.isInteractive ? state.region.clear() : "")
+            }
         }
     }
 
@@ -267,6 +275,7 @@ final class FleetUseDisplay: Sendable {
 struct FleetUseSummary: Encodable {
     var rows: Int
     var seconds: Double
+    var workSeconds: Double
     var output: String?
     var right: Int?
     var costGLM: Double?
@@ -277,11 +286,13 @@ struct FleetUseSummary: Encodable {
     enum CodingKeys: String, CodingKey {
         case rows, seconds, output, right, agreements, audits, machines
         case costGLM = "cost_glm"
+        case workSeconds = "work_seconds"
     }
 
     init(_ result: InferenceResult, rows: Int, output: String? = nil, right: Int? = nil) {
         self.rows = rows
         seconds = result.seconds
+        workSeconds = result.workSeconds
         self.output = output
         self.right = right
         costGLM = result.expenses?.costGLM

@@ -263,7 +263,7 @@ public struct AuditMachine: Sendable {
         }
         if condemned.contains(work.provider.id) { reason = "its provider has sent wrong values before" }
         switch policy {
-        case .all: reason = reason ?? "all are looked at"
+        case .all: reason = reason ?? (subject == .training ? "all are looked at" : "rows are drawn of every answer")
         case .share(let share) where random.uniform() < share: reason = reason ?? Self.drawn
         case .auto, .off, .share: break
         }
@@ -394,12 +394,13 @@ public struct AuditMachine: Sendable {
         entries[key] = nil
         usual.forget(key)
         condemned.insert(entry.provider.id)
-        let what =
+        let reason =
             switch subject {
-            case .training: "its delta for \(key.place) is not what the training gives"
-            case .prediction: "rows of its predictions for \(key.place) are not what the model gives"
+            case .training:
+                "its delta for \(key.place) is not what the training gives, computed twice at home (looked at because: "
+                    + "\(entry.reason))"
+            case .prediction: "rows of \(key.place) are not what the model gives, computed twice at home"
             }
-        let reason = what + ", computed twice at home (looked at because: \(entry.reason))"
         var actions: [Action] = [
             journal(key, entry, .wrong, entry.reason),
             .leave(entry.provider, reason: reason, isPaid: false), .releasePay(entry.provider),
