@@ -34,3 +34,120 @@ import Testing
         #expect(names["5.projection.1.running_var"] == "layers.1.downsample.1.running_var")
     }
 }
+
+/// Keras models, and what is written for other tools.
+@Suite struct KerasTests {
+    static let files = [
+        "keras_cnn.keras", "keras_cnn.h5", "keras_blocks.keras", "keras_blocks.h5", "keras_table.keras",
+    ]
+
+    @Test(arguments: files) func predictionsAreThoseOfKeras(_ name: String) throws {
+        let stem = try #require(name.split(separator: ".").first)
+        let expected = try Safetensors(contentsOf: fixture("\(stem).safetensors"))
+        let isClassifier = stem == "keras_cnn"
+        let weights = try ForeignModel(contentsOf: fixture(name)).weights(loss: isClassifier ? nil : .meanSquaredError)
+        let y = try predict(weights: weights, x: try #require(expected["x"]))
+        #expect(try difference(y, try #require(expected["y"])) < 1e-5)
+    }
+
+    /// What `model.get_layer(…).weights` are called.
+    @Test func namesAreThoseOfLayers() throws {
+        let names = try ForeignModel(contentsOf: fixture("keras_blocks.keras")).names
+        #expect(names["0.weight"] == "stem/0")
+        #expect(names["1.running_var"]?.hasSuffix("/3") == true)
+    }
+
+    @Test(arguments: ["keras_cnn.keras", "keras_blocks.h5", "keras_cnn.h5"]) func truncatedFiles(_ name: String) throws
+    {
+        let whole = try bytes(of: name)
+        for count in stride(from: 16, to: whole.count - 1, by: max(7, whole.count / 400)) {
+            let error = refusal { _ = try ForeignModel(Array(whole[..<count]), name: name) }
+            // Behind the last number h5py leaves room that says nothing.
+            guard let error else { continue }
+            #expect(error.code != .internal)
+        }
+    }
+
+    /// The links of a group that lead back to the root.
+    @Test func groupsInCircles() throws {
+        var file = try bytes(of: "keras_cnn.h5")
+        let root = Array(file[64..<72])
+        for place in 0..<file.count - 24 where file[place...].starts(with: "SNOD".utf8) {
+            file.replaceSubrange(place + 16..<place + 24, with: root)
+        }
+        #expect(refusal { _ = try ForeignModel(file, name: "x.h5") } != nil)
+        let archive = try ZipArchive.encode([
+            ("config.json", Array("{\"class_name\":\"Sequential\",\"config\":{\"layers\":[]}}".utf8)),
+            ("model.weights.h5", file),
+        ])
+        let error = refusal { _ = try ForeignModel(archive, name: "x.keras") }
+        #expect(error?.message.contains("circles") == true)
+    }
+}
+
+@Suite struct ExportTests {
+    /// Written and read again, the same bytes.
+    @Test(arguments: ImportTests.names) func onnxRoundTrip(_ name: String) throws {
+        let weights = try ForeignModel(contentsOf: fixture("\(name).pt2")).weights()
+        let file = try ONNXExport.encode(weights)
+        let again = try ForeignModel(file, name: "x.onnx").weights(loss: weights.model.loss)
+        #expect(try ONNXExport.encode(again) == file)
+        #expect(again.parameters == weights.parameters)
+    }
+
+    @Test(arguments: ["mlp", "lenet", "resnet", "dense"]) func kerasRoundTrip(_ name: String) throws {
+        let weights = try ForeignModel(contentsOf: fixture("\(name).pt2")).weights()
+        let file = try KerasExport.encode(weights)
+        let again = try ForeignModel(file, name: "x.keras").weights(loss: weights.model.loss)
+        let x = try #require(try Safetensors(contentsOf: fixture("\(name).safetensors"))["x"])
+        #expect(try difference(try predict(weights: again, x: x), try predict(weights: weights, x: x)) < 1e-6)
+    }
+
+    @Test func whatKerasHasNotIsRefusedByName() throws {
+        let model = try ModelDescription(
+            json: """
+                {"input":{"shape":[1,6,6]},"layers":[{"type":"max_pool2d","kernel_size":3,"padding":1},{"type":"flatten"}],
+                "loss":"mse"}
+                """)
+        let error = refusal { _ = try KerasExport.encode(Initializer.weights(for: model, seed: 1)) }
+        #expect(error?.place == "layer 0 (max_pool2d)")
+    }
+
+    @Test func theModuleSaysItsInput() throws {
+        let model = try ModelDescription(
+            json: """
+                {"input":{"shape":[3,2,2],"divide_by":255,"mean":[0.1,0.2,0.3],"std":[0.5]},
+                "layers":[{"type":"flatten"},{"type":"linear","out_features":2}],"loss":"cross_entropy"}
+                """)
+        let text = try TorchModule.source(of: Initializer.weights(for: model, seed: 1), weightsName: "m.safetensors")
+        #expect(text.contains("nn.Linear(12, 2),"))
+        #expect(
+            text.contains(
+                "return super().forward((x / 255 - torch.tensor([0.1, 0.2, 0.3], device=x.device).view(-1, 1, 1)) / 0.5)"
+            ))
+    }
+}
+
+/// Protobufs whose lengths lie, and graphs that are no tree.
+@Suite struct ONNXHostileTests {
+    @Test func lengthsThatLie() {
+        let files: [[UInt8]] = [
+            [0x08, 9, 0x3a] + [UInt8](repeating: 0xff, count: 8) + [0x0f, 0x0a, 2],
+            [0x08, 9, 0x3a, 0x0e, 0x2a, 0x0c, 8, 0x80, 0x80, 0x80, 0x80, 0x80, 0x20, 0x10, 1, 0x4a, 1, 0],
+            [0x08] + [UInt8](repeating: 0xff, count: 12),
+            [0x3a, 0x7f], [],
+        ]
+        for file in files {
+            let error = refusal { _ = try ForeignModel(file, name: "x.onnx") }
+            #expect(error != nil && error?.code != .internal)
+        }
+    }
+
+    @Test(arguments: ["resnet.onnx", "dense.script.onnx"]) func truncatedFiles(_ name: String) throws {
+        let whole = try bytes(of: name)
+        for count in stride(from: 0, to: whole.count - 1, by: 41) {
+            let error = refusal { _ = try ForeignModel(Array(whole[..<count]), name: name) }
+            #expect(error != nil && error?.code != .internal, "\(count) of \(whole.count) bytes")
+        }
+    }
+}

@@ -136,6 +136,64 @@ class Mixer(nn.Module):
         return torch.softmax(self.fc(torch.flatten(functional.hardsigmoid(x), 1)), dim=-1)
 
 
+class Attention(nn.Module):
+    """nanoGPT's, with one product for q, k and v."""
+
+    def __init__(self, width, heads):
+        super().__init__()
+        self.c_attn = nn.Linear(width, 3 * width)
+        self.c_proj = nn.Linear(width, width)
+        self.heads = heads
+
+    def forward(self, x):
+        n, t, c = x.shape
+        q, k, v = (p.view(n, t, self.heads, -1).transpose(1, 2) for p in self.c_attn(x).split(c, dim=2))
+        y = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+        return self.c_proj(y.transpose(1, 2).contiguous().view(n, t, c))
+
+
+class GPTBlock(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.ln_1 = nn.LayerNorm(width)
+        self.attn = Attention(width, 2)
+        self.ln_2 = nn.LayerNorm(width, bias=False)
+        self.c_fc = nn.Linear(width, 4 * width)
+        self.c_proj = nn.Linear(4 * width, width)
+
+    def forward(self, x):
+        x = x + self.attn(self.ln_1(x))
+        return x + self.c_proj(functional.gelu(self.c_fc(self.ln_2(x))))
+
+
+class GPT(nn.Module):
+    def __init__(self, width=8):
+        super().__init__()
+        self.wte = nn.Embedding(11, width)
+        self.wpe = nn.Embedding(6, width)
+        self.blocks = nn.ModuleList([GPTBlock(width), GPTBlock(width)])
+        self.ln_f = nn.LayerNorm(width)
+        self.lm_head = nn.Linear(width, 11, bias=False)
+        self.lm_head.weight = self.wte.weight
+
+    def forward(self, tokens):
+        x = self.wte(tokens) + self.wpe(torch.arange(tokens.shape[1], device=tokens.device))
+        for block in self.blocks:
+            x = block(x)
+        return self.lm_head(self.ln_f(x))
+
+
+class Recurrent(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.lstm = nn.LSTM(5, 6, num_layers=2, batch_first=True, bidirectional=True)
+        self.gru = nn.GRU(12, 4, batch_first=True)
+        self.fc = nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.fc(self.gru(self.lstm(x)[0])[0][:, -1])
+
+
 def slim_onnx(path):
     import onnx
 
@@ -163,6 +221,19 @@ def torch_models():
     yield "mixer", Mixer(), (5, 6)
     yield "sequence", nn.Sequential(
         nn.Conv1d(3, 4, 3, stride=2, padding=1), nn.BatchNorm1d(4), nn.Tanh(), nn.Flatten(), nn.Linear(20, 2)), (3, 9)
+
+
+def write_sequences():
+    """Only `.pt2`: ONNX makes a program of a recurrence."""
+    for name, model, x in [
+        ("gpt", GPT(), torch.randint(0, 11, (4, 6))), ("recurrent", Recurrent(), torch.randn(4, 7, 5))
+    ]:
+        model.eval()
+        save_file({"x": x.numpy(), "y": model(x).detach().numpy().copy()}, FOLDER / f"{name}.safetensors")
+        batch = {0: torch.export.Dim("batch", min=1, max=4096)}
+        torch.export.save(torch.export.export(model, (x,), dynamic_shapes=(batch,)), str(FOLDER / f"{name}.pt2"))
+        if not LARGE:
+            deflate(FOLDER / f"{name}.pt2")
 
 
 def write_torch():
@@ -197,8 +268,61 @@ def write_torch():
             deflate(FOLDER / f"{name}.pt2")
 
 
+def keras_models():
+    import keras
+    from keras import layers
+
+    yield "keras_cnn", keras.Sequential([
+        keras.Input((12, 12, 1)), layers.Rescaling(1 / 255), layers.Conv2D(WIDTH, 3, padding="same", activation="relu"),
+        layers.MaxPooling2D(), layers.Conv2D(WIDTH, 3, strides=2, padding="same", activation="gelu"), layers.Dropout(0.2),
+        layers.Flatten(), layers.Dense(8, activation="silu"), layers.Dense(3, activation="softmax")]), 255
+
+    x = keras.Input((8, 8, 3))
+    a = layers.Conv2D(4, 3, padding="same", use_bias=False, name="stem")(x)
+    a = layers.ReLU(max_value=6)(layers.BatchNormalization()(a))
+    b = layers.SeparableConv2D(4, 3, padding="same")(a)
+    g = layers.GlobalAveragePooling2D(keepdims=True)(b)
+    g = layers.Conv2D(4, 1, activation="sigmoid")(g)
+    a = layers.Add()([a, layers.Multiply()([b, g])])
+    low = layers.DepthwiseConv2D(3, strides=2, padding="same", activation="elu")(a)
+    up = layers.Conv2DTranspose(3, 3, strides=2, padding="same", activation="relu")(low)
+    wide = layers.UpSampling2D(2, interpolation="bilinear")(layers.MaxPooling2D(3, strides=2, padding="same")(a))
+    c = layers.Concatenate()([a, up, wide])
+    c = layers.LeakyReLU(negative_slope=0.1)(layers.ZeroPadding2D(((1, 0), (0, 1)))(c))
+    c = layers.Flatten()(layers.AveragePooling2D(3)(c))
+    yield "keras_blocks", keras.Model(x, layers.Dense(2)(layers.Activation("tanh")(c))), 1
+
+    yield "keras_table", keras.Sequential([
+        keras.Input((5,)), layers.Dense(6, activation="relu"), layers.LayerNormalization(), layers.BatchNormalization(),
+        layers.Dense(1, activation="sigmoid")]), 1
+
+
+def write_keras():
+    import keras
+
+    for name, model, scale in keras_models():
+        for layer in model.layers:
+            weights = layer.get_weights()
+            if "normalization" in layer.name:
+                weights = [numpy.random.uniform(0.5, 1.5, w.shape) for w in weights]
+            else:
+                weights = [w if w.ndim > 1 else numpy.random.normal(size=w.shape) for w in weights]
+            layer.set_weights(weights)
+        x = (numpy.random.uniform(0, 1, (4, *model.input_shape[1:])) * scale).astype("float32")
+        y = model.predict(x, verbose=0)
+        inputs = x if x.ndim < 4 else x.transpose(0, 3, 1, 2)
+        save_file({"x": numpy.ascontiguousarray(inputs), "y": y}, FOLDER / f"{name}.safetensors")
+        for ending in ("keras",) if name == "keras_table" and not LARGE else ("keras", "h5"):
+            path = FOLDER / f"{name}.{ending}"
+            model.save(str(path))
+            if ending == "keras" and not LARGE:
+                deflate(path)
+
+
 if __name__ == "__main__":
     FOLDER.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(1)
     numpy.random.seed(1)
     write_torch()
+    write_sequences()
+    write_keras()

@@ -48,40 +48,57 @@ public struct ForeignModel: Sendable {
     public init(
         _ bytes: [UInt8], name: String, folder: String? = nil, inputShape: [Int]? = nil
     ) throws(DeMLError) {
-        if ZipArchive.isZip(bytes), let archive = Optional(try ZipArchive(bytes)),
-            ExportedProgram.isExportedProgram(archive)
-        {
-            format = .exportedProgram
-            var importer = try ExportedImporter(try ExportedProgram(archive))
-            let assembly = try ModelAssembly(try importer.steps(), inputShape: importer.graph.inputShape)
-            (architecture, notes) = (assembly, importer.notes + assembly.notes)
-            tensors = assembly.named
-        } else if ZipArchive.isZip(bytes) || bytes.starts(with: TorchFile.legacyMagic) {
-            format = .pytorch
-            tensors = try TorchFile(bytes).tensors
-            architecture = nil
-            notes = []
+        if ZipArchive.isZip(bytes) {
+            let archive = try ZipArchive(bytes)
+            if ExportedProgram.isExportedProgram(archive) {
+                var importer = try ExportedImporter(try ExportedProgram(archive))
+                let assembly = try ModelAssembly(try importer.steps(), inputShape: importer.graph.inputShape)
+                self.init(.exportedProgram, assembly, importer.notes)
+            } else if KerasFile.isKeras(archive) {
+                try self.init(try KerasFile(archive))
+            } else {
+                self.init(.pytorch, try TorchFile(archive).tensors)
+            }
+        } else if bytes.starts(with: TorchFile.legacyMagic) {
+            self.init(.pytorch, try TorchFile(legacy: bytes).tensors)
+        } else if bytes.starts(with: HDF5File.signature) {
+            try self.init(try KerasFile(hdf5: bytes))
         } else if bytes.first == 0x80 {
             // A pickle by itself. What it asks for is named, if it asks for anything.
             _ = try Pickle(bytes[...])
             throw DeMLError(.malformed, "the file is a pickle, but not one of torch.save")
         } else {
-            format = .onnx
             var files = ONNXExternalFiles(folder: folder)
             let model = try ONNXModel(bytes[...]) { (part) throws(DeMLError) in try files.read(part) }
             var importer = try ONNXImporter(model, inputShape: inputShape)
             let assembly = try ModelAssembly(try importer.steps(), inputShape: importer.graph.inputShape)
-            (architecture, notes) = (assembly, importer.notes + assembly.notes)
-            tensors = assembly.named
+            self.init(.onnx, assembly, importer.notes)
         }
+    }
+
+    private init(_ format: Format, _ assembly: ModelAssembly, _ notes: [String]) {
+        self.format = format
+        architecture = assembly
+        tensors = assembly.named
+        self.notes = notes + assembly.notes
+    }
+
+    private init(_ format: Format, _ tensors: [(name: String, tensor: Tensor)]) {
+        self.format = format
+        architecture = nil
+        self.tensors = tensors
+        notes = []
+    }
+
+    private init(_ file: KerasFile) throws(DeMLError) {
+        let importer = try KerasImporter(file)
+        let assembly = try ModelAssembly(try importer.steps(), inputShape: importer.graph.inputShape)
+        self.init(.keras, assembly, importer.notes)
     }
 
     /// Weights of somebody else in a safetensors file.
     public init(_ file: Safetensors) {
-        format = .safetensors
-        architecture = nil
-        tensors = file.tensors
-        notes = []
+        self.init(.safetensors, file.tensors)
     }
 
     /// What is said where the layers are needed and the file has none.
@@ -108,6 +125,7 @@ public struct ForeignModel: Sendable {
         if !architecture.input.standardDeviation.isEmpty {
             input["std"] = .list(architecture.input.standardDeviation.map(JSONTree.number))
         }
+        if let tokens = architecture.tokens { input["tokens"] = .integer(tokens) }
         tree["input"] = .mapping(input)
         let text = canonicalJSON(JSONTree.mapping(tree))
         guard let loss = loss ?? (architecture.isClassifier ? .crossEntropy : nil) else { return text }
@@ -122,7 +140,8 @@ public struct ForeignModel: Sendable {
         var chosen = loss
         if chosen == nil, !architecture.isClassifier {
             let output = try description(.meanSquaredError).outputShape
-            chosen = output.count == 1 && output[0] >= 2 ? .crossEntropy : .meanSquaredError
+            let isClassifier = output.count == 1 || architecture.tokens != nil && output.count == 2
+            chosen = isClassifier && output.last ?? 0 >= 2 ? .crossEntropy : .meanSquaredError
         }
         let model = try description(chosen ?? .crossEntropy)
         return try Weights(Safetensors(tensors: tensors), model: model)

@@ -42,7 +42,13 @@ struct WalkedLayer {
         for (index, tree) in trees.enumerated() {
             let name = prefix + "\(index)"
             let type = tree["type"]?.text ?? ""
-            let output = try LayerSketch(type, tree.mapping ?? [:]).output(of: shape)
+            let output: [Int]
+            switch type {
+            // What these make depends on more than the layer's own input.
+            case "embedding": output = shape + [tree["embedding_dim"]?.int ?? 1]
+            case "tied_linear": output = shape.dropLast() + [tensors["0.weight"]?.shape.first ?? 1]
+            default: output = try LayerSketch(type, tree.mapping ?? [:]).output(of: shape)
+            }
             var branches: [String: [[WalkedLayer]]] = [:]
             for key in ["layers", "projection"] {
                 guard let inner = tree[key] else { continue }
@@ -59,7 +65,8 @@ struct WalkedLayer {
             var parameters: [String: Tensor] = [:]
             for (key, tensor) in tensors where key.hasPrefix(name + ".") {
                 let rest = key.dropFirst(name.count + 1)
-                if !rest.contains(".") { parameters[String(rest)] = tensor }
+                let isInner = ["layers.", "projection.", "branches."].contains { rest.hasPrefix($0) }
+                if !isInner { parameters[String(rest)] = tensor }
             }
             layers.append(
                 WalkedLayer(

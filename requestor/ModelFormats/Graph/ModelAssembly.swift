@@ -15,6 +15,9 @@ struct ModelAssembly {
         tensors.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
     }
 
+    /// How many tokens there are, where the model's input is tokens.
+    var tokens: Int? { layers.first.flatMap { $0["type"]?.text == "embedding" ? $0["num_embeddings"]?.int : nil } }
+
     /// The model ends in probabilities of classes, or their logarithms.
     var isClassifier: Bool {
         guard let type = layers.last?["type"]?.text else { return false }
@@ -104,7 +107,7 @@ struct ModelAssembly {
         case .layer(let layer):
             for (key, tensor) in layer.parameters {
                 tensors["\(name).\(key)"] = tensor
-                names["\(name).\(key)"] = layer.origins[key]
+                if let origin = layer.origins[key], !origin.isEmpty { names["\(name).\(key)"] = origin }
             }
             return layer.tree
         case .reshape:

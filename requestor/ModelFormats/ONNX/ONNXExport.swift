@@ -12,7 +12,8 @@ public enum ONNXExport {
         let input = weights.model.input
         var value = "input"
         value = graph.scaled(value, input)
-        value = try graph.chain(try WalkedLayer.walk(weights), value)
+        let layers = try WalkedLayer.walk(weights)
+        value = try graph.chain(layers, value)
         if value == "input" { value = graph.node("Identity", [value]) }
         var file = ProtobufWriter()
         file.int(1, 9)  // the version of the format that came with opset 20
@@ -21,19 +22,19 @@ public enum ONNXExport {
             for node in graph.nodes { body.bytes(1, node) }
             body.text(2, "model")
             for tensor in graph.initializers { body.bytes(5, tensor) }
-            body.bytes(11, Self.value("input", input.shape))
-            body.bytes(12, Self.value(value, weights.model.outputShape))
+            body.bytes(11, Self.value("input", input.shape, type: layers.first?.type == "embedding" ? 7 : 1))
+            body.bytes(12, Self.value(value, weights.model.outputShape, type: 1))
         }
         file.message(8) { $0.int(2, version) }
         return file.bytes
     }
 
-    private static func value(_ name: String, _ shape: [Int]) -> [UInt8] {
+    private static func value(_ name: String, _ shape: [Int], type kind: Int) -> [UInt8] {
         var value = ProtobufWriter()
         value.text(1, name)
         value.message(2) { type in
             type.message(1) { tensor in
-                tensor.int(1, 1)
+                tensor.int(1, kind)
                 tensor.message(2) { sizes in
                     sizes.message(1) { $0.text(2, "batch") }
                     for size in shape { sizes.message(1) { $0.int(1, size) } }
@@ -49,6 +50,8 @@ struct ONNXGraphWriter {
     private(set) var nodes: [[UInt8]] = []
     private(set) var initializers: [[UInt8]] = []
     private var count = 0
+    /// The table of the model's embedding, for a head that shares it.
+    var embeddingWeight: String?
 
     enum Attribute {
         case int(Int)
@@ -105,6 +108,11 @@ struct ONNXGraphWriter {
         return tensor("constant_\(count)", [], floats: [Float(value)])
     }
 
+    mutating func scalar(_ value: Int) -> String {
+        count += 1
+        return add("index_\(count)", [], type: 7) { $0.bytes(9, Tensor(shape: [], int64s: [Int64(value)]).bytes) }
+    }
+
     mutating func ints(_ values: [Int]) -> String {
         count += 1
         return tensor("shape_\(count)", ints: values)
@@ -145,7 +153,7 @@ struct ONNXGraphWriter {
     }
 
     /// A parameter under its own name.
-    private mutating func parameter(_ layer: WalkedLayer, _ key: String, _ shape: [Int]? = nil) throws(DeMLError)
+    mutating func parameter(_ layer: WalkedLayer, _ key: String, _ shape: [Int]? = nil) throws(DeMLError)
         -> String?
     {
         guard let tensor = layer.parameters[key] else { return nil }
@@ -196,6 +204,11 @@ struct ONNXGraphWriter {
             let end = isImage ? [sides[3], sides[1]] : [sides[1]]
             return node("Pad", [x, ints([0, 0] + begin + [0, 0] + end), number(layer.double("value", 0))])
         case "batch_norm", "layer_norm", "rms_norm", "group_norm": return try normalization(layer, x)
+        case "embedding": return try embedding(layer, x)
+        case "tied_linear": return try tiedLinear(layer, x)
+        case "positional_embedding": return try positions(layer, x)
+        case "attention": return try attention(layer, x)
+        case "lstm", "gru": return try recurrence(layer, x)
         case "residual":
             let body = try chain(layer.branches["layers"]?.first ?? [], x)
             let beside = try chain(layer.branches["projection"]?.first ?? [], x)

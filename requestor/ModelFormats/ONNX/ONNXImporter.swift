@@ -287,6 +287,9 @@ struct ONNXCall {
         case "Softmax", "LogSoftmax": return try softmax()
         case "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Expand", "ReduceMean":
             return try reshaped()
+        case "LSTM", "GRU", "RNN", "Attention", "MultiHeadAttention":
+            throw refusal(
+                "sequences are not read from ONNX", hint: "torch.export.save keeps them: import the .pt2")
         default:
             throw refusal(
                 "the operator has no layer here",

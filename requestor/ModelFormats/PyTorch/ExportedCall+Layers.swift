@@ -7,6 +7,11 @@ extension ExportedCall {
         let hasBias = node.arguments["bias"]?["as_tensor"] != nil
         switch node.operation {
         case "linear":
+            if let name = node.arguments["weight"].flatMap({ ExportedSequences.names($0).first }),
+                sequences.embeddings.contains(name)
+            {
+                return try tied(name)
+            }
             guard let weight = try weight("weight"), weight.tensor.shape.count == 2 else {
                 throw refusal("its weight is no matrix")
             }

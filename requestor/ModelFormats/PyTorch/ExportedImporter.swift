@@ -25,15 +25,18 @@ struct ExportedImporter {
 
     /// The steps from the input to the output.
     mutating func steps() throws(DeMLError) -> [Step] {
+        let sequences = ExportedSequences(program)
         for node in program.nodes {
-            var call = ExportedCall(node: node, program: program, graph: graph, values: values)
+            var call = ExportedCall(
+                node: node, program: program, sequences: sequences, graph: graph, values: values)
+            if let output = node.outputs.first, sequences.absorbed.contains(output) { continue }
             // What works on weights alone (a counter of batch_norm), or asks for sizes, makes no value.
             guard call.hasData, let output = node.outputs.first else { continue }
-            do throws(DeMLError) {
-                values[output] = try call.value()
-            } catch {
-                throw error.at(node.origin.place)
-            }
+            if values[output] != nil { continue }
+            let value: Int
+            do throws(DeMLError) { value = try call.value() } catch { throw error.at(node.origin.place) }
+            values[output] = value
+            for name in sequences.lastSteps[output] ?? [] { values[name] = value }
             graph = call.graph
         }
         guard let output = program.outputs.first else { throw DeMLError(.missing, "the model has no output") }
@@ -51,6 +54,7 @@ struct ExportedImporter {
 struct ExportedCall {
     let node: ExportedProgram.Node
     let program: ExportedProgram
+    let sequences: ExportedSequences
     var graph: ImportGraph
     let values: [String: Int]
 
@@ -143,7 +147,14 @@ struct ExportedCall {
     }
 
     mutating func value() throws(DeMLError) -> Int {
+        if let output = node.outputs.first, let attention = sequences.attentions[output] {
+            return try self.attention(attention)
+        }
         switch node.operation {
+        case "embedding": return try embedding()
+        case "lstm", "gru":
+            return try recurrence(isLast: node.outputs.first.map { sequences.lastSteps[$0] != nil } ?? false)
+        case "slice" where try outputShape() == graph.shape(of: data("self")): return try data("self")
         case "contiguous", "clone", "detach", "alias", "to", "_to_copy", "lift_fresh_copy", "identity", "type_as",
             "float":
             return try data("self")
@@ -228,6 +239,11 @@ struct ExportedCall {
         guard double("alpha") ?? 1 == 1 else { throw refusal("its alpha is not 1") }
         let names = ["self", "other"].map { node.arguments[$0].map(tensorNames)?.first }
         let inputs = names.map { name in name.flatMap { values[$0] } }
+        if node.operation == "add", let value = inputs[0] ?? inputs[1],
+            let table = names.compactMap({ $0.flatMap { sequences.positions[$0] } }).first
+        {
+            return try positional(value, table: table)
+        }
         if let first = inputs[0], let second = inputs[1] {
             let joins: [String: Step.Join] = ["add": .add, "sub": .subtract, "mul": .multiply, "div": .divide]
             guard let join = joins[node.operation] else { throw refusal("it is not known for two values") }
@@ -250,6 +266,12 @@ struct ExportedCall {
         let shape = graph.shape(of: value)
         var inner = constant.tensor.shape
         if inner.count == shape.count + 1, inner.first == 1 { inner.removeFirst() }
+        // A parameter for each position of a sequence, as vision transformers have it.
+        if kind == .add, inner == shape, shape.count == 2,
+            let name = names.compactMap({ $0 }).first(where: { program.constants[$0] != nil })
+        {
+            return try positional(value, table: name)
+        }
         guard ConstantMath.broadcast(shape, inner) == shape else {
             throw refusal("a constant of shape \(constant.tensor.shape) does not fit a value of shape \(shape)")
         }

@@ -11,13 +11,20 @@ struct TorchFile {
         0x80, 2, 0x8a, 10, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19,
     ]
 
+    /// The zip format.
     /// - Throws: `malformed` for a pickle that is more than weights, `truncated`, `missing` without any tensor, `tooLarge`.
-    init(_ bytes: [UInt8]) throws(DeMLError) {
-        if ZipArchive.isZip(bytes) {
-            tensors = try Self.zipped(try ZipArchive(bytes))
-        } else {
-            tensors = try Self.legacy(bytes)
-        }
+    init(_ archive: ZipArchive) throws(DeMLError) {
+        tensors = try Self.zipped(archive)
+        try requireTensors()
+    }
+
+    /// The format of before PyTorch 1.6. Throws as the other.
+    init(legacy bytes: [UInt8]) throws(DeMLError) {
+        tensors = try Self.legacy(bytes)
+        try requireTensors()
+    }
+
+    private func requireTensors() throws(DeMLError) {
         guard !tensors.isEmpty else {
             throw DeMLError(.missing, "there is no tensor in the file", hint: "save model.state_dict()")
         }

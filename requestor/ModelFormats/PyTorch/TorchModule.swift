@@ -33,6 +33,7 @@ public enum TorchModule {
         lines += ["class Model(nn.Sequential):", "    def __init__(self):", "        super().__init__("]
         for layer in layers { lines.append("            \(try expression(layer)),") }
         lines.append("        )")
+        if layers.last?.type == "tied_linear" { lines.append("        self[-1].embedding.append(self[0])") }
         lines += scaling(model.input)
         return lines.joined(separator: "\n") + "\n"
     }
@@ -47,6 +48,74 @@ public enum TorchModule {
     }
 
     private static let helpers = [
+        (
+            "positional_embedding",
+            """
+            class PositionalEmbedding(nn.Module):
+                def __init__(self, rows, width, learned=True):
+                    super().__init__()
+                    table = torch.zeros(rows, width)
+                    if not learned:
+                        angle = torch.arange(rows)[:, None] / 10000 ** (torch.arange(0, width, 2)[None] / width)
+                        table[:, 0::2], table[:, 1::2] = torch.sin(angle), torch.cos(angle)[:, : width // 2]
+                    if learned:
+                        self.weight = nn.Parameter(table)
+                    else:
+                        self.register_buffer("weight", table, persistent=False)
+
+                def forward(self, x):
+                    return x + self.weight[: x.shape[1]]
+            """
+        ),
+        (
+            "attention",
+            """
+            class Attention(nn.MultiheadAttention):
+                def __init__(self, width, heads, bias, causal, dropout):
+                    super().__init__(width, heads, dropout=dropout, bias=bias, batch_first=True)
+                    self.causal = causal
+
+                def forward(self, x):
+                    mask = None
+                    if self.causal:
+                        mask = nn.Transformer.generate_square_subsequent_mask(x.shape[1], device=x.device)
+                    return super().forward(x, x, x, need_weights=False, attn_mask=mask)[0]
+
+
+            class FusedAttention(nn.Module):
+                def __init__(self, width, heads, bias, causal, dropout):
+                    super().__init__()
+                    self.c_attn = nn.Linear(width, 3 * width, bias=bias)
+                    self.c_proj = nn.Linear(width, width, bias=bias)
+                    self.heads, self.causal, self.dropout = heads, causal, dropout
+
+                def forward(self, x):
+                    n, t, c = x.shape
+                    q, k, v = (p.view(n, t, self.heads, -1).transpose(1, 2) for p in self.c_attn(x).split(c, dim=2))
+                    y = nn.functional.scaled_dot_product_attention(
+                        q, k, v, is_causal=self.causal, dropout_p=self.dropout if self.training else 0)
+                    return self.c_proj(y.transpose(1, 2).reshape(n, t, c))
+            """
+        ),
+        (
+            "lstm", recurrent("LSTM")
+        ),
+        (
+            "gru", recurrent("GRU")
+        ),
+        (
+            "tied_linear",
+            """
+            class TiedLinear(nn.Module):
+                def __init__(self, outputs, bias):
+                    super().__init__()
+                    self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
+                    self.embedding = []  # a list, so that the weight has one name
+
+                def forward(self, x):
+                    return nn.functional.linear(x, self.embedding[0].weight, self.bias)
+            """
+        ),
         (
             "residual",
             """
@@ -85,6 +154,22 @@ public enum TorchModule {
             """
         ),
     ]
+
+    private static func recurrent(_ name: String) -> String {
+        """
+        class \(name)(nn.\(name)):
+            def __init__(self, *sizes, last=False, **options):
+                super().__init__(*sizes, batch_first=True, **options)
+                self.last = last
+
+            def forward(self, x):
+                y = super().forward(x)[0]
+                if not self.last:
+                    return y
+                h = self.hidden_size
+                return torch.cat([y[:, -1, :h], y[:, 0, h:]], dim=1)
+        """
+    }
 
     /// What the model does with its input before the first layer.
     private static func scaling(_ input: ModelDescription.Input) -> [String] {
@@ -192,6 +277,27 @@ public enum TorchModule {
         case "softmax": return "nn.Softmax(dim=-1)"
         case "log_softmax": return "nn.LogSoftmax(dim=-1)"
         case "dropout": return call("Dropout", [option("p")])
+        case "embedding":
+            let rows = layer.parameters["weight"]?.shape.first ?? 1
+            return call("Embedding", ["\(rows)", "\(layer.output.last ?? 1)", option("padding_idx")])
+        case "positional_embedding":
+            let rows = layer.int("max_length") ?? layer.input[0]
+            let isLearned = layer.options["kind"]?.text != "sinusoidal"
+            return "PositionalEmbedding(\(rows), \(layer.input[1])\(isLearned ? "" : ", learned=False"))"
+        case "attention":
+            let name = layer.options["naming"]?.text == "gpt" ? "FusedAttention" : "Attention"
+            func word(_ value: Bool) -> String { value ? "True" : "False" }
+            return "\(name)(\(layer.input[1]), \(layer.int("num_heads") ?? 1), bias=\(word(layer.bool("bias", true))), "
+                + "causal=\(word(layer.bool("causal", false))), dropout=\(number(layer.double("dropout", 0))))"
+        case "lstm", "gru":
+            let arguments = [
+                "\(layer.input[1])", "\(layer.int("hidden_size") ?? 1)", option("num_layers"), option("dropout"), bias,
+                layer.bool("bidirectional", false) ? "bidirectional=True" : nil,
+                layer.options["output"]?.text == "last" ? "last=True" : nil,
+            ]
+            return "\(layer.type.uppercased())(\(arguments.compactMap { $0 }.joined(separator: ", ")))"
+        case "tied_linear":
+            return "TiedLinear(\(layer.output.last ?? 1), bias=\(layer.bool("bias", false) ? "True" : "False"))"
         case "residual":
             let projection = layer.branches["projection"]?.first.flatMap { $0.isEmpty ? nil : $0 }
             let body = try sequence(layer.branches["layers"]?.first ?? [])

@@ -1,0 +1,315 @@
+import NeuralNetwork
+import Tensors
+
+/// The layers of a Keras model brought into an ``ImportGraph``. Images are [height, width, channels] there and
+/// [channels, height, width] here: every value is held in our order, and only where Keras makes one dimension of an image
+/// is it turned, which the simplifier takes into the weights behind.
+struct KerasImporter {
+    private(set) var graph: ImportGraph
+    private(set) var notes: [String] = []
+    private let file: KerasFile
+    private var values: [String: Int] = [:]
+    private var output = 0
+
+    init(_ file: KerasFile) throws(DeMLError) {
+        self.file = file
+        let type = file.model["class_name"]?.text ?? ""
+        guard type == "Sequential" || type == "Functional" || type == "Model",
+            let layers = file.model["config"]?["layers"]?.list
+        else {
+            throw DeMLError(
+                .malformed, "the Keras model is of the class \(type.quotedForMessage)",
+                hint: "Sequential and functional models are read; a class of your own is a program")
+        }
+        guard layers.count <= 10_000 else { throw DeMLError(.tooLarge, "the model has \(layers.count) layers") }
+        graph = ImportGraph(inputShape: try Self.inputShape(layers))
+        if graph.inputShape.count == 3, Set([graph.inputShape[1], graph.inputShape[2]]) != [1] {
+            notes.append("images are taken as [channels, height, width], not with the channels last")
+        }
+        for layer in layers {
+            let name = layer["config"]?["name"]?.text ?? layer["name"]?.text ?? ""
+            let kind = layer["class_name"]?.text ?? ""
+            let origin = Step.Origin(name: name, operation: kind)
+            do throws(DeMLError) {
+                let inputs = type == "Sequential" ? [output] : try sources(of: layer, origin)
+                if kind == "InputLayer" {
+                    values[name] = 0
+                    continue
+                }
+                var call = KerasCall(
+                    origin: origin, config: layer["config"] ?? .null, weights: file.weights[name] ?? [], inputs: inputs,
+                    graph: graph, isKeras3: file.isKeras3)
+                output = try call.value()
+                values[name] = output
+                graph = call.graph
+            } catch {
+                throw error.at(origin.place)
+            }
+        }
+        if type != "Sequential", let name = Self.names(file.model["config"]?["output_layers"]).first,
+            let value = values[name]
+        {
+            output = value
+        }
+    }
+
+    /// The steps from the input to the output.
+    func steps() throws(DeMLError) -> [Step] { try graph.steps(to: output) }
+
+    private static func inputShape(_ layers: [JSONTree]) throws(DeMLError) -> [Int] {
+        let inputs = layers.filter { $0["class_name"]?.text == "InputLayer" }
+        guard inputs.count <= 1 else {
+            throw DeMLError(.malformed, "the model has \(inputs.count) inputs", hint: "models with one input are read")
+        }
+        guard let config = (inputs.first ?? layers.first)?["config"],
+            let whole = config["batch_shape"]?.list ?? config["batch_input_shape"]?.list
+        else {
+            throw DeMLError(
+                .shape, "the model does not say the shape of its input", hint: "give the first layer an Input(shape)")
+        }
+        let shape = whole.dropFirst().compactMap(\.int)
+        guard shape.count == whole.count - 1, (1...3).contains(shape.count), shape.allSatisfy({ $0 > 0 }) else {
+            throw DeMLError(
+                .shape, "the model leaves a size of its input open",
+                hint: "only the batch may vary: give Input(shape) all sizes")
+        }
+        return shape.count == 3 ? [shape[2], shape[0], shape[1]] : shape
+    }
+
+    /// The names in `[["dense", 0, 0]]` or `["dense", 0, 0]`.
+    private static func names(_ tree: JSONTree?) -> [String] {
+        guard let list = tree?.list else { return [] }
+        if let name = list.first?.text { return [name] }
+        return list.flatMap { names($0) }
+    }
+
+    /// The values that a layer of a functional model is called with.
+    private func sources(of layer: JSONTree, _ origin: Step.Origin) throws(DeMLError) -> [Int] {
+        let nodes = layer["inbound_nodes"]?.list ?? []
+        guard nodes.count <= 1 else {
+            throw origin.refusal("it is used \(nodes.count) times", hint: "a tree of layers uses each once")
+        }
+        guard let node = nodes.first else { return [0] }
+        var names: [String] = []
+        if let arguments = node["args"] {
+            Self.histories(arguments, depth: 0, &names)
+        } else {
+            names = Self.names(node)
+        }
+        var inputs: [Int] = []
+        for name in names {
+            guard let value = values[name] else {
+                throw origin.refusal("its input \(name.quotedForMessage) is made nowhere before it", .missing)
+            }
+            inputs.append(value)
+        }
+        guard !inputs.isEmpty else { throw origin.refusal("it is called with something that is no value of the model") }
+        return inputs
+    }
+
+    /// Keras 3 keeps tensors as objects with their history.
+    private static func histories(_ tree: JSONTree, depth: Int, _ names: inout [String]) {
+        guard depth < 8, names.count < 1000 else { return }
+        if let name = tree["config"]?["keras_history"]?.list?.first?.text { return names.append(name) }
+        for inner in tree.list ?? [] { histories(inner, depth: depth + 1, &names) }
+    }
+}
+
+/// One layer of a Keras model.
+struct KerasCall {
+    let origin: Step.Origin
+    let config: JSONTree
+    let weights: [Tensor]
+    let inputs: [Int]
+    var graph: ImportGraph
+    let isKeras3: Bool
+    /// How many of the weights have become parameters.
+    private var taken = 0
+
+    init(
+        origin: Step.Origin, config: JSONTree, weights: [Tensor], inputs: [Int], graph: ImportGraph, isKeras3: Bool
+    ) {
+        self.origin = origin
+        self.config = config
+        self.weights = weights
+        self.inputs = inputs
+        self.graph = graph
+        self.isKeras3 = isKeras3
+    }
+
+    func refusal(_ message: String, hint: String? = nil) -> DeMLError { origin.refusal(message, hint: hint) }
+
+    func data() throws(DeMLError) -> Int {
+        guard inputs.count == 1 else { throw refusal("it has \(inputs.count) inputs") }
+        return inputs[0]
+    }
+
+    func shape() throws(DeMLError) -> [Int] { graph.shape(of: try data()) }
+
+    /// A weight with its axes in our order.
+    func weight(_ index: Int, _ axes: [Int]? = nil) throws(DeMLError) -> Tensor {
+        guard index < weights.count else {
+            throw origin.refusal("it has \(weights.count) weights in the file, too few", .missing)
+        }
+        guard weights[index].dtype.isFloatingPoint else {
+            throw origin.refusal("its weights are no floating-point numbers", .dtype)
+        }
+        let plain = Tensor(shape: weights[index].shape, floats: try weights[index].floats())
+        return try axes.map { (axes) throws(DeMLError) in try ConstantMath.transposed(plain, axes) } ?? plain
+    }
+
+    mutating func layer(_ layer: LayerSketch, behind value: Int? = nil) throws(DeMLError) -> Int {
+        let input: Int
+        if let value { input = value } else { input = try data() }
+        var layer = layer
+        // What Keras has no number for (a scale that is left out) is known by its place behind all that there are.
+        for (name, _) in layer.parameters where layer.origins[name] == nil {
+            guard taken < weights.count else { break }
+            layer.origins[name] = "\(origin.name)/\(taken)"
+            taken += 1
+        }
+        return try graph.add(layer, behind: input, origin)
+    }
+
+    mutating func value() throws(DeMLError) -> Int {
+        switch origin.operation {
+        case "Dense", "Conv2D", "Conv1D", "DepthwiseConv2D", "SeparableConv2D", "Conv2DTranspose":
+            let value = try product()
+            return try activated(value, config["activation"])
+        case "Activation": return try activated(try data(), config["activation"])
+        case "Dropout": return try layer(LayerSketch("dropout", ["p": .number(config["rate"]?.double ?? 0.5)]))
+        case "Flatten": return try flattened(try data())
+        case "Reshape":
+            let target = config["target_shape"]?.ints ?? []
+            guard target.count == 1 else {
+                throw refusal("it makes the shape \(target)", hint: "no layer here does but flatten")
+            }
+            return try flattened(try data())
+        case "ReLU":
+            let slope = config["negative_slope"]?.double ?? 0
+            let most = config["max_value"]?.double
+            guard config["threshold"]?.double ?? 0 == 0, slope == 0 || most == nil, most == nil || most == 6 else {
+                throw refusal(
+                    "its threshold or max_value is that of no layer here", hint: "relu, relu6 and leaky_relu are known")
+            }
+            if most == 6 { return try layer(LayerSketch("relu6")) }
+            return try layer(
+                slope == 0 ? LayerSketch("relu") : LayerSketch("leaky_relu", ["negative_slope": .number(slope)]))
+        case "LeakyReLU":
+            let slope = config["negative_slope"]?.double ?? config["alpha"]?.double ?? 0.3
+            return try layer(LayerSketch("leaky_relu", ["negative_slope": .number(slope)]))
+        case "ELU": return try layer(LayerSketch("elu", ["alpha": .number(config["alpha"]?.double ?? 1)]))
+        case "Softmax": return try activated(try data(), .text("softmax"))
+        case "BatchNormalization", "LayerNormalization", "GroupNormalization", "RMSNormalization":
+            return try normalization()
+        case "MaxPooling2D", "AveragePooling2D", "GlobalAveragePooling2D", "GlobalMaxPooling2D", "ZeroPadding2D",
+            "UpSampling2D":
+            return try window()
+        case "Rescaling":
+            let value = try affine(.multiply, config["scale"] ?? .number(1), behind: try data())
+            return try affine(.add, config["offset"] ?? .number(0), behind: value)
+        case "Cropping2D":
+            throw refusal("it cuts off a part", hint: "no layer here does")
+        case "Add", "Multiply", "Subtract", "Concatenate": return try joined()
+        case "SpatialDropout2D":
+            throw refusal("it drops whole channels", hint: "Dropout is known")
+        default:
+            throw refusal(
+                "the layer is not known here",
+                hint: "known are Dense, convolutions, pools, normalisations, activations, Add, Multiply and Concatenate"
+            )
+        }
+    }
+
+    /// A number for all, or one for each channel.
+    private mutating func affine(_ kind: Step.Arithmetic, _ tree: JSONTree, behind value: Int) throws(DeMLError) -> Int
+    {
+        if let number = tree.double {
+            if number == (kind == .add ? 0 : 1) { return value }
+            return try graph.add(.function(ScalarFunction(kind, number)), behind: value, origin)
+        }
+        let shape = graph.shape(of: value)
+        let numbers = (tree.list ?? []).compactMap(\.double)
+        guard shape.count != 2, numbers.count == shape[0] else {
+            throw refusal("its numbers do not fit the channels of \(shape)")
+        }
+        let inner = [numbers.count] + [Int](repeating: 1, count: shape.count - 1)
+        return try graph.add(.constant(kind, numbers.map { Float($0) }, shape: inner), behind: value, origin)
+    }
+
+    // MARK: Activations
+
+    mutating func activated(_ value: Int, _ tree: JSONTree?) throws(DeMLError) -> Int {
+        guard let tree else { return value }
+        // A function with options is an object.
+        guard let name = tree.text ?? tree["class_name"]?.text ?? tree["config"]?.text else {
+            throw refusal("its activation is none that there is")
+        }
+        let layers: [String: LayerSketch] = [
+            "relu": LayerSketch("relu"), "sigmoid": LayerSketch("sigmoid"), "tanh": LayerSketch("tanh"),
+            "softmax": LayerSketch("softmax"), "log_softmax": LayerSketch("log_softmax"), "elu": LayerSketch("elu"),
+            "gelu": LayerSketch("gelu"), "silu": LayerSketch("silu"), "swish": LayerSketch("silu"),
+            "softplus": LayerSketch("softplus"), "relu6": LayerSketch("relu6"), "hard_silu": LayerSketch("hard_swish"),
+            "hard_swish": LayerSketch("hard_swish"),
+            "leaky_relu": LayerSketch("leaky_relu", ["negative_slope": .number(0.2)]),
+        ]
+        if name == "linear" { return value }
+        // Keras 2 computed 0.2·x + 0.5.
+        if name == "hard_sigmoid", isKeras3 { return try layer(LayerSketch("hard_sigmoid"), behind: value) }
+        guard let sketch = layers[name] else {
+            throw refusal(
+                "its activation \(name.quotedForMessage) is not known here",
+                hint: "known are \(layers.keys.sorted().joined(separator: ", "))")
+        }
+        if sketch.type.hasSuffix("softmax"), graph.shape(of: value).count != 1 {
+            throw refusal(
+                "its softmax works on values of shape \(graph.shape(of: value))",
+                hint: "softmax is for the [classes] at the model's end")
+        }
+        return try layer(sketch, behind: value)
+    }
+
+    // MARK: Shapes
+
+    /// One dimension, in Keras's order: the channels last.
+    mutating func flattened(_ value: Int) throws(DeMLError) -> Int {
+        let shape = graph.shape(of: value)
+        guard shape.count > 1 else { return value }
+        var turned = value
+        if shape.count == 3 {
+            turned = try graph.add(
+                .transpose([1, 2, 0]), behind: value, shape: [shape[1], shape[2], shape[0]], origin)
+        }
+        return try graph.add(.reshape, behind: turned, shape: [shape.reduce(1, *)], origin)
+    }
+
+    mutating func joined() throws(DeMLError) -> Int {
+        guard inputs.count >= 2 else { throw refusal("it has \(inputs.count) inputs") }
+        let shapes = inputs.map { graph.shape(of: $0) }
+        var shape = shapes[0]
+        let join: Step.Join
+        switch origin.operation {
+        case "Concatenate":
+            let axis = config["axis"]?.int ?? -1
+            guard shape.count != 2, axis == -1 || axis == shape.count,
+                Set(shapes.map { Array($0.dropFirst()) }).count == 1
+            else {
+                throw refusal("it joins \(shapes) along axis \(axis)", hint: "concat joins channels, or features")
+            }
+            shape[0] = shapes.reduce(0) { $0.addingSaturated($1[0]) }
+            join = .concat
+        case "Add": join = .add
+        case "Subtract": join = .subtract
+        default: join = .multiply
+        }
+        if join != .concat {
+            // A gate of channels is broadcast over height and width.
+            let widest = shapes.max { $0.reduce(1, *) < $1.reduce(1, *) } ?? shape
+            guard shapes.allSatisfy({ ConstantMath.broadcast(widest, $0) == widest && $0.count == widest.count }) else {
+                throw refusal("values of shapes \(shapes) do not fit together")
+            }
+            shape = widest
+        }
+        return try graph.add(ImportGraph.Node(operation: .join(join), origin: origin, inputs: inputs, shape: shape))
+    }
+}
