@@ -36,11 +36,12 @@ struct FuzzTarget: Sendable {
         }
     }
 
-    static let all: [FuzzTarget] = [
-        safetensors, safetensorsGzip, gzip, npz, npy, idx, csv, table, dataset, schema, picture, modelDescription,
-        trainingOptions, weights,
-        shard, state, delta, report, progress,
-    ]
+    static let all: [FuzzTarget] =
+        [
+            safetensors, safetensorsGzip, gzip, npz, npy, idx, csv, table, dataset, schema, picture, modelDescription,
+            trainingOptions, weights,
+            shard, state, delta, report, progress,
+        ] + modelFiles
 
     /// Limit for what is expanded: far below that of the process, far above what the seeds need.
     static let maximumBytes = 32 << 20
