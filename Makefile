@@ -11,7 +11,7 @@ PROVIDERS := 3
 TRAIN_OPTIONS :=
 TEST_REQUIREMENTS := numpy==2.4.6 safetensors==0.8.0 torch==2.13.0
 
-.PHONY: help build worker image train train-golem testnet test lint test-unit test-system bench format clean
+.PHONY: help build worker image dist train train-golem testnet test lint test-unit test-system bench format clean
 
 help:
 	@echo "make train   train MNIST on three workers, compare with one place, write runs/mnist-mlp/report.html"
@@ -21,6 +21,7 @@ help:
 	@echo "make build   deml and deml-worker in $(BUILD)"
 	@echo "make worker  the static deml-worker alone, in $(BUILD)"
 	@echo "make image   provider-image/deml-worker.gvmi, what providers on Golem run"
+	@echo "make dist    programs for people without Swift: a .tar.gz and a wheel with the Python module, in dist/"
 	@echo "make bench   side by side with PyTorch, in one run"
 	@echo "make format  format the sources in place"
 	@echo "make clean   remove builds and private environments (keeps runs/)"
@@ -41,6 +42,9 @@ worker: swift-is-here
 
 image: swift-is-here
 	provider-image/build
+
+dist: swift-is-here
+	tools/dist
 
 train: build
 	$(BUILD)/deml train examples/mnist-mlp.yaml $(TRAIN_OPTIONS)
@@ -78,4 +82,4 @@ format: swift-is-here
 	swift format --in-place --recursive --parallel Package.swift Sources requestor Tests examples
 
 clean:
-	rm -rf .build .build-* .venv-* provider-image/*.gvmi provider-image/*.gvmi.json
+	rm -rf .build .build-* .venv-* dist provider-image/*.gvmi provider-image/*.gvmi.json
