@@ -183,6 +183,23 @@ class GPT(nn.Module):
         return self.lm_head(self.ln_f(x))
 
 
+class Encoder(nn.Module):
+    """torch's own attention, and a table of positions as a parameter."""
+
+    def __init__(self, width=8):
+        super().__init__()
+        self.positions = nn.Parameter(torch.randn(1, 5, width))
+        self.norm = nn.LayerNorm(width)
+        self.attention = nn.MultiheadAttention(width, 4, batch_first=True)
+        self.fc = nn.Linear(5 * width, 3)
+
+    def forward(self, x):
+        x = x + self.positions
+        y = self.norm(x)
+        x = x + self.attention(y, y, y, need_weights=False)[0]
+        return self.fc(torch.flatten(x, 1))
+
+
 class Recurrent(nn.Module):
     def __init__(self):
         super().__init__()
@@ -224,14 +241,19 @@ def torch_models():
 
 
 def write_sequences():
-    """Only `.pt2`: ONNX makes a program of a recurrence."""
+    """As `.pt2`; recurrences by the older exporter too, which writes them as such."""
     for name, model, x in [
-        ("gpt", GPT(), torch.randint(0, 11, (4, 6))), ("recurrent", Recurrent(), torch.randn(4, 7, 5))
+        ("gpt", GPT(), torch.randint(0, 11, (4, 6))), ("recurrent", Recurrent(), torch.randn(4, 7, 5)),
+        ("encoder", Encoder(), torch.randn(4, 5, 8)),
     ]:
         model.eval()
         save_file({"x": x.numpy(), "y": model(x).detach().numpy().copy()}, FOLDER / f"{name}.safetensors")
         batch = {0: torch.export.Dim("batch", min=1, max=4096)}
         torch.export.save(torch.export.export(model, (x,), dynamic_shapes=(batch,)), str(FOLDER / f"{name}.pt2"))
+        if name == "recurrent":
+            torch.onnx.export(
+                model, (x,), str(FOLDER / f"{name}.script.onnx"), dynamo=False, input_names=["x"],
+                dynamic_axes={"x": {0: "batch"}})
         if not LARGE:
             deflate(FOLDER / f"{name}.pt2")
 
@@ -292,6 +314,11 @@ def keras_models():
     c = layers.Flatten()(layers.AveragePooling2D(3)(c))
     yield "keras_blocks", keras.Model(x, layers.Dense(2)(layers.Activation("tanh")(c))), 1
 
+    if LARGE:
+        yield "keras_text", keras.Sequential([
+            keras.Input((6,)), layers.Embedding(11, 5), layers.Bidirectional(layers.LSTM(4, return_sequences=True)),
+            layers.GRU(3, return_sequences=True), layers.LSTM(3), layers.Dense(2)]), 10
+
     yield "keras_table", keras.Sequential([
         keras.Input((5,)), layers.Dense(6, activation="relu"), layers.LayerNormalization(), layers.BatchNormalization(),
         layers.Dense(1, activation="sigmoid")]), 1
@@ -308,7 +335,8 @@ def write_keras():
             else:
                 weights = [w if w.ndim > 1 else numpy.random.normal(size=w.shape) for w in weights]
             layer.set_weights(weights)
-        x = (numpy.random.uniform(0, 1, (4, *model.input_shape[1:])) * scale).astype("float32")
+        x = (numpy.random.uniform(0, 1, (4, *model.input_shape[1:])) * scale).astype(
+            "int64" if name == "keras_text" else "float32")
         y = model.predict(x, verbose=0)
         inputs = x if x.ndim < 4 else x.transpose(0, 3, 1, 2)
         save_file({"x": numpy.ascontiguousarray(inputs), "y": y}, FOLDER / f"{name}.safetensors")
@@ -324,5 +352,6 @@ if __name__ == "__main__":
     torch.manual_seed(1)
     numpy.random.seed(1)
     write_torch()
-    write_sequences()
+    if LARGE:
+        write_sequences()
     write_keras()

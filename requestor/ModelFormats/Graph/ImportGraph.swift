@@ -29,9 +29,17 @@ struct ImportGraph {
     /// The concatenations there are, as they were written.
     private var concats: [(value: Int, parts: [Int])] = []
 
-    init(inputShape: [Int]) {
+    /// Throws `tooLarge` for an input of no reasonable size.
+    init(inputShape: [Int]) throws(DeMLError) {
+        guard let count = elementCount(of: inputShape), count > 0, count <= Self.mostNumbers, inputShape.count <= 8
+        else {
+            throw DeMLError(.tooLarge, "the input shape \(inputShape) is not one of a reasonable size", place: "input")
+        }
         self.inputShape = inputShape
     }
+
+    /// Numbers of a value.
+    private static let mostNumbers = 1 << 28
 
     static let maximumNodes = 20_000
 
@@ -43,6 +51,9 @@ struct ImportGraph {
     mutating func add(_ node: Node) throws(DeMLError) -> Int {
         guard nodes.count < Self.maximumNodes else {
             throw DeMLError(.tooLarge, "the model has more than \(Self.maximumNodes) operations")
+        }
+        guard let count = elementCount(of: node.shape), count <= Self.mostNumbers else {
+            throw node.origin.refusal("it makes a value of shape \(node.shape)", .tooLarge)
         }
         var node = node
         if case .join(.concat) = node.operation { node.inputs = withoutRepetition(node.inputs) }

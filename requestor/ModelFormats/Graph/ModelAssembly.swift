@@ -120,6 +120,9 @@ struct ModelAssembly {
         case .transpose(let axes):
             throw step.origin.refusal(
                 "it turns \(step.input) to the axes \(axes)", hint: "no layer here moves axes")
+        case .lastStep:
+            throw step.origin.refusal(
+                "it takes the last step of what is no recurrence", hint: "lstm and gru have output: last")
         case .mean(let axes):
             throw step.origin.refusal(
                 "it takes means over the axes \(axes) of \(step.input)",

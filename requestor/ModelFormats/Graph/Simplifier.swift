@@ -22,7 +22,7 @@ struct Simplifier {
         steps = groups(normalizations(steps))
         steps = means(affine(steps))
         steps = try joinShapes(channelsLast(steps))
-        return excitations(steps)
+        return lastSteps(excitations(steps))
     }
 
     // MARK: Shapes
@@ -299,6 +299,26 @@ struct Simplifier {
         layer.parameters = [("weight", weight), ("bias", Tensor(shape: [outputs], floats: sum))]
         layer.options["bias"] = nil
         return layer
+    }
+
+    // MARK: Recurrences
+
+    /// A recurrence of which only the last step is taken, with nothing but dropout between.
+    private static func lastSteps(_ steps: [Step]) -> [Step] {
+        var steps = steps
+        var index = 0
+        while index < steps.count {
+            defer { index += 1 }
+            guard case .lastStep = steps[index].kind, index > 0, var layer = steps[index - 1].layer,
+                layer.type == "lstm" || layer.type == "gru", layer.options["bidirectional"] != .boolean(true)
+            else { continue }
+            layer.options["output"] = .text("last")
+            steps[index - 1].kind = .layer(layer)
+            steps[index - 1].output = steps[index].output
+            steps.remove(at: index)
+            index -= 1
+        }
+        return steps
     }
 
     // MARK: Means

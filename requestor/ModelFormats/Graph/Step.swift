@@ -30,6 +30,8 @@ struct Step: Sendable {
         case transpose([Int])
         /// Over axes of the example.
         case mean([Int])
+        /// Of a sequence [t, c]: its last [c].
+        case lastStep
         case join(Join, [[Step]])
     }
 

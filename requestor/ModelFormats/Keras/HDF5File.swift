@@ -286,6 +286,7 @@ struct HDF5File {
         switch try file.integer(at + 1, 1) {
         case 0:
             let count = try file.integer(at + 2, 2)
+            _ = try file.slice(at + 4, count)
             return at + 4..<at + 4 + count
         case 1:
             let (start, count) = (try file.integer(at + 2, 8), try file.integer(at + 10, 8))

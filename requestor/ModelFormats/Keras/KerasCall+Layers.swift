@@ -102,7 +102,9 @@ extension KerasCall {
     private mutating func convolution(_ kernel: Tensor, bias: Tensor?, groups: Int) throws(DeMLError) -> Int {
         let value = try data()
         let shape = graph.shape(of: value)
-        guard shape.count == 3, kernel.shape.count == 4 else { throw refusal("it works on values of shape \(shape)") }
+        guard shape.count == 3, kernel.shape.count == 4, kernel.shape.allSatisfy({ $0 < 1 << 16 }) else {
+            throw refusal("it works on values of shape \(shape)")
+        }
         let strides = try sizes("strides", 1)
         let dilations = try sizes("dilation_rate", 1)
         let size = Array(kernel.shape.dropFirst(2))

@@ -56,9 +56,11 @@ struct KerasFile {
     /// `vars` below each layer, and below the cells of a recurrent one; the group has the layer's name as attribute, or the
     /// name of its class with a number.
     private mutating func read(_ file: HDF5File, classes: [String: String]) throws(DeMLError) {
-        for (path, group) in try file.groups() where path.hasSuffix("/vars") && path.hasPrefix("/layers/") {
+        // The forward layer of a bidirectional one comes before the backward one.
+        let groups = try file.groups().sorted { $0.path > $1.path }
+        for (path, group) in groups where path.hasSuffix("/vars") && path.hasPrefix("/layers/") {
             let parts = path.split(separator: "/")
-            guard parts.count == 3 || parts.count == 4, let layer = classes[String(parts[1])] else { continue }
+            guard (3...5).contains(parts.count), let layer = classes[String(parts[1])] else { continue }
             var tensors: [Tensor] = []
             for index in 0..<group.links.count {
                 guard let link = group.links.first(where: { $0.name == "\(index)" }),

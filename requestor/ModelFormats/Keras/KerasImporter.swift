@@ -22,7 +22,7 @@ struct KerasImporter {
                 hint: "Sequential and functional models are read; a class of your own is a program")
         }
         guard layers.count <= 10_000 else { throw DeMLError(.tooLarge, "the model has \(layers.count) layers") }
-        graph = ImportGraph(inputShape: try Self.inputShape(layers))
+        graph = try ImportGraph(inputShape: Self.inputShape(layers))
         if graph.inputShape.count == 3, Set([graph.inputShape[1], graph.inputShape[2]]) != [1] {
             notes.append("images are taken as [channels, height, width], not with the channels last")
         }
@@ -154,6 +154,7 @@ struct KerasCall {
         guard weights[index].dtype.isFloatingPoint else {
             throw origin.refusal("its weights are no floating-point numbers", .dtype)
         }
+        guard weights[index].count > 0 else { throw origin.refusal("a weight of it is empty", .shape) }
         let plain = Tensor(shape: weights[index].shape, floats: try weights[index].floats())
         return try axes.map { (axes) throws(DeMLError) in try ConstantMath.transposed(plain, axes) } ?? plain
     }
@@ -210,6 +211,7 @@ struct KerasCall {
             return try affine(.add, config["offset"] ?? .number(0), behind: value)
         case "Cropping2D":
             throw refusal("it cuts off a part", hint: "no layer here does")
+        case "Embedding", "LSTM", "GRU", "Bidirectional": return try sequence()
         case "Add", "Multiply", "Subtract", "Concatenate": return try joined()
         case "SpatialDropout2D":
             throw refusal("it drops whole channels", hint: "Dropout is known")

@@ -154,7 +154,9 @@ extension ONNXCall {
         let strides = try ints("strides") ?? kernel.map { _ in 1 }
         let dilations = try ints("dilations") ?? kernel.map { _ in 1 }
         let groups = int("group", 1)
-        guard strides.count == spatial, dilations.count == spatial, groups > 0, strides.allSatisfy({ $0 > 0 }),
+        guard strides.count == spatial, dilations.count == spatial, groups > 0,
+            strides.allSatisfy({ (1..<1 << 16).contains($0) }),
+            kernel.allSatisfy({ (1..<1 << 16).contains($0) }),
             dilations.allSatisfy({ $0 > 0 && $0 < 1 << 16 })
         else { throw refusal("its strides \(strides) and dilations \(dilations) are none of \(spatial) dimensions") }
         let reach = zip(kernel, dilations).map { ($0 - 1) * $1 + 1 }

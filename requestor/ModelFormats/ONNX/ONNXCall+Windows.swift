@@ -30,7 +30,9 @@ extension ONNXCall {
             kernel.allSatisfy({ (1..<1 << 16).contains($0) })
         else { throw refusal("its kernel_shape is none of two dimensions") }
         let strides = try ints("strides") ?? [1, 1]
-        guard strides.count == 2, strides.allSatisfy({ $0 > 0 }) else { throw refusal("its strides are \(strides)") }
+        guard strides.count == 2, strides.allSatisfy({ (1..<1 << 16).contains($0) }) else {
+            throw refusal("its strides are \(strides)")
+        }
         guard try ints("dilations") ?? [1, 1] == [1, 1] else {
             throw refusal("its windows have holes (dilations)", hint: "pools here have dilation 1")
         }

@@ -7,6 +7,19 @@ struct ONNXImporter {
     enum Value {
         case constant(Tensor)
         case data(Int)
+        /// A sequence [batch, t, c] that the file has in another order.
+        case arranged(Int, Arrangement)
+    }
+
+    enum Arrangement {
+        /// [t, batch, c]
+        case sequenceFirst
+        /// [t, directions, batch, h], as recurrences give it.
+        case directions
+        /// [t, batch, directions, h]
+        case directionsLast
+        /// [1, batch, h] after the last step.
+        case state
     }
 
     let model: ONNXModel
@@ -53,7 +66,7 @@ struct ONNXImporter {
             }
             example.append(size)
         }
-        graph = ImportGraph(inputShape: example)
+        graph = try ImportGraph(inputShape: example)
         for (name, tensor) in model.initializers { values[name] = .constant(tensor) }
         values[input.name] = .data(0)
     }
@@ -66,6 +79,11 @@ struct ONNXImporter {
         guard let output = model.outputs.first else { throw DeMLError(.missing, "the model has no output") }
         if model.outputs.count > 1 {
             notes.append("only the first of \(model.outputs.count) outputs is taken: \(output.name.quotedForMessage)")
+        }
+        if case .arranged? = values[output.name] {
+            throw DeMLError(
+                .malformed, "the output \(output.name.quotedForMessage) is a sequence with the batch second",
+                hint: "export the model with batch_first=True")
         }
         guard case .data(let value)? = values[output.name] else {
             throw DeMLError(.missing, "the output \(output.name.quotedForMessage) does not depend on the input")
@@ -101,7 +119,8 @@ struct ONNXImporter {
             values[output] = .constant(Tensor(shape: [part.count], int64s: part.map(Int64.init)))
             return
         }
-        if data.isEmpty {
+        let isArranged = inputs.contains { if case .arranged? = $0 { true } else { false } }
+        if data.isEmpty, !isArranged {
             let constants = inputs.map { value -> Tensor? in
                 if case .constant(let tensor)? = value { tensor } else { nil }
             }
@@ -118,6 +137,14 @@ struct ONNXImporter {
             return
         }
         var call = ONNXCall(node: node, inputs: inputs, graph: graph, batch: batch)
+        if let value = try call.arranged() {
+            graph = call.graph
+            values[output] = value
+            if let state = call.states, node.outputs.count > 1, !node.outputs[1].isEmpty {
+                values[node.outputs[1]] = .arranged(state, .state)
+            }
+            return
+        }
         let value = try call.value()
         graph = call.graph
         values[output] = .data(value)
@@ -130,6 +157,15 @@ struct ONNXCall {
     let inputs: [ONNXImporter.Value?]
     var graph: ImportGraph
     let batch: Int
+    /// The recurrence whose last state is the node's second output.
+    var states: Int?
+
+    init(node: ONNXModel.Node, inputs: [ONNXImporter.Value?], graph: ImportGraph, batch: Int) {
+        self.node = node
+        self.inputs = inputs
+        self.graph = graph
+        self.batch = batch
+    }
 
     var origin: Step.Origin { node.origin }
 
@@ -287,7 +323,7 @@ struct ONNXCall {
         case "Softmax", "LogSoftmax": return try softmax()
         case "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Expand", "ReduceMean":
             return try reshaped()
-        case "LSTM", "GRU", "RNN", "Attention", "MultiHeadAttention":
+        case "RNN", "Attention", "MultiHeadAttention":
             throw refusal(
                 "sequences are not read from ONNX", hint: "torch.export.save keeps them: import the .pt2")
         default:

@@ -22,6 +22,7 @@ struct ONNXModel {
         var tensor: Tensor?
         var floats: [Double] = []
         var ints: [Int] = []
+        var texts: [String] = []
         var isGraph = false
     }
 
@@ -131,6 +132,7 @@ struct ONNXModel {
             case 6: attribute.isGraph = true
             case 7: attribute.floats += try ONNXTensor.floats(value)
             case 8: attribute.ints += try value.ints()
+            case 9: attribute.texts.append(value.text)
             default: break
             }
         }

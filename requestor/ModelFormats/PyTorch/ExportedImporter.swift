@@ -19,7 +19,7 @@ struct ExportedImporter {
                 .shape, "the input \(input.quotedForMessage) has no shape of a batch of examples",
                 hint: "the first dimension is the batch, and another must follow")
         }
-        graph = ImportGraph(inputShape: Array(shape.dropFirst()))
+        graph = try ImportGraph(inputShape: Array(shape.dropFirst()))
         values[input] = 0
     }
 

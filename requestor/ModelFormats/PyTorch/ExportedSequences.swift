@@ -107,31 +107,65 @@ struct ExportedSequences {
                 current = before
             }
         }
-        guard sources.count == 3, let input = Self.name(sources[0], "input"),
+        guard sources.count == 3, var input = Self.name(sources[0], "input"),
             sources.allSatisfy({ Self.name($0, "input") == input })
         else { return }
         let isFused = Set(sources.map(\.name)).count == 1
         guard isFused ? places == [0, 1, 2] : places.isEmpty else { return }
-        var current = node.outputs.first ?? ""
+        // nn.MultiheadAttention works with the batch second: a transposition before, and one behind.
+        let turns = makers[input]?.operation == "transpose"
+        if turns, let before = makers[input].flatMap({ Self.name($0, "self") }) {
+            passed.insert(input)
+            input = before
+        }
+        guard let (linear, behind) = follow(from: node.outputs.first ?? "", &passed), var output = behind.last else {
+            return
+        }
+        passed.formUnion(behind.dropLast())
+        if turns {
+            passed.insert(output)
+            guard let turned = followTransposition(from: output, &passed) else { return }
+            output = turned
+        }
+        func product(_ node: ExportedProgram.Node) -> (weight: String, bias: String?)? {
+            Self.name(node, "weight").map { ($0, Self.name(node, "bias")) }
+        }
+        guard let last = product(linear) else { return }
+        let projections = (isFused ? [sources[0]] : sources).compactMap(product)
+        attentions[output] = Attention(
+            input: input, projections: projections, output: last, heads: shape[1],
+            isCausal: node.arguments["is_causal"]?["as_bool"]?.bool ?? false,
+            dropout: node.arguments["dropout_p"]?["as_float"]?.double ?? 0)
+        absorbed.formUnion(passed)
+    }
+
+    /// From a value through moves to the product behind it; the product, and its outputs.
+    private func follow(
+        from start: String, _ passed: inout Set<String>
+    ) -> (node: ExportedProgram.Node, outputs: [String])? {
+        var current = start
         for _ in 0..<16 {
             passed.insert(current)
-            guard let next = users[current], next.count == 1, let output = next[0].outputs.first else { return }
-            if next[0].operation == "linear" {
-                func product(_ node: ExportedProgram.Node) -> (weight: String, bias: String?)? {
-                    Self.name(node, "weight").map { ($0, Self.name(node, "bias")) }
-                }
-                guard let last = product(next[0]) else { return }
-                let projections = (isFused ? [sources[0]] : sources).compactMap(product)
-                attentions[output] = Attention(
-                    input: input, projections: projections, output: last, heads: shape[1],
-                    isCausal: node.arguments["is_causal"]?["as_bool"]?.bool ?? false,
-                    dropout: node.arguments["dropout_p"]?["as_float"]?.double ?? 0)
-                absorbed.formUnion(passed)
-                return
-            }
-            guard Self.moving.contains(next[0].operation) else { return }
+            guard let next = users[current], next.count == 1, let output = next[0].outputs.first else { return nil }
+            if next[0].operation == "linear" { return (next[0], [output]) }
+            guard Self.moving.contains(next[0].operation) else { return nil }
             current = output
         }
+        return nil
+    }
+
+    /// From a value through moves to what a transposition makes.
+    private func followTransposition(from start: String, _ passed: inout Set<String>) -> String? {
+        var current = start
+        for _ in 0..<8 {
+            guard let next = users[current], next.count == 1, let output = next[0].outputs.first,
+                Self.moving.contains(next[0].operation)
+            else { return nil }
+            if next[0].operation == "transpose" { return output }
+            passed.insert(output)
+            current = output
+        }
+        return nil
     }
 
     /// `out[:, -1]`, `h[-1]`, or `h` of a single layer, where nothing else is taken.
