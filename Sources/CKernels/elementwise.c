@@ -138,7 +138,9 @@ void deml_softmax_forward(deml_pool *pool, long rows, long classes, const float 
 }
 void deml_cross_entropy(deml_pool *pool, long rows, long classes, const float *x, const int32_t *labels,
                         float label_smoothing, float *losses, uint8_t *correct, float *dx) {
-    const deml_loss_arguments a = {.rows = rows, .classes = classes, .x = x, .labels = labels,
+    long counted = 0;
+    for (long r = 0; r < rows; r++) counted += labels[r] >= 0;
+    const deml_loss_arguments a = {.rows = rows, .counted = counted, .classes = classes, .x = x, .labels = labels,
                                    .smoothing = label_smoothing, .losses = losses, .to = dx, .correct = correct};
     RUN(cross_entropy, &a, rows, 1, 8.0 * (double)classes);
 }

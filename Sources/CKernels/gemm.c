@@ -152,13 +152,14 @@ void deml_gemm(deml_pool *pool, long m, long n, long k, const float *a, long lda
 
 typedef struct {
     long batch, in, out;
+    long x_stride, y_stride;  // of the forward pass: rows are so far apart
     const float *x, *dy, *weights, *bias;
     float *y, *dx;
-    bool relu;
+    bool relu, goes_on;  // goes_on: sums begin with what is in y
     const deml_sink *weight_sink, *bias_sink;
 } linear_arguments;
 
-enum { ROWS_AT_ONCE = 48 };
+enum { ROWS_AT_ONCE = 48, LEAST_ROWS_TO_TRANSPOSE = 32 };
 
 long deml_linear_block(long out, long first) {
     return out - first < 2 * DEML_LINEAR_BLOCK ? out - first : DEML_LINEAR_BLOCK;
@@ -189,11 +190,12 @@ static long next_block(const linear_arguments *a, long o, const deml_worker *wor
 static void forward_part(const linear_arguments *a, long begin, long end, long first, long last, deml_worker *worker) {
     for (long o = first; o < last; o = next_block(a, o, worker)) {
         const long width = deml_linear_block(a->out, o);
-        deml_product p = {.group = a->batch, .row_stride = a->in, .segments = 1, .run = a->in, .step = 1,
-                          .b_stride = width, .c_stride = a->out, .relu = a->relu};
+        deml_product p = {.group = a->batch, .row_stride = a->x_stride, .segments = 1, .run = a->in, .step = 1,
+                          .b_stride = width, .c_stride = a->y_stride, .relu = a->relu, .goes_on = a->goes_on};
         if (!worker->scratch.measuring) {
             p.a = a->x, p.b = a->weights + o * a->in, p.c = a->y + o;
             p.init = a->bias ? a->bias + o : NULL;
+            if (a->goes_on) p.init = p.c, p.init_stride = a->y_stride;
         }
         deml_product_rows(worker, &p, begin, end, width);
     }
@@ -222,9 +224,54 @@ static deml_call forward_call(long threads, const linear_arguments *a) {
 
 void deml_linear_forward(deml_pool *pool, long batch, long in, long out, const float *x, const float *weights,
                          const float *bias, deml_activation activation, float *y) {
-    const linear_arguments a = {.batch = batch, .in = in, .out = out, .x = x, .weights = weights, .bias = bias, .y = y,
-                                .relu = activation == DEML_RELU};
+    const linear_arguments a = {.batch = batch, .in = in, .out = out, .x_stride = in, .y_stride = out, .x = x,
+                                .weights = weights, .bias = bias, .y = y, .relu = activation == DEML_RELU};
     deml_run(pool, forward_call(deml_pool_threads(pool), &a));
+}
+
+void deml_linear_rows(deml_pool *pool, long batch, long in, long out, const float *x, long x_stride,
+                      const float *weights, const float *bias, bool accumulate, float *y, long y_stride) {
+    const linear_arguments a = {.batch = batch, .in = in, .out = out, .x_stride = x_stride, .y_stride = y_stride,
+                                .x = x, .weights = weights, .bias = accumulate ? NULL : bias, .y = y,
+                                .goes_on = accumulate};
+    deml_run(pool, forward_call(deml_pool_threads(pool), &a));
+}
+
+deml_scratch deml_linear_rows_scratch(long threads, deml_isa isa, long batch, long in, long out) {
+    deml_scratch need = {0, 0};
+    for (int goes_on = 0; goes_on < 2; goes_on++) {
+        const linear_arguments a = {.batch = batch, .in = in, .out = out, .x_stride = in, .y_stride = out,
+                                    .goes_on = goes_on};
+        const deml_call call = forward_call(threads, &a);
+        need.thread_bytes = deml_max(need.thread_bytes, deml_call_scratch(deml_isa_kernels(isa), threads, &call));
+    }
+    return need;
+}
+
+typedef struct { long in, out; const float *from; float *to; } transpose_arguments;
+
+/// Elements: blocks of the transposed weights.
+DEML_BODY(transpose_blocks) {
+    const transpose_arguments *a = arguments;
+    for (long block = begin; block < end; block++) {
+        const long i0 = block_begin(a->in, block), width = deml_linear_block(a->in, i0);
+        float *const to = a->to + i0 * a->out;
+        for (long o0 = 0; o0 < a->out; o0 += deml_linear_block(a->out, o0)) {
+            const long some = deml_linear_block(a->out, o0);
+            const float *const from = a->from + o0 * a->in + i0 * some;
+            // Squares of 16, so that either side stays in the first cache.
+            for (long o = 0; o < some; o += 16)
+                for (long i = 0; i < width; i += 16)
+                    for (long u = o; u < deml_min(o + 16, some); u++)
+                        for (long v = i; v < deml_min(i + 16, width); v++)
+                            to[(o0 + u) * width + v] = from[v * some + u];
+        }
+    }
+}
+
+void deml_linear_weights_transpose(deml_pool *pool, long in, long out, const float *weights, float *transposed) {
+    const transpose_arguments a = {in, out, weights, transposed};
+    deml_run(pool, (deml_call){transpose_blocks, &a, block_count(in), 1, (double)out * DEML_LINEAR_BLOCK * 4, false});
 }
 
 /// Columns begin ..< end of dx (inputs). dxᵀ = weights · dyᵀ, so that lanes run over the batch and the weights are
@@ -267,8 +314,25 @@ static deml_call input_gradient_call(const linear_arguments *a) {
     return (deml_call){linear_input_gradient, a, a->in, 6, 2.0 * (double)a->out * (double)a->batch / 16, true};
 }
 
+/// Whether the weights are transposed rather than dy: where there are more rows than inputs, it is the smaller array, and
+/// lanes run over the inputs. The sums are the same.
+static bool transposes_weights(long batch, long in) {
+    return in >= 16 && batch >= LEAST_ROWS_TO_TRANSPOSE && batch >= in / 2;
+}
+
+static linear_arguments transposed_product(long batch, long in, long out) {
+    return (linear_arguments){.batch = batch, .in = out, .out = in, .x_stride = out, .y_stride = in};
+}
+
 void deml_linear_input_gradient(deml_pool *pool, long batch, long in, long out, const float *dy, const float *weights,
                                 float *dx) {
+    if (transposes_weights(batch, in)) {
+        float *const transposed = deml_pool_shared(pool, deml_times(in, out));
+        deml_linear_weights_transpose(pool, in, out, weights, transposed);
+        linear_arguments a = transposed_product(batch, in, out);
+        a.x = dy, a.weights = transposed, a.y = dx;
+        return deml_run(pool, forward_call(deml_pool_threads(pool), &a));
+    }
     const linear_arguments a = {.batch = batch, .in = in, .out = out, .dy = dy, .weights = weights, .dx = dx};
     deml_run(pool, input_gradient_call(&a));
 }
@@ -336,10 +400,17 @@ void deml_linear_weight_gradient(deml_pool *pool, long batch, long in, long out,
 deml_scratch deml_linear_scratch(long threads, deml_isa isa, long batch, long in, long out, bool training) {
     const deml_kernels *kernels = deml_isa_kernels(isa);
     const deml_sink nowhere = {0};  // keeps no gradient: that needs the most
-    const linear_arguments a = {.batch = batch, .in = in, .out = out, .weight_sink = &nowhere, .bias_sink = &nowhere};
-    const deml_call calls[] = {forward_call(threads, &a), input_gradient_call(&a), weight_gradient_call(threads, &a)};
-    deml_scratch need = {0, 0};
-    for (int i = 0; i < (training ? 3 : 1); i++)
+    const linear_arguments a = {.batch = batch, .in = in, .out = out, .x_stride = in, .y_stride = out,
+                                .weight_sink = &nowhere, .bias_sink = &nowhere};
+    const linear_arguments back = transposed_product(batch, in, out);
+    const bool transposes = transposes_weights(batch, in);
+    // A smaller batch may do what this one does not.
+    linear_arguments smaller = a;
+    if (transposes) smaller.batch = deml_max(LEAST_ROWS_TO_TRANSPOSE, in / 2) - 1;
+    const deml_call calls[] = {forward_call(threads, &a), weight_gradient_call(threads, &a),
+                               input_gradient_call(&smaller), forward_call(threads, &back)};
+    deml_scratch need = {0, training && transposes ? deml_shared_scratch(deml_times(in, out)) : 0};
+    for (int i = 0; i < (training ? transposes ? 4 : 3 : 1); i++)
         need.thread_bytes = deml_max(need.thread_bytes, deml_call_scratch(kernels, threads, &calls[i]));
     return need;
 }

@@ -122,7 +122,7 @@ typedef struct {
 } deml_batch_norm_arguments;
 
 typedef struct {
-    long rows, classes;
+    long rows, counted, classes;  // counted: rows with a label
     const float *x, *y, *target;
     const int32_t *labels;
     float smoothing;
@@ -131,6 +131,15 @@ typedef struct {
     float *losses, *to;
     uint8_t *correct;
 } deml_loss_arguments;
+
+typedef struct {
+    deml_attention s;
+    deml_random random;
+    uint32_t threshold;  // of dropout
+    float keep;          // 1/(1-p)
+    const float *qkv, *y, *dy;
+    float *to, *statistics;
+} deml_attention_arguments;
 
 /// Where a depthwise kernel's elements read, from the first one on, in floats.
 typedef struct { long rows, columns, row_stride, column_stride; } deml_taps;
@@ -161,6 +170,8 @@ typedef struct deml_kernels {
     deml_body *group_norm_forward, *group_norm_backward;
     deml_body *batch_norm_sums, *batch_norm_squares, *batch_norm_gradients, *batch_norm_forward, *batch_norm_backward;
     deml_body *softmax_forward, *cross_entropy, *compare_outputs;
+    deml_body *attention_forward, *attention_backward;
+    deml_body *lstm_forward, *lstm_backward, *gru_forward, *gru_backward;
 } deml_kernels;
 
 extern const deml_kernels deml_kernels_portable;

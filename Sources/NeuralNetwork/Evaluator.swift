@@ -3,9 +3,9 @@ import Tensors
 
 /// How well a model does on examples it is not trained on.
 public struct Evaluation: Sendable, Equatable, Codable {
-    /// Mean over the examples.
+    /// Mean over the examples, or over the labels where each example has several.
     public var loss: Double
-    /// Share of the examples that are classified right; nil for a regression.
+    /// Share of the examples (or labels) that are classified right; nil for a regression.
     public var accuracy: Double?
     /// `confusion[true class][predicted class]`; empty for a regression, and for more than
     /// ``Evaluator/mostConfusedClasses`` classes.
@@ -94,20 +94,24 @@ public final class Evaluator {
     ) throws(DeMLError) -> Evaluation {
         guard examples.count > 0 else { throw DeMLError(.missing, "there are no examples to evaluate") }
         let isClassifier = model.loss == .crossEntropy
-        let outputs = network.output.size
+        let each = model.labelsPerExample
+        // Of one answer: to a classifier's label, or of a regression's example.
+        let outputs = network.output.size / each
         let classes = isClassifier && outputs <= Self.mostConfusedClasses ? outputs : 0
         var confusion = [Int](repeating: 0, count: classes * classes)
         var ranked =
-            wantsMetrics && isClassifier ? ClassificationCounter(classes: outputs, examples: examples.count) : nil
+            wantsMetrics && isClassifier
+            ? ClassificationCounter(classes: outputs, examples: examples.count.multipliedSaturated(by: each)) : nil
         var measured =
             wantsMetrics && !isClassifier ? RegressionCounter(outputs: outputs, examples: examples.count) : nil
-        var guesses = [Int](repeating: 0, count: isClassifier ? network.batchCapacity : 0)
-        var (loss, part, seen, correct) = (0.0, 0.0, 0, 0)
+        var guesses = [Int](repeating: 0, count: isClassifier ? network.batchCapacity * each : 0)
+        var (loss, part, seen, correct, compared) = (0.0, 0.0, 0, 0, 0)
         try run(examples, needsTargets: true, forward) { count in
             let result = objective.compare()
             correct += result.correct
+            compared += result.compared
             for index in 0..<count {
-                part += Double(objective.losses[index])
+                for label in index * each..<(index + 1) * each { part += Double(objective.losses[label]) }
                 seen += 1
                 guard seen % Self.summedTogether == 0 else { continue }
                 loss += part
@@ -122,13 +126,13 @@ public final class Evaluator {
                 }
                 return
             }
-            for index in 0..<count {
+            for index in 0..<count * each where objective.labels[index] >= 0 {
                 guesses[index] = largest(values + index * outputs, outputs)
                 if classes > 0 { confusion[Int(objective.labels[index]) * classes + guesses[index]] += 1 }
             }
             guard ranked != nil else { return }
-            deml_softmax_forward(network.pass.pool, count, outputs, values, values)
-            for index in 0..<count {
+            deml_softmax_forward(network.pass.pool, count * each, outputs, values, values)
+            for index in 0..<count * each where objective.labels[index] >= 0 {
                 ranked?.add(
                     label: Int(objective.labels[index]), predicted: guesses[index],
                     probabilities: values + index * outputs)
@@ -138,15 +142,19 @@ public final class Evaluator {
         guard loss.isFinite else {
             throw DeMLError(.notFinite, "the loss is \(loss)", hint: "the weights are too large to compute with")
         }
+        guard compared > 0 else {
+            throw DeMLError(
+                .missing, "every label of the examples is \(ModelDescription.ignoredLabel), which is ignored")
+        }
         return Evaluation(
-            loss: loss / Double(examples.count),
-            accuracy: isClassifier ? Double(correct) / Double(examples.count) : nil,
+            loss: loss / Double(compared),
+            accuracy: isClassifier ? Double(correct) / Double(compared) : nil,
             confusion: (0..<classes).map { Array(confusion[$0 * classes..<($0 + 1) * classes]) },
             count: examples.count,
             metrics: ranked.map { .classification($0.metrics()) } ?? measured.map { .regression($0.metrics()) })
     }
 
-    /// The model's answer to each input: `[N, classes]` probabilities for cross_entropy, else `[N, …output shape]`: outputs,
+    /// The model's answer to each input: `[N, classes]` or `[N, tokens, classes]` probabilities for cross_entropy, else `[N, …output shape]`: outputs,
     /// or for bce_with_logits their probabilities.
     /// Targets are not needed. `bare`: always the outputs of the last layer as they are.
     /// Throws `notFinite` where an answer or a weight is no finite number, and what reading the
@@ -162,7 +170,8 @@ public final class Evaluator {
         try run(inputs, needsTargets: false, forward) { count in
             if !bare {
                 if model.loss == .crossEntropy {
-                    deml_softmax_forward(network.pass.pool, count, output.size, output.values, output.values)
+                    deml_softmax_forward(
+                        network.pass.pool, count * model.labelsPerExample, model.classes, output.values, output.values)
                 }
                 makeProbabilities(count)
             }

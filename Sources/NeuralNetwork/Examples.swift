@@ -4,7 +4,7 @@ import Tensors
 /// shared, never copied.
 public struct Examples: ExampleSource {
     enum Targets: Sendable {
-        /// Class ids in 0 ..< classes.
+        /// Class ids in 0 ..< classes, as many an example as the model has.
         case labels([Int32])
         /// [count, outputs].
         case values([Float])
@@ -22,8 +22,8 @@ public struct Examples: ExampleSource {
 
     /// Checks a data set against a model.
     /// - Parameters:
-    ///   - x: U8 or a floating-point type, `[N, …input shape]`, N at least 1, all finite.
-    ///   - y: for cross_entropy integer class ids `[N]`, 0 ..< classes; else `[N, …output shape]`, or `[N]` where the output
+    ///   - x: U8 or a floating-point type, `[N, …input shape]`, N at least 1, all finite; of tokens an integer type.
+    ///   - y: for cross_entropy integer class ids `[N]`, 0 ..< classes, or one for each token, `[N, tokens]`; else `[N, …output shape]`, or `[N]` where the output
     ///     is a single number; for bce_with_logits all between 0 and 1.
     ///
     /// Throws `dtype`, `shape`, `missing` (no examples), `notFinite` or `outOfRange`, with the tensor as place.
@@ -64,9 +64,9 @@ public struct Examples: ExampleSource {
             })
     }
 
-    /// The class id of each example, in the order of this set; nil where there are none.
+    /// The class id of each example, in the order of this set; nil where there are none, or one for each of its tokens.
     public var labels: [Int]? {
-        guard case .labels(let labels) = y else { return nil }
+        guard case .labels(let labels) = y, labels.count == x.shape[0] else { return nil }
         guard let indices else { return labels.map(Int.init) }
         return indices.map { Int(labels[Int($0)]) }
     }
@@ -88,8 +88,8 @@ public struct Examples: ExampleSource {
                 .tooLarge, "\(x.count) numbers must be converted, which needs more memory than there is",
                 hint: "F32 or U8 are used where they lie")
         }
-        let aligned = x.isInPlace ? x : Tensor(shape: x.shape, floats: try x.floats())
-        try form.checkInputs(finite: aligned)
+        let aligned = try x.readable()
+        try form.checkInputs(numbers: aligned)
         aligned.relinquish()
         return aligned
     }

@@ -9,19 +9,30 @@ public enum Initializer {
     }
 
     /// Parameter number `n` (in state_dict order) takes the stream (seed, "initialization", n); element `i` is
-    /// (2u - 1)·bound with the stream's `i`-th word as u in [0, 1).
+    /// (2u - 1)·bound with the stream's `i`-th word as u in [0, 1), or the stream's `i`-th normal variate.
     public static func weights(for model: ModelDescription, seed: UInt64) -> Weights {
         var values: [Float] = []
         values.reserveCapacity(model.parameterCount)
         for (number, parameter) in model.parameters.enumerated() {
+            let generator = SeededGenerator(seed: seed, purpose: "initialization", UInt32(number))
+            func appendUniform(_ bound: Float) {
+                var generator = generator
+                for _ in 0..<parameter.count {
+                    values.append((2 * generator.uniformFloat() - 1) * bound)
+                }
+            }
             switch parameter.initialization {
             case .constant(let value):
                 values.append(contentsOf: repeatElement(value, count: parameter.count))
             case .uniform(let fanIn):
-                let bound = Float(1 / Double(fanIn).squareRoot())
-                var generator = SeededGenerator(seed: seed, purpose: "initialization", UInt32(number))
-                for _ in 0..<parameter.count {
-                    values.append((2 * generator.uniformFloat() - 1) * bound)
+                appendUniform(Float(1 / Double(fanIn).squareRoot()))
+            case .bounded(let bound):
+                appendUniform(bound)
+            case .normal(let deviation, let zeros):
+                var generator = generator
+                for index in 0..<parameter.count {
+                    let value = Float(generator.normal()) * deviation
+                    values.append(zeros?.contains(index) == true ? 0 : value)
                 }
             }
         }

@@ -22,6 +22,10 @@ struct NetworkBuilder {
     /// The function of the next layer, until it is taken.
     private var nextActivation: deml_activation?
     private var randomNumbers: UInt32 = 0
+    /// The model's embedding, once it is built.
+    var embedding: SharedEmbedding?
+    /// Whether memory is only counted: then no array may be written.
+    var isPlan: Bool { storage.isPlan }
 
     init(
         purpose: Network.Purpose, conditions: KernelConditions, storage: Storage,
@@ -102,6 +106,13 @@ struct NetworkBuilder {
     /// `count` numbers whatever the batch, zeros at first.
     func array(count: Int, for use: MemoryPlan.Use) throws(DeMLError) -> UnsafeMutablePointer<Float> {
         try storage.floats(count, for: use)
+    }
+
+    /// Takes a gradient that is no parameter's own.
+    func gradientSink(_ gradient: UnsafeMutablePointer<Float>?) -> UnsafeMutablePointer<deml_sink> {
+        var sink = deml_sink()
+        sink.gradient = gradient
+        return storage.record(sink)
     }
 
     /// The output of a layer behind `x`. It has a gradient if a parameter comes before it.

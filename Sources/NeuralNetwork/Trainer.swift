@@ -5,7 +5,7 @@ import Tensors
 public struct EpochResult: Sendable, Equatable, Codable {
     /// Mean over the examples seen.
     public var loss: Double
-    /// Share of the examples seen that were classified right; nil for a regression.
+    /// Share of the examples (or of their labels, where each has several) that were classified right; nil for a regression.
     public var accuracy: Double?
     public var seconds: Double
     /// Examples seen: fewer than there are if training was stopped in this epoch.
@@ -198,7 +198,7 @@ public final class Trainer {
             if isFirst { session.updater.begin(step: position.allSteps) }
             network.backward()
             try session.updater.finishBatch(isFirst: isFirst, isLast: isLast)
-            position.add(batch, examples: count, isStep: isLast)
+            position.add(batch, examples: count, isStep: isLast, countsLabels: model.labelsTokens)
             position.epochSeconds = secondsBefore + (elapsed() - start).seconds
             onBatch(
                 BatchProgress(
@@ -224,7 +224,8 @@ public final class Trainer {
     private func result(ofEpoch position: TrainingPosition) -> EpochResult {
         EpochResult(
             loss: position.lossSum / Double(position.seen),
-            accuracy: model.loss == .crossEntropy ? Double(position.correct) / Double(position.seen) : nil,
+            accuracy: model.loss == .crossEntropy
+                ? Double(position.correct) / Double(max(1, position.compared ?? position.seen)) : nil,
             seconds: position.epochSeconds, examples: position.seen)
     }
 

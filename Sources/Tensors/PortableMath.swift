@@ -82,6 +82,16 @@ public enum PortableMath {
         return 1 - (0.5 * z - z * z * (4.16666666666666019037e-02 + series))
     }
 
+    /// cos x and sin x, error of a few units in the last place of 1, and of the last place of x.
+    public static func cosine(_ x: Double) -> Double { cosine(halfTurns: x / .pi) }
+    public static func sine(_ x: Double) -> Double { cosine(halfTurns: x / .pi - 0.5) }
+
+    /// cos(π·x) for any x.
+    private static func cosine(halfTurns x: Double) -> Double {
+        let rest = x - 2 * (x / 2).rounded(.down)
+        return cosine(pi: rest > 1 ? 2 - rest : rest)
+    }
+
     private static func power(_ exponent: Int) -> Double {
         Double(sign: .plus, exponent: exponent, significand: 1)
     }

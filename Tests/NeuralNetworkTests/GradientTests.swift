@@ -9,6 +9,7 @@ import Testing
         "linear", "conv", "conv_groups", "conv1d", "conv_transpose", "max_pool", "avg_pool", "activation", "layer_norm",
         "group_norm", "rms_norm", "batch_norm", "dropout",
         "residual", "concat", "gate", "mse", "bce_with_logits", "huber", "pad", "upsample", "adaptive_avg_pool",
+        "embedding", "attention", "attention_dropout", "lstm", "gru", "tied_linear",
     ])
     func finiteDifferences(_ kind: String) throws {
         for number in 0..<12 {
@@ -199,6 +200,42 @@ import Testing
                         layers: [same(channels), .tanh], projection: [.conv2d(outChannels: channels, kernelSize: 1)]),
                     .residual(layers: [.groupNorm(groups: 1), .gelu, same(channels)]),
                 ] + head, loss: .crossEntropy)
+        case "embedding", "tied_linear":
+            let width = random.integer(1...20)
+            let body: [Layer] = [
+                // A padded row that occurs has an influence, but no gradient.
+                .embedding(width: width, count: 12, paddingIndex: random.choice([nil, 11])),
+                .positionalEmbedding(maximumLength: random.choice([nil, 9])), .tanh, .linear(outFeatures: width), .tanh,
+            ]
+            return try ModelDescription(
+                input: .init(shape: [random.integer(1...9)], tokens: 11),
+                layers: body + (kind == "embedding" ? head : [.tiedLinear(bias: random.choice([true, false]))]),
+                loss: .crossEntropy)
+        case "attention", "attention_dropout":
+            let heads = random.integer(1...3)
+            return try ModelDescription(
+                input: .init(shape: [random.choice([1, 5, 33, 70]), random.integer(1...4)]),
+                layers: [
+                    .linear(outFeatures: heads * random.choice([1, 3, 8])),
+                    .attention(
+                        heads: heads, isCausal: random.choice([true, false]), bias: random.choice([true, false]),
+                        dropout: kind == "attention" ? 0 : 0.3), .tanh,
+                ] + head, loss: .crossEntropy)
+        case "lstm", "gru":
+            let (hidden, layers) = (random.integer(1...20), random.integer(1...2))
+            let (bias, both) = (random.choice([true, false]), random.choice([true, false]))
+            let isLast = random.choice([true, false])
+            let recurrent: Layer =
+                kind == "lstm"
+                ? .lstm(
+                    hidden: hidden, layers: layers, bias: bias, dropout: random.choice([0, 0.2]), isBidirectional: both,
+                    isLast: isLast)
+                : .gru(
+                    hidden: hidden, layers: layers, bias: bias, dropout: random.choice([0, 0.2]), isBidirectional: both,
+                    isLast: isLast)
+            return try ModelDescription(
+                input: .init(shape: [random.integer(1...7), random.integer(1...5)]),
+                layers: [.linear(outFeatures: 4), recurrent] + head, loss: .crossEntropy)
         default:
             let losses: [ModelDescription.Loss] = [.meanSquaredError, .binaryCrossEntropy, .huber(delta: 0.8)]
             let loss = losses.first { $0.name == kind }

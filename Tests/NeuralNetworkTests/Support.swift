@@ -130,12 +130,21 @@ struct RandomSource {
 
     /// Random examples for a model.
     mutating func examples(_ model: ModelDescription, count: Int) throws -> Examples {
-        let x = Tensor(
-            shape: [count] + model.inputShape, floats: normals(count * model.inputShape.reduce(1, *)))
+        let numbers = count * model.inputShape.reduce(1, *)
+        let x =
+            if let tokens = model.input.tokens {
+                Tensor(
+                    shape: [count] + model.inputShape, int64s: (0..<numbers).map { _ in Int64(integer(0...tokens - 1)) })
+            } else {
+                Tensor(shape: [count] + model.inputShape, floats: normals(numbers))
+            }
         let outputs = model.outputShape.reduce(1, *)
+        let labels = model.labelsPerExample
         let y =
             model.loss == .crossEntropy
-            ? Tensor(shape: [count], int64s: (0..<count).map { _ in Int64(integer(0...outputs - 1)) })
+            ? Tensor(
+                shape: labels == 1 ? [count] : [count, labels],
+                int64s: (0..<count * labels).map { _ in Int64(integer(0...model.classes - 1)) })
             : Tensor(
                 shape: [count] + model.outputShape,
                 floats: normals(count * outputs).map { model.loss == .binaryCrossEntropy ? min(abs($0), 1) : $0 })

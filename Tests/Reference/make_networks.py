@@ -57,10 +57,90 @@ class Gate(nn.Module):
         return x * self.layers(x)
 
 
+class PositionalEmbedding(nn.Module):
+    """x plus a table of rows, learned or of sines and cosines."""
+
+    def __init__(self, length, width, kind):
+        super().__init__()
+        if kind == "learned":
+            self.weight = nn.Parameter(torch.randn(length, width))
+        else:
+            angles = numpy.arange(length)[:, None] / 10000.0 ** (numpy.arange(0, width, 2) / width)
+            table = numpy.stack([numpy.sin(angles), numpy.cos(angles)], axis=2).reshape(length, -1)[:, :width]
+            self.weight = torch.from_numpy(table)
+
+    def forward(self, x):
+        return x + self.weight[:x.shape[1]]
+
+
+class Attention(nn.Module):
+    """Self-attention; `naming` gives the two linear layers nanoGPT's names."""
+
+    def __init__(self, width, num_heads, causal=False, bias=True, naming="torch"):
+        super().__init__()
+        self.heads, self.causal, self.naming = num_heads, causal, naming
+        if naming == "gpt":
+            self.c_attn, self.c_proj = nn.Linear(width, 3 * width, bias=bias), nn.Linear(width, width, bias=bias)
+        else:
+            made = nn.MultiheadAttention(width, num_heads, bias=bias, batch_first=True)
+            self.in_proj_weight, self.in_proj_bias, self.out_proj = made.in_proj_weight, made.in_proj_bias, made.out_proj
+            if bias:
+                nn.init.normal_(self.in_proj_bias, std=0.3), nn.init.normal_(self.out_proj.bias, std=0.3)
+
+    def forward(self, x):
+        batch, length, width = x.shape
+        if self.naming == "torch":
+            mask = torch.full((length, length), -torch.inf, dtype=x.dtype).triu(1) if self.causal else None
+            return nn.functional.multi_head_attention_forward(
+                *[x.transpose(0, 1)] * 3, width, self.heads, self.in_proj_weight, self.in_proj_bias, None, None, False,
+                0.0, self.out_proj.weight, self.out_proj.bias, need_weights=False, attn_mask=mask)[0].transpose(0, 1)
+        q, k, v = (part.reshape(batch, length, self.heads, -1).transpose(1, 2)
+                   for part in self.c_attn(x).split(width, dim=2))
+        y = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
+        return self.c_proj(y.transpose(1, 2).reshape(batch, length, width))
+
+
+class Recurrent(nn.Module):
+    """The outputs of nn.LSTM or nn.GRU alone, whose parameters get our names: without a module of their own."""
+
+    def __init__(self, kind, features, output="all", **options):
+        super().__init__()
+        self.output, self.inner = output, [kind(features, batch_first=True, **options).double()]
+        for name, parameter in self.inner[0].named_parameters():
+            self.register_parameter(name, parameter)
+
+    def forward(self, x):
+        y, state = self.inner[0](x)
+        if self.output == "all":
+            return y
+        last = state[0] if isinstance(state, tuple) else state
+        return torch.cat([last[-2], last[-1]], dim=1) if self.inner[0].bidirectional else last[-1]
+
+
+class TiedLinear(nn.Module):
+    """x times the embedding's weight, which `sequence` gives it."""
+
+    def __init__(self, outputs, bias):
+        super().__init__()
+        self.bias = nn.Parameter(torch.randn(outputs) * 0.1) if bias else None
+
+    def forward(self, x):
+        return nn.functional.linear(x, self.embedding[0], self.bias)
+
+
 def module(layer, shape):
     """The torch module of one layer of a description; `shape`: of one input example."""
     options = {key: value for key, value in layer.items() if key != "type"}
     kind = layer["type"]
+    if kind == "embedding":
+        options.pop("init_std", None)
+        return nn.Embedding(options.pop("num_embeddings"), options.pop("embedding_dim"), **options)
+    if kind == "positional_embedding":
+        return PositionalEmbedding(options.get("max_length", shape[0]), shape[1], options.get("kind", "learned"))
+    if kind == "attention":
+        return Attention(shape[1], **options)
+    if kind in ("lstm", "gru"):
+        return Recurrent(nn.LSTM if kind == "lstm" else nn.GRU, shape[1], **options)
     if kind == "linear":
         return nn.Linear(shape[-1], options.pop("out_features"), **options)
     if kind == "conv2d":
@@ -104,9 +184,13 @@ def module(layer, shape):
 def sequence(layers, shape):
     """nn.Sequential of a list of layers; double precision, random norms, so that no gradient is trivial."""
     modules = []
-    example = torch.zeros(1, *shape, dtype=torch.float64)
+    example = torch.zeros(1, *shape, dtype=torch.int64 if layers[0]["type"] == "embedding" else torch.float64)
     for layer in layers:
-        made = module(layer, list(example.shape[1:])).double()
+        if layer["type"] == "tied_linear":
+            made = TiedLinear(modules[0].num_embeddings, layer.get("bias", False)).double()
+            made.embedding = [modules[0].weight]
+        else:
+            made = module(layer, list(example.shape[1:])).double()
         for name, parameter in made.named_parameters(recurse=False):
             if isinstance(made, (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm)):
                 nn.init.normal_(parameter, mean=1.0 if name == "weight" else 0.0, std=0.2)
@@ -120,6 +204,8 @@ def sequence(layers, shape):
 
 def normalised(x, description):
     """The inputs as the model sees them."""
+    if "tokens" in description:
+        return torch.from_numpy(x.astype(numpy.int64))
     x = torch.from_numpy(x).double() / description.get("divide_by", 1)
     ones = [1] * (x.dim() - 2)
     for key, function in (("mean", torch.sub), ("std", torch.div)):
@@ -157,11 +243,18 @@ def optimizer(parameters, options):
     return kinds[kind](parameters, **options)
 
 
+def cross_entropy(smoothing):
+    """Over the last dimension, whatever stands before it."""
+    def function(outputs, labels):
+        return nn.functional.cross_entropy(outputs.flatten(0, -2), labels.flatten(), label_smoothing=smoothing)
+    return function
+
+
 def loss_function(loss, smoothing):
     """The torch loss of our description."""
     kind, options = (loss, {}) if isinstance(loss, str) else (loss["type"], {"delta": loss["delta"]})
     if kind == "cross_entropy":
-        return nn.CrossEntropyLoss(label_smoothing=smoothing)
+        return cross_entropy(smoothing)
     return {"mse": nn.MSELoss, "l1": nn.L1Loss, "huber": nn.HuberLoss,
             "bce_with_logits": nn.BCEWithLogitsLoss}[kind](**options)
 
@@ -184,12 +277,15 @@ OPTIMIZERS = {
 OLDER_OPTIMIZERS = ("sgd", "momentum", "nesterov", "adam", "adam_decay", "adamw")
 
 
-def case(name, shape, layers, loss="cross_entropy", smoothing=0.0, optimizers=("sgd", "adam"), stored="F32", **input_):
+def case(name, shape, layers, loss="cross_entropy", smoothing=0.0, optimizers=("sgd", "adam"), stored="F32",
+         ignored=0.0, epsilon=None, **input_):
     """Writes one file. The training set has one batch for each step but the last two, which are seen twice."""
     torch.manual_seed(sum(map(ord, name)))
     random = numpy.random.default_rng(sum(map(ord, name)))
     count = BATCH * (STEPS - 2) - 3  # the last batch of an epoch is smaller
-    if stored == "U8":
+    if "tokens" in input_:
+        x = random.integers(0, input_["tokens"], (count, *shape), dtype={"U8": numpy.uint8}.get(stored, numpy.int32))
+    elif stored == "U8":
         x = random.integers(0, 256, (count, *shape), dtype=numpy.uint8)
     else:
         x = random.normal(size=(count, *shape)).astype(numpy.float32)
@@ -205,7 +301,9 @@ def case(name, shape, layers, loss="cross_entropy", smoothing=0.0, optimizers=("
     inputs = normalised(x, input_)
     outputs = model(inputs[:BATCH])
     if loss == "cross_entropy":
-        y = random.integers(0, outputs.shape[1], count, dtype=numpy.int64)
+        y = random.integers(0, outputs.shape[-1], (count, *outputs.shape[1:-1]), dtype=numpy.int64)
+        if ignored:
+            y[random.random(y.shape) < ignored] = -100
     elif loss == "bce_with_logits":
         y = random.integers(0, 2, (count, *outputs.shape[1:]), dtype=numpy.int64)
     else:
@@ -232,7 +330,11 @@ def case(name, shape, layers, loss="cross_entropy", smoothing=0.0, optimizers=("
     options = {}
     for used in optimizers:
         model.load_state_dict(start)
-        stepper = optimizer(model.parameters(), OPTIMIZERS[used])
+        chosen = dict(OPTIMIZERS[used])
+        # The gradient of attention's key bias is nothing but rounding, which Adam would make steps of.
+        if epsilon and "adam" in used:
+            chosen["epsilon"] = epsilon
+        stepper = optimizer(model.parameters(), chosen)
         losses = []
         starts = list(range(0, count, BATCH))
         for first in (starts + starts)[:STEPS]:
@@ -247,7 +349,7 @@ def case(name, shape, layers, loss="cross_entropy", smoothing=0.0, optimizers=("
         for key in buffers:
             tensors[f"{used}/{key}"] = model.state_dict()[key].numpy().astype(numpy.float32)
         options[used] = {
-            "batch_size": BATCH, "epochs": 2, "label_smoothing": smoothing, "optimizer": OPTIMIZERS[used],
+            "batch_size": BATCH, "epochs": 2, "label_smoothing": smoothing, "optimizer": chosen,
             "shuffle": False,
         }
 
@@ -405,6 +507,47 @@ def main():
     case("gate_first", [2, 4, 3], [
         {"type": "gate", "layers": [{"type": "global_avg_pool2d"}, {"type": "sigmoid"}]},
         {"type": "gate", "layers": [conv(2, 1), {"type": "tanh"}]}, flatten, linear(3)])
+    def embedding(tokens, width, **options):
+        return {"type": "embedding", "num_embeddings": tokens, "embedding_dim": width, **options}
+
+    def block(width, heads, **options):
+        norm = {"type": "layer_norm", "normalized_shape": width}
+        return [
+            {"type": "residual", "layers": [norm, {"type": "attention", "num_heads": heads, "causal": True, **options}]},
+            {"type": "residual", "layers": [norm, linear(2 * width), {"type": "gelu"}, linear(width)]}]
+
+    case("embedding", [5], [
+        embedding(11, 7, padding_idx=3), {"type": "positional_embedding"}, {"type": "tanh"}, flatten, linear(3)],
+         tokens=11, stored="U8", optimizers=("sgd", "adam", "adamw"))
+    case("embedding_sinusoidal", [9], [
+        embedding(300, 6), {"type": "positional_embedding", "kind": "sinusoidal"}, linear(8), {"type": "tanh"},
+        linear(4)], tokens=290, ignored=0.3, smoothing=0.1)
+    case("tied_linear", [6], [
+        embedding(70, 10), {"type": "positional_embedding", "max_length": 9}, {"type": "layer_norm",
+                                                                              "normalized_shape": 10},
+        linear(10), {"type": "tanh"}, {"type": "tied_linear", "bias": True}], tokens=70,
+         optimizers=("sgd", "adam", "adamw"))
+    case("attention", [7, 12], [
+        {"type": "attention", "num_heads": 3}, {"type": "tanh"}, {"type": "attention", "num_heads": 2, "bias": False},
+        flatten, linear(3)], epsilon=1e-3)
+    case("attention_causal", [37, 8], [
+        {"type": "attention", "num_heads": 2, "causal": True}, {"type": "tanh"}, linear(4)], epsilon=1e-3)
+    case("transformer", [10], [
+        embedding(13, 8), {"type": "positional_embedding"}, *block(8, 2, naming="gpt"),
+        *block(8, 4, naming="gpt", bias=False), {"type": "layer_norm", "normalized_shape": 8}, linear(13, bias=False)],
+         tokens=13, stored="U8", optimizers=("sgd", "adam", "adamw"), epsilon=1e-3)
+    case("lstm", [6, 5], [{"type": "lstm", "hidden_size": 9}, {"type": "tanh"}, linear(4)],
+         optimizers=("sgd", "momentum", "adam"))
+    case("lstm_layers", [5], [
+        embedding(10, 4), {"type": "lstm", "hidden_size": 6, "num_layers": 2, "bidirectional": True, "output": "last"},
+        linear(3)], tokens=10)
+    case("lstm_plain", [4, 3], [
+        linear(5), {"type": "lstm", "hidden_size": 7, "bias": False, "output": "last"}, linear(3)])
+    case("gru", [6, 5], [{"type": "gru", "hidden_size": 9}, {"type": "tanh"}, linear(4)],
+         optimizers=("sgd", "momentum", "adam"))
+    case("gru_layers", [5, 3], [
+        linear(4), {"type": "gru", "hidden_size": 6, "num_layers": 2, "bidirectional": True}, {"type": "tanh"},
+        {"type": "gru", "hidden_size": 5, "bias": False, "output": "last"}, linear(3)])
     case("residual_first", [2, 5, 4], [
         {"type": "residual", "layers": [conv(2, 3, padding=1), relu]},
         {"type": "residual", "layers": [{"type": "tanh"}]}, flatten, linear(3)])

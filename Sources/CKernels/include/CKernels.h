@@ -142,6 +142,14 @@ void deml_linear_weight_gradient(deml_pool *pool, long batch, long in, long out,
 /// Scratch of the forward pass and, if `training`, of both gradients.
 deml_scratch deml_linear_scratch(long threads, deml_isa isa, long batch, long in, long out, bool training);
 
+/// The forward pass for rows of x and y that are x_stride and y_stride apart. `accumulate`: the sums go on from what is in
+/// y, and there is no bias.
+void deml_linear_rows(deml_pool *pool, long batch, long in, long out, const float *x, long x_stride,
+                      const float *weights, const float *bias, bool accumulate, float *y, long y_stride);
+deml_scratch deml_linear_rows_scratch(long threads, deml_isa isa, long batch, long in, long out);
+/// weightsᵀ, in blocks as the weights of a layer from `out` to `in`.
+void deml_linear_weights_transpose(deml_pool *pool, long in, long out, const float *weights, float *transposed);
+
 // MARK: Convolution (conv2d.c), pooling (elementwise.c); images NHWC
 
 typedef struct {
@@ -309,13 +317,77 @@ void deml_batch_norm_backward(deml_pool *pool, long rows, long channels, const f
                               const deml_sink *gamma_sink, const deml_sink *beta_sink);
 deml_scratch deml_batch_norm_scratch(long threads, deml_isa isa, long rows, long channels, bool training);
 
+// MARK: Tokens (tokens.c). An id is a whole number kept as a float, 0 ..< count: the caller has checked it.
+
+/// y[r][width] = weights[ids[r]][width].
+void deml_embedding_forward(deml_pool *pool, long rows, long width, const float *ids, const float *weights, float *y);
+/// dweights[count][width] = start (NULL: 0) + the rows of dy whose id it is, in their order; those of the id `padding` are
+/// left out (-1: none is).
+void deml_embedding_gradient(deml_pool *pool, long rows, long count, long width, const float *ids, const float *dy,
+                             const float *start, long padding, const deml_sink *sink);
+deml_scratch deml_embedding_scratch(long threads, deml_isa isa, long count, long width);
+/// y[b][i] = x[b][i] + position[i].
+void deml_add_positions(deml_pool *pool, long batch, long count, const float *x, const float *position, float *y);
+/// dposition[i] = sum of dy[b][i] over the batch for i < count; 0 for count ..< all.
+void deml_position_gradient(deml_pool *pool, long batch, long count, long all, const float *dy, const deml_sink *sink);
+deml_scratch deml_position_scratch(long threads, deml_isa isa, long all);
+
+// MARK: Attention (attention.c)
+
+/// Scaled dot-product attention of `heads` heads of `width` numbers over `tokens` tokens.
+typedef struct {
+    long batch, tokens, heads, width;
+    bool causal;    // a token sees itself and those before it
+    float dropout;  // probability that a weight counts 0, else 1/(1-dropout) times; 0: there is none
+} deml_attention;
+/// qkv[b][t][3][heads][width] to y[b][t][heads][width] = softmax(q·kᵀ/sqrt(width))·v. statistics[b][heads][t][2] (each
+/// row's maximum and sum) is for the backward pass. `random` may be NULL where there is no dropout. No array of
+/// tokens x tokens is ever made: a thread has DEML_ATTENTION_ROWS rows of it.
+enum { DEML_ATTENTION_ROWS = 32 };
+void deml_attention_forward(deml_pool *pool, const deml_attention *shape, const deml_random *random, const float *qkv,
+                            float *y, float *statistics);
+/// dqkv from dy and what the forward pass had and wrote.
+void deml_attention_backward(deml_pool *pool, const deml_attention *shape, const deml_random *random, const float *qkv,
+                             const float *y, const float *statistics, const float *dy, float *dqkv);
+deml_scratch deml_attention_scratch(long threads, deml_isa isa, const deml_attention *shape, bool training);
+
+// MARK: Recurrent layers (recurrent.c): the functions of one time step, between the products. Rows of the batch are
+// `…_stride` apart; NULL for what is 0.
+
+typedef struct {
+    long batch, hidden;
+    float *gates;         // [batch][4·hidden] i, f, g, o of an LSTM; [batch][3·hidden] r, z, n of a GRU
+    float *recurrent;     // of a GRU, as gates: the part of h
+    long gates_stride;    // of either
+    const float *before;  // of an LSTM c, of a GRU h, one step earlier; rows before_stride apart
+    long before_stride;
+    float *cell;          // [batch][hidden], of an LSTM c
+    long cell_stride;
+    float *h;
+    long h_stride;
+    // Of the backward pass.
+    const float *dy;      // the gradient of h from outside, rows dy_stride apart
+    long dy_stride;
+    const float *dh;      // [batch][hidden]: of h from the step after this
+    float *dbefore;       // [batch][hidden]: comes in as the gradient of c (LSTM), or of h past the products (GRU), from
+                          // the step after this; goes out as that of `before`
+} deml_recurrent_step;
+/// i, f, o = sigmoid, g = tanh, in place; c = f·before + i·g; h = o·tanh c.
+void deml_lstm_forward(deml_pool *pool, const deml_recurrent_step *step);
+/// gates become the gradients of what they were before their functions.
+void deml_lstm_backward(deml_pool *pool, const deml_recurrent_step *step);
+/// r, z = sigmoid(gates + recurrent), n = tanh(gates + r·recurrent), in place; h = n + z·(before - n).
+void deml_gru_forward(deml_pool *pool, const deml_recurrent_step *step);
+/// gates and recurrent become their gradients.
+void deml_gru_backward(deml_pool *pool, const deml_recurrent_step *step);
+
 // MARK: Softmax and losses (elementwise.c)
 
 /// y[r][c] = exp(x[r][c] - max) / sum.
 void deml_softmax_forward(deml_pool *pool, long rows, long classes, const float *x, float *y);
 /// Cross entropy of logits x[rows][classes] against labels[rows], torch's label smoothing. losses[rows] (not yet
 /// averaged), correct[rows] = 1 if the first largest logit is the label's. dx (may be NULL; may be x): gradient of the
-/// mean over rows.
+/// mean over rows. A row whose label is negative does not count: its loss, `correct` and gradient are 0.
 void deml_cross_entropy(deml_pool *pool, long rows, long classes, const float *x, const int32_t *labels,
                         float label_smoothing, float *losses, uint8_t *correct, float *dx);
 /// What each output is compared by: (x-t)²; |x-t|; (x-t)²/2 where |x-t| < delta, else delta·(|x-t| - delta/2); and

@@ -270,9 +270,19 @@ DEML_BODY(group_norm_backward) {
 
 // MARK: Softmax and losses. Elements: rows.
 
+/// The largest; a NaN counts where it is the first.
 INLINE float row_maximum(const float *x, long n) {
     float maximum = x[0];
-    for (long c = 1; c < n; c++) maximum = x[c] > maximum ? x[c] : maximum;
+    long c = 1;
+    if (n >= 2 * LANES) {
+        vf most = load(x);
+        for (c = LANES; c + LANES <= n; c += LANES) {
+            const vf v = load(x + c);
+            most = choose(v > most, v, most);
+        }
+        for (long lane = 0; lane < LANES; lane++) maximum = most[lane] > maximum ? most[lane] : maximum;
+    }
+    for (; c < n; c++) maximum = x[c] > maximum ? x[c] : maximum;
     return maximum;
 }
 
@@ -300,10 +310,15 @@ DEML_BODY(softmax_forward) {
 DEML_BODY(cross_entropy) {
     const deml_loss_arguments *a = arguments;
     const long classes = a->classes;
-    const float smoothing = a->smoothing, per_class = smoothing / (float)classes, scale = 1.0f / (float)a->rows;
+    const float smoothing = a->smoothing, per_class = smoothing / (float)classes, scale = 1.0f / (float)a->counted;
     for (long r = begin; r < end; r++) {
-        const float *x = a->x + r * classes, maximum = row_maximum(x, classes);
         const long label = a->labels[r];
+        if (label < 0) {
+            a->losses[r] = 0, a->correct[r] = 0;
+            if (a->to) memset(a->to + r * classes, 0, (size_t)classes * sizeof(float));
+            continue;
+        }
+        const float *x = a->x + r * classes, maximum = row_maximum(x, classes);
         const float sum = exponential_sum(x, maximum, classes), log_sum = logarithm((vf)sum)[0];
         float loss = log_sum - (1.0f - smoothing) * (x[label] - maximum);
         if (smoothing != 0) {

@@ -8,6 +8,8 @@
 #include "resample.h"
 #include "depthwise.h"
 #include "batch_norm.h"
+#include "attention.h"
+#include "recurrent.h"
 
 const deml_kernels TABLE = {
     .isa = ISA, .lanes = LANES, .max_vectors = TILE_VECTORS,
@@ -31,4 +33,7 @@ const deml_kernels TABLE = {
     .batch_norm_backward = batch_norm_backward,
     .softmax_forward = softmax_forward,
     .cross_entropy = cross_entropy, .compare_outputs = compare_outputs,
+    .attention_forward = attention_forward, .attention_backward = attention_backward,
+    .lstm_forward = lstm_forward, .lstm_backward = lstm_backward,
+    .gru_forward = gru_forward, .gru_backward = gru_backward,
 };

@@ -5,7 +5,8 @@ extension ModelDescription {
     /// What a model's outputs are compared with their targets by, with torch's names and defaults; all are means. Written
     /// as its name, or as a mapping where it has an option: `{type: huber, delta: 0.5}`.
     public enum Loss: Sendable, Equatable {
-        /// Softmax and negative log-likelihood of the class, averaged over examples.
+        /// Softmax and negative log-likelihood of the class, averaged over examples; of outputs [tokens, classes] over the
+        /// tokens of all examples, without those whose label is torch's `ignore_index`, -100.
         case crossEntropy
         /// Squared difference, averaged over examples and outputs.
         case meanSquaredError
@@ -58,8 +59,15 @@ extension ModelDescription.Loss: Codable {
             self = try Self.named(name)
             return
         }
-        let keys = try StrictContainer(decoder, "the loss", keys: ["type", "delta"])
+        let keys = try StrictContainer(decoder, "the loss", keys: ["type", "delta", "ignore_index"])
         self = try Self.named(try keys.required("type", String.self))
+        if keys.has("ignore_index") {
+            guard self == .crossEntropy else {
+                throw keys.error(
+                    .outOfRange, "the loss \(name) has no option ignore_index", hint: "cross_entropy has one")
+            }
+            try keys.demand("ignore_index", ModelDescription.ignoredLabel)
+        }
         guard let delta = try keys.optional("delta", Double.self) else { return }
         guard case .huber = self else {
             throw keys.error(.outOfRange, "the loss \(name) has no option delta", hint: "huber has one")

@@ -14,13 +14,17 @@ import Tensors
 ///       - {type: linear, out_features: 10}
 ///     loss: cross_entropy
 ///
+/// Where the input is text, `input: {shape: [64], tokens: 65}`: ids of 64 tokens out of 65.
+///
 /// A description that exists is valid: every shape fits, all sizes are bounded. Mistakes are ``DeMLError``s with the
 /// layer's number as place; a decoder may wrap them, see ``Tensors/DeMLError/init(decoding:of:)``.
 public struct ModelDescription: Sendable, Equatable {
     /// The examples as they are stored, and how they are normalised.
     public struct Input: Sendable, Equatable {
-        /// One example: [features] or [channels, height, width].
+        /// One example: [features], [channels, height, width], or [length] of tokens.
         public var shape: [Int]
+        /// The numbers are ids of tokens, 0 ..< tokens, and are not normalised; nil: they are measurements.
+        public var tokens: Int?
         /// x is divided by this first.
         public var divideBy: Double
         /// Subtracted then; nothing, one value, or one for each entry of the first dimension (the channel).
@@ -28,8 +32,12 @@ public struct ModelDescription: Sendable, Equatable {
         /// Divides then; as many values as `mean` permits.
         public var standardDeviation: [Double]
 
-        public init(shape: [Int], divideBy: Double = 1, mean: [Double] = [], standardDeviation: [Double] = []) {
+        public init(
+            shape: [Int], tokens: Int? = nil, divideBy: Double = 1, mean: [Double] = [],
+            standardDeviation: [Double] = []
+        ) {
             self.shape = shape
+            self.tokens = tokens
             self.divideBy = divideBy
             self.mean = mean
             self.standardDeviation = standardDeviation
@@ -55,13 +63,13 @@ public struct ModelDescription: Sendable, Equatable {
         self.layers = layers
         self.loss = loss
         try loss.validate()
-        resolved = try LayerPlace.resolve(layers, input: input.shape, loss: loss)
+        resolved = try LayerPlace.resolve(layers, input: input, loss: loss)
         parameters = resolved.flatMap(\.parameters)
         let output = resolved[resolved.count - 1].output
-        if loss == .crossEntropy, output.count != 1 || output[0] < 2 {
+        if loss == .crossEntropy, output.count > 2 || output[output.count - 1] < 2 {
             throw DeMLError(
                 .shape,
-                "cross_entropy needs an output of shape [classes], 2 or more, but the last layer gives \(output)",
+                "cross_entropy needs an output of shape [classes] or [tokens, classes], 2 classes or more, but the last layer gives \(output)",
                 place: "layer \(layers.count - 1)")
         }
     }
@@ -69,6 +77,15 @@ public struct ModelDescription: Sendable, Equatable {
     public var inputShape: [Int] { input.shape }
     /// The shape of one prediction.
     public var outputShape: [Int] { resolved[resolved.count - 1].output }
+    /// Classes of a classifier: the last of its output's sizes.
+    public var classes: Int { outputShape[outputShape.count - 1] }
+    /// Whether each example has a label for each of its tokens, not one for all: outputs [tokens, classes], labels
+    /// `[N, tokens]`, of which those that are ``ignoredLabel`` do not count.
+    public var labelsTokens: Bool { loss == .crossEntropy && outputShape.count > 1 }
+    /// Labels of an example of a classifier.
+    public var labelsPerExample: Int { labelsTokens ? outputShape[0] : 1 }
+    /// torch's `ignore_index`.
+    public static let ignoredLabel = -100
     /// Numbers in all parameters together.
     public var parameterCount: Int { parameters.reduce(0) { $0 + $1.count } }
     /// The work of one example's forward pass: multiply-adds of products, windows and sums; a layer without any counts one
@@ -87,6 +104,8 @@ public struct ModelDescription: Sendable, Equatable {
     }
 
     static let maximumLayers = 1000
+    /// Ids of tokens are kept as single-precision numbers, which are exact up to here.
+    static let maximumTokens = 1 << 24
 
     private static func check(_ input: Input) throws(DeMLError) {
         let place = "input"
@@ -96,6 +115,17 @@ public struct ModelDescription: Sendable, Equatable {
             throw DeMLError(
                 .shape, "the input shape \(input.shape) is not one to four positive sizes of a reasonable product",
                 place: place)
+        }
+        if let tokens = input.tokens {
+            guard (2...maximumTokens).contains(tokens) else {
+                throw DeMLError(.outOfRange, "tokens \(tokens) is not between 2 and \(maximumTokens)", place: place)
+            }
+            guard input.shape.count == 1 else {
+                throw DeMLError(.shape, "an input of tokens has the shape [length], not \(input.shape)", place: place)
+            }
+            guard input.divideBy == 1, input.mean.isEmpty, input.standardDeviation.isEmpty else {
+                throw DeMLError(.usage, "divide_by, mean and std are for measurements, not for tokens", place: place)
+            }
         }
         guard input.divideBy.isFinite, input.divideBy != 0 else {
             throw DeMLError(.outOfRange, "divide_by \(input.divideBy) is not a number to divide by", place: place)
@@ -149,9 +179,10 @@ extension ModelDescription: Codable {
 
 extension ModelDescription.Input: Codable {
     public init(from decoder: any Decoder) throws {
-        let keys = try StrictContainer(decoder, "the input", keys: ["shape", "divide_by", "mean", "std"])
+        let keys = try StrictContainer(decoder, "the input", keys: ["shape", "tokens", "divide_by", "mean", "std"])
         self.init(
             shape: try keys.required("shape", NumberList<Int>.self).values,
+            tokens: try keys.optional("tokens", Int.self),
             divideBy: try keys.optional("divide_by", Double.self) ?? 1,
             mean: try keys.optional("mean", NumberList<Double>.self)?.values ?? [],
             standardDeviation: try keys.optional("std", NumberList<Double>.self)?.values ?? [])
@@ -160,6 +191,7 @@ extension ModelDescription.Input: Codable {
     public func encode(to encoder: any Encoder) throws {
         var container = encoder.container(keyedBy: TextKey.self)
         try container.encode(shape, forKey: TextKey("shape"))
+        try container.encodeIfPresent(tokens, forKey: TextKey("tokens"))
         if divideBy != 1 { try container.encode(divideBy, forKey: TextKey("divide_by")) }
         if !mean.isEmpty { try container.encode(mean, forKey: TextKey("mean")) }
         if !standardDeviation.isEmpty { try container.encode(standardDeviation, forKey: TextKey("std")) }

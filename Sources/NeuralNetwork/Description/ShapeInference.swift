@@ -18,6 +18,10 @@ public struct ParameterDescription: Sendable, Equatable {
         /// U(-1/√fanIn, 1/√fanIn): torch's `kaiming_uniform_(a: √5)` for weights, and its choice for biases.
         case uniform(fanIn: Int)
         case constant(Float)
+        /// U(-bound, bound).
+        case bounded(Float)
+        /// N(0, deviation²), then zeros in a range.
+        case normal(deviation: Float, zeros: Range<Int>?)
     }
 }
 
@@ -74,6 +78,8 @@ struct ModelSize {
     var parameters = 0
     var activations = 0
     var layers = 0
+    /// The embedding that has been met.
+    fileprivate var embedding: (count: Int, width: Int)?
 
     /// Numbers in all parameters: 2 GiB of them.
     static let maximumParameters = 1 << 29
@@ -107,27 +113,35 @@ struct LayerPlace {
     /// Whether the model's output is this layer's.
     let isLast: Bool
     let loss: ModelDescription.Loss
+    /// How many tokens there are, where the input is ids of tokens.
+    let tokens: Int?
     fileprivate var size: ModelSize
 
     /// Follows one example through a whole model and checks every shape on the way.
     static func resolve(
-        _ layers: [Layer], input: [Int], loss: ModelDescription.Loss
+        _ layers: [Layer], input: ModelDescription.Input, loss: ModelDescription.Loss
     ) throws(DeMLError) -> [ResolvedLayer] {
         var size = ModelSize()
-        return try resolve(layers, input: input, prefix: "", isOutermost: true, loss, &size)
+        return try resolve(
+            layers, input: input.shape, tokens: input.tokens, prefix: "", isOutermost: true, loss, &size)
     }
 
     private static func resolve(
-        _ layers: [Layer], input: [Int], prefix: String, isOutermost: Bool, _ loss: ModelDescription.Loss,
-        _ size: inout ModelSize
+        _ layers: [Layer], input: [Int], tokens: Int?, prefix: String, isOutermost: Bool,
+        _ loss: ModelDescription.Loss, _ size: inout ModelSize
     ) throws(DeMLError) -> [ResolvedLayer] {
         var shape = input
         var resolved: [ResolvedLayer] = []
         for (index, layer) in layers.enumerated() {
             var place = LayerPlace(
                 name: prefix + String(index), type: layer.type, input: shape,
-                isLast: isOutermost && index == layers.count - 1, loss: loss, size: size)
+                isLast: isOutermost && index == layers.count - 1, loss: loss, tokens: index == 0 ? tokens : nil,
+                size: size)
             do throws(DeMLError) {
+                guard place.tokens == nil || layer.definition.takesTokens else {
+                    throw DeMLError(
+                        .mismatch, "\(layer.type) cannot take token ids", hint: "the first layer must be embedding")
+                }
                 let shapes = try layer.definition.shapes(&place)
                 let next = ResolvedLayer(
                     name: place.name, layer: layer, input: shape, output: shapes.output,
@@ -147,7 +161,15 @@ struct LayerPlace {
     /// A list of layers within this one, fed with its input. Parameters are named `NAME.key.0.weight` and so on.
     mutating func branch(_ key: String, _ layers: [Layer]) throws(DeMLError) -> [ResolvedLayer] {
         guard name.utf8.count < 256 else { throw DeMLError(.tooLarge, "\(type) blocks are nested too deep") }
-        return try Self.resolve(layers, input: input, prefix: "\(name).\(key).", isOutermost: false, loss, &size)
+        return try Self.resolve(
+            layers, input: input, tokens: nil, prefix: "\(name).\(key).", isOutermost: false, loss, &size)
+    }
+
+    /// The embedding before this layer: its weight's shape.
+    var embedding: (count: Int, width: Int)? { size.embedding }
+
+    mutating func setEmbedding(count: Int, width: Int) {
+        size.embedding = (count, width)
     }
 
     /// The parameters of a layer whose output is one product: a weight, and a bias with as many numbers as there are

@@ -116,12 +116,16 @@ public struct TrainingOptions: Sendable, Equatable {
                 throw DeMLError(
                     .usage, "class_weights are an option of cross_entropy, not of \(model.loss.name)", place: "options")
             }
-            guard classWeights.count == model.outputShape[0] else {
+            guard classWeights.count == model.classes else {
                 throw DeMLError(
                     .usage,
-                    "class_weights has \(classWeights.count) numbers, but the model has \(model.outputShape[0]) classes",
+                    "class_weights has \(classWeights.count) numbers, but the model has \(model.classes) classes",
                     place: "options")
             }
+        }
+        if let augmentation, !augmentation.isEmpty, model.input.tokens != nil {
+            throw DeMLError(
+                .usage, "augmentation is for measurements and images, but the model takes tokens", place: "options")
         }
         try augmentation?.validate(inputShape: model.inputShape)
     }

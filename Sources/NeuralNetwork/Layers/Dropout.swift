@@ -11,9 +11,7 @@ struct Dropout: LayerDefinition {
     private static let standardProbability = 0.5
 
     func shapes(_ place: inout LayerPlace) throws(DeMLError) -> LayerShapes {
-        guard p >= 0, p < 1, Float(p) < 1 else {
-            throw DeMLError(.outOfRange, "p \(p) is not a probability below 1")
-        }
+        try place.check(dropout: p, "p")
         return LayerShapes(output: place.input)
     }
 
@@ -41,6 +39,14 @@ extension Dropout {
     }
 }
 
+extension LayerPlace {
+    func check(dropout p: Double, _ key: String) throws(DeMLError) {
+        guard p >= 0, p < 1, Float(p) < 1 else {
+            throw DeMLError(.outOfRange, "\(key) \(p) is not a probability below 1")
+        }
+    }
+}
+
 extension Layer {
     /// In training each element is zero with probability p, else x/(1-p); the identity otherwise.
     public static func dropout(p: Double = 0.5) -> Layer { Layer(Dropout(p: p)) }
@@ -48,14 +54,14 @@ extension Layer {
 
 /// y[i] = x[i]/(1-p) with probability 1-p, else 0; dx is made of dy in the same way, in place. The mask is never stored: its
 /// counter-based numbers are the same when the backward pass asks for them again.
-private final class DropoutOperation: Operation {
+final class DropoutOperation: Operation {
     private let x: Activations
     private let y: Activations
     private let probability: Float
     /// Which of the network's layers that draw random numbers this is.
     private let number: UInt32
     /// The kernels' number of this purpose among all draws of random numbers.
-    private static let purpose: UInt32 = 1
+    static let purpose: UInt32 = 1
 
     init(_ x: Activations, _ y: Activations, probability: Float, number: UInt32) {
         self.x = x

@@ -26,6 +26,8 @@ protocol LayerDefinition: Sendable, Equatable {
     /// The fewest examples of a batch that it can be trained on.
     func leastExamples(_ layer: ResolvedLayer) -> Int
 
+    /// Whether its input may be token ids.
+    var takesTokens: Bool { get }
     /// The order of an image's numbers that suits the layer; nil where it does not care, and the next layer decides.
     func preferredLayout(_ layer: ResolvedLayer) -> Layout?
     /// The function of this layer, where the layer before can compute it at once with its own output.
@@ -39,6 +41,7 @@ protocol LayerDefinition: Sendable, Equatable {
 extension LayerDefinition {
     static var options: [String] { [] }
     var fusible: deml_activation? { nil }
+    var takesTokens: Bool { false }
 
     func encode(_ options: inout OptionEncoder) throws {}
 

@@ -2,6 +2,12 @@
 enum LayerRegistry {
     static let types: [any LayerDefinition.Type] = [
         Linear.self,
+        TiedLinear.self,
+        Embedding.self,
+        PositionalEmbedding.self,
+        Attention.self,
+        LSTM.self,
+        GRU.self,
         Conv2d.self,
         Conv1d.self,
         ConvTranspose2d.self,

@@ -64,7 +64,7 @@ extension Layer {
 
 extension ParameterOrder {
     /// torch [out][in], here blocks of [in][64 outputs].
-    fileprivate static func linear(in input: Int, out: Int) -> ParameterOrder {
+    static func linear(in input: Int, out: Int) -> ParameterOrder {
         ParameterOrder(
             load: { deml_linear_weights_import($0, input, out, $1, $2) },
             store: { deml_linear_weights_export($0, input, out, $1, $2) },
@@ -75,7 +75,7 @@ extension ParameterOrder {
 
 /// y[rows][out] = f(x[rows][in]·W[in][out] + b[out]), rows being batch × all dimensions but the last; f: identity or relu.
 /// Backward: dx = dy·Wᵀ, dW = xᵀ·dy, db = Σ dy.
-private final class LinearOperation: Operation {
+final class LinearOperation: Operation {
     private let x: Activations
     private let y: Activations
     private let weight: Parameter

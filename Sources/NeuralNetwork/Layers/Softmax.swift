@@ -26,8 +26,9 @@ extension LayerPlace {
             throw DeMLError(
                 .mismatch, "\(type) may only be the last layer", hint: "cross_entropy takes the logits itself")
         }
-        guard input.count == 1 else {
-            throw DeMLError(.shape, "\(type) needs an input of shape [classes], but it is \(input)")
+        guard input.count <= 2 else {
+            throw DeMLError(
+                .shape, "\(type) needs an input of shape [classes], or [tokens, classes], but it is \(input)")
         }
         guard loss == .crossEntropy else {
             throw DeMLError(.mismatch, "\(type) is for models whose loss is cross_entropy")

@@ -47,7 +47,7 @@ public final class ExampleBatch {
     /// Makes the examples `row(0), … row(count - 1)` of a source the network's batch.
     ///
     /// Throws what the source throws, `missing` where it has no targets and they are wanted, and `outOfRange` for a label
-    /// that is no class: the kernels take a label for an index, so no source is trusted with it.
+    /// or token that there is none of: the kernels take it for an index, so no source is trusted with it.
     package func load(
         _ count: Int, of source: some ExampleSource, needsTargets: Bool = true, row: (Int) -> Int
     ) throws(DeMLError) {
@@ -56,23 +56,30 @@ public final class ExampleBatch {
         self.count = count
         hasTargets = false
         try source.gather(UnsafeBufferPointer(rebasing: rows[..<count]), into: self)
+        if form.model.input.tokens != nil {
+            let each = network.input.size
+            try form.checkTokens(UnsafeBufferPointer(start: network.input.values, count: count * each)) {
+                Int(rows[$0 / each])
+            }
+        }
         guard needsTargets else { return }
         guard hasTargets else {
             throw DeMLError(.missing, "the examples have no targets", hint: "only predict goes without labels")
         }
-        try form.checkLabels(objective.labels.prefix(count)) { Int(rows[$0]) }
+        let each = form.model.labelsPerExample
+        try form.checkLabels(objective.labels.prefix(count * each)) { Int(rows[$0 / each]) }
     }
 
     // MARK: - For sources
 
-    /// Takes the inputs: U8 or a floating-point type, `[examples of the batch, …input shape]`.
+    /// Takes the inputs: U8 or a floating-point type (of tokens: an integer type), `[examples of the batch, …input shape]`.
     /// Throws `shape` and `dtype` where they are not.
     public func setInputs(_ x: Tensor) throws(DeMLError) {
         try form.checkInputs(x.dtype, x.shape)
         guard x.shape[0] == count else {
             throw DeMLError(.shape, "\(count) examples were asked for, but there are \(x.shape[0])")
         }
-        let aligned = x.isInPlace ? x : Tensor(shape: x.shape, floats: try x.floats())
+        let aligned = try x.readable()
         aligned.withUnsafeBytes { bytes in
             guard let base = bytes.baseAddress else { return }
             setInputs(base, isBytes: x.dtype == .u8, rows: nil)
@@ -100,7 +107,11 @@ public final class ExampleBatch {
     func setTargets(_ targets: borrowing Examples.Targets, rows: UnsafeBufferPointer<Int64>) {
         switch targets {
         case .labels(let all):
-            for index in 0..<count { objective.labels[index] = all[Int(rows[index])] }
+            let each = form.model.labelsPerExample
+            for index in 0..<count {
+                let row = Int(rows[index]) * each
+                for label in 0..<each { objective.labels[index * each + label] = all[row + label] }
+            }
         case .values(let all):
             let outputs = objective.outputs
             for index in 0..<count {
@@ -138,13 +149,16 @@ struct ExampleForm: Sendable {
         self.model = model
     }
 
-    private var classes: Int { model.outputShape[0] }
+    private var classes: Int { model.classes }
     private var isBinary: Bool { model.loss == .binaryCrossEntropy }
 
     /// Throws `dtype`, `shape` and `missing` (no examples).
     func checkInputs(_ dtype: DType, _ shape: [Int]) throws(DeMLError) {
-        guard dtype == .u8 || dtype.isFloatingPoint else {
-            throw DeMLError(.dtype, "inputs are U8 or F32, but it is \(dtype.rawValue)")
+        let isTokens = model.input.tokens != nil
+        guard isTokens ? dtype.isInteger : dtype == .u8 || dtype.isFloatingPoint else {
+            throw DeMLError(
+                .dtype, "\(isTokens ? "tokens are U8, I16, I32 or I64" : "inputs are U8 or F32"), but it is \(dtype.rawValue)"
+            )
         }
         guard !shape.isEmpty, shape.dropFirst().elementsEqual(model.inputShape) else {
             throw DeMLError(
@@ -155,8 +169,27 @@ struct ExampleForm: Sendable {
         guard shape[0] > 0 else { throw DeMLError(.missing, "there are no examples") }
     }
 
-    /// Throws `notFinite`. - Parameter firstExample: the number of the first row.
-    func checkInputs(finite x: Tensor, firstExample: Int = 0) throws(DeMLError) {
+    /// Throws `outOfRange` for an id that is none of the model's tokens. - Parameter example: the number of each one's.
+    func checkTokens(_ ids: UnsafeBufferPointer<Float>, example: (Int) -> Int) throws(DeMLError) {
+        guard let tokens = model.input.tokens else { return }
+        let most = Float(tokens)
+        if let index = ids.firstIndex(where: { !($0 >= 0 && $0 < most && $0 == $0.rounded()) }) {
+            throw DeMLError(
+                .outOfRange, "the token \(ids[index]) of example \(example(index)) is not in 0 ..< \(tokens)")
+        }
+    }
+
+    /// The numbers of inputs that the kernels can read. Throws `notFinite`, and `outOfRange` for a token that there is none
+    /// of. - Parameter firstExample: the number of the first row.
+    func checkInputs(numbers x: Tensor, firstExample: Int = 0) throws(DeMLError) {
+        if model.input.tokens != nil {
+            let floats = x.dtype == .f32 ? x : Tensor(shape: x.shape, floats: try x.floats())
+            let each = max(1, x.rowCount)
+            try floats.withUnsafeFloats { (ids) throws(DeMLError) in
+                try checkTokens(ids) { firstExample + $0 / each }
+            }
+            return
+        }
         if let index = x.firstNonFinite() {
             throw DeMLError(.notFinite, "example \(firstExample + index / x.rowCount) has a NaN or an infinity")
         }
@@ -172,8 +205,10 @@ struct ExampleForm: Sendable {
             guard dtype.isInteger else {
                 throw DeMLError(.dtype, "labels are U8, I32 or I64, but it is \(dtype.rawValue)")
             }
-            guard shape.reduce(1, *) == examples else {
-                throw DeMLError(.shape, "labels have the shape [N], but it is \(shape)")
+            let each = model.labelsPerExample
+            guard shape.reduce(1, *) == examples * each, each == 1 || shape.count == 2 else {
+                throw DeMLError(
+                    .shape, "labels have the shape \(each == 1 ? "[N]" : "[N, \(each)]"), but it is \(shape)")
             }
         default:
             guard dtype.isFloatingPoint || isBinary && dtype.isInteger else {
@@ -193,7 +228,8 @@ struct ExampleForm: Sendable {
     /// Class ids, checked. Throws `outOfRange`.
     func labels(_ y: Tensor, firstExample: Int) throws(DeMLError) -> [Int32] {
         let labels = try y.integers()
-        try checkLabels(labels) { firstExample + $0 }
+        let each = model.labelsPerExample
+        try checkLabels(labels) { firstExample + $0 / each }
         return labels.map { Int32($0) }
     }
 
@@ -201,7 +237,9 @@ struct ExampleForm: Sendable {
     func checkLabels(
         _ labels: some RandomAccessCollection<some FixedWidthInteger>, example: (Int) -> Int
     ) throws(DeMLError) {
+        let ignored = model.labelsTokens ? ModelDescription.ignoredLabel : nil
         for (index, label) in labels.enumerated() where label < 0 || label >= classes {
+            if let ignored, label == ignored { continue }
             throw DeMLError(
                 .outOfRange, "the label \(label) of example \(example(index)) is not in 0 ..< \(classes)",
                 hint: "the model has \(classes) outputs")
@@ -224,6 +262,12 @@ struct ExampleForm: Sendable {
 }
 
 extension Tensor {
+    /// The numbers where the kernels can read them.
+    func readable() throws(DeMLError) -> Tensor {
+        if isInPlace { return self }
+        return Tensor(shape: shape, floats: dtype.isInteger ? try integers().map { Float($0) } : try floats())
+    }
+
     /// Whether the kernels can read the numbers where they are: bytes, or floats that are aligned.
     var isInPlace: Bool {
         dtype == .u8 || dtype == .f32 && withUnsafeBytes { Int(bitPattern: $0.baseAddress) % 4 == 0 }

@@ -18,9 +18,10 @@ public struct StoredExamples: ExampleSource {
         self.y = y
         do throws(DeMLError) {
             try form.checkInputs(x.dtype, x.shape)
-            if x.dtype.isFloatingPoint {
+            if x.dtype.isFloatingPoint || model.input.tokens != nil {
                 try x.eachBlock { (first, block) throws(DeMLError) in
-                    try form.checkInputs(finite: block, firstExample: first)
+                    let numbers = model.input.tokens == nil ? block : try block.readable()
+                    try form.checkInputs(numbers: numbers, firstExample: first)
                 }
             }
         } catch {

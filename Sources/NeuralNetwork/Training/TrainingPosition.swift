@@ -22,15 +22,18 @@ package struct TrainingPosition: Sendable, Equatable, Codable {
     /// Sum over the examples seen.
     package var lossSum = 0.0
     package var correct = 0
+    /// Labels seen that count, where an example has several.
+    package var compared: Int?
     package var epochSeconds = 0.0
 
     package init() {}
 
     var isAtBeginning: Bool { steps == 0 }
 
-    mutating func add(_ batch: BatchResult, examples: Int, isStep: Bool) {
+    mutating func add(_ batch: BatchResult, examples: Int, isStep: Bool, countsLabels: Bool) {
         lossSum += batch.loss
         correct += batch.correct
+        if countsLabels { compared = (compared ?? 0) + batch.compared }
         batches += 1
         seen += examples
         samples += examples
@@ -47,6 +50,7 @@ package struct TrainingPosition: Sendable, Equatable, Codable {
         seen = 0
         lossSum = 0
         correct = 0
+        compared = nil
         epochSeconds = 0
     }
 
@@ -76,7 +80,7 @@ package struct TrainingPosition: Sendable, Equatable, Codable {
         // Between two epochs nothing is seen; within one, whole batches that make whole steps.
         let (whole, isTooMany) = batches.multipliedReportingOverflow(by: options.batchSize)
         return !isTooMany && seen == whole && seen < examples && batches % options.accumulateSteps == 0
-            && (0...seen).contains(correct) && samples == epochs.count * examples + seen
+            && (0...many).contains(compared ?? seen) && (0...(compared ?? seen)).contains(correct) && samples == epochs.count * examples + seen
             && steps == epochs.count * options.stepsPerEpoch(examples: examples) + batches / options.accumulateSteps
             && (steps...max(steps, many)).contains(allSteps)
             && (epochs.count...many).contains(allEpochs)

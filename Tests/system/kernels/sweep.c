@@ -300,6 +300,39 @@ static void linear(void) {
     }
 }
 
+/// Rows of any distance, sums that go on, and the weights the other way round.
+static void linear_rows(void) {
+    long batch = mostly_small(1, 70), in = mostly_small(1, 300), out = mostly_small(1, 300);
+    if (large) out = any(65, 300), in = LARGE / (out < 127 ? out : 64) + any(1, 60), batch = any(7, 50);
+    else
+        while (batch * in * out > FEW_OPERATIONS) *(in > out ? &in : out > batch ? &out : &batch) /= 2;
+    const long x_stride = in + any(0, 5), y_stride = out + any(0, 5), nx = (batch - 1) * x_stride + in;
+    const long ny = (batch - 1) * y_stride + out;
+    const bool accumulate = any(0, 1), with_bias = any(0, 1);
+    snprintf(what, sizeof what, "linear rows batch %ld in %ld out %ld%s", batch, in, out, accumulate ? " goes on" : "");
+    const float *x = floats(nx, 1), *start = floats(ny, 1), *torch = floats(in * out, 0.3f), *bias = floats(out, 1);
+    float *weights = empty(in * out), *rows = empty(in * out), *y = copy_of(start, ny), *got = empty(ny);
+    float *turned = empty(in * out), *got_turned = empty(in * out);
+    for (long o = 0; o < out; o++)
+        for (long i = 0; i < in; i++) {
+            weights[weight_at(in, out, i, o)] = rows[i * out + o] = torch[o * in + i];
+            turned[weight_at(out, in, o, i)] = torch[o * in + i];
+        }
+    for (long b = 0; b < batch; b++) {
+        for (long o = 0; !accumulate && o < out; o++) y[b * y_stride + o] = with_bias ? bias[o] : 0;
+        for (long i = 0; i < in; i++) step(x[b * x_stride + i], rows + i * out, y + b * y_stride, out);
+    }
+    EACH_POOL(pool) {
+        memcpy(got, start, (size_t)ny * 4);
+        deml_linear_rows(pool, batch, in, out, x, x_stride, weights, with_bias ? bias : NULL, accumulate, got, y_stride);
+        same_floats(pool, "y", got, y, ny);
+        took_at_most(pool, deml_linear_rows_scratch(threads, deml_pool_isa(pool), batch, in, out));
+        memset(got_turned, 0xff, (size_t)(in * out) * 4);
+        deml_linear_weights_transpose(pool, in, out, weights, got_turned);
+        same_floats(pool, "transposed weights", got_turned, turned, in * out);
+    }
+}
+
 static long reach_height(const deml_conv2d *s) { return (s->kernel_height - 1) * s->dilation_height + 1; }
 static long reach_width(const deml_conv2d *s) { return (s->kernel_width - 1) * s->dilation_width + 1; }
 static long output_height(const deml_conv2d *s) {
@@ -813,7 +846,13 @@ static void losses(void) {
         sum[r] = halved(sums);
     }
     const float *logarithms = function(DEML_FUNCTION_LOG, rows, sum);
-    const float share = smoothing / (float)classes, scale = 1 / (float)rows;
+    const bool ignores = any(0, 2) == 0;
+    long counted = 0;
+    for (long r = 0; r < rows; r++) {
+        labels[r] = ignores && any(0, 2) == 0 ? -100 : (int32_t)any(0, classes - 1);
+        counted += labels[r] >= 0;
+    }
+    const float share = smoothing / (float)classes, scale = 1 / (float)counted;
     const float each = (loss == DEML_SQUARED_ERROR ? 2 : 1) / ((float)rows * (float)classes);
     float *far = empty(n), *minus = empty(n), *one_more = empty(n);
     for (long i = 0; i < n; i++) far[i] = -fabsf(x[i]), minus[i] = -x[i];
@@ -823,16 +862,16 @@ static void losses(void) {
     for (long r = 0; r < rows; r++) {
         const float *s = shifted + r * classes;
         float sums[16] = {0}, squares[16] = {0};
-        labels[r] = (int32_t)any(0, classes - 1);
-        entropy[r] = logarithms[r] - (1 - smoothing) * s[labels[r]];
-        correct[r] = s[labels[r]] == 0;
+        const bool counts = labels[r] >= 0;
+        entropy[r] = counts ? logarithms[r] - (1 - smoothing) * s[labels[r]] : 0;
+        correct[r] = counts && s[labels[r]] == 0;
         for (long c = 0; c < labels[r]; c++) correct[r] &= s[c] < 0;
         for (long c = 0; c < classes; c++) {
             const long i = r * classes + c;
             softmax[i] = exponentials[i] / sum[r];
             sums[c % 16] += s[c];
             const float wanted = c == labels[r] ? share + (1 - smoothing) : share;
-            dx[i] = (exponentials[i] * (1 / sum[r]) - wanted) * scale;
+            dx[i] = counts ? (exponentials[i] * (1 / sum[r]) - wanted) * scale : 0;
             const float d = x[i] - target[i], size = fabsf(d), more = one_more[i] - 1;
             float *const s16 = &squares[c % 16], slope = 0;
             switch (loss) {
@@ -848,7 +887,7 @@ static void losses(void) {
             }
             square_dx[i] = slope * each;
         }
-        if (smoothing != 0) entropy[r] -= share * halved(sums);
+        if (smoothing != 0 && counts) entropy[r] -= share * halved(sums);
         square[r] = halved(squares) / (float)classes;
     }
     float *got = empty(n), *got_losses = empty(rows);
@@ -1070,12 +1109,203 @@ static void gates(void) {
     }
 }
 
+// MARK: Tokens, attention, recurrent layers
+
+static void tokens(void) {
+    const long batch = mostly_small(1, 20), length = mostly_small(1, 40), width = mostly_small(1, 200);
+    const long count = large ? any(400, 3000) : mostly_small(1, 100), rows = batch * length, n = rows * width;
+    const long padding = any(0, 1) ? any(0, count - 1) : -1, all = length * width + any(0, 1) * any(0, 300);
+    const bool starts = any(0, 1);
+    snprintf(what, sizeof what, "tokens batch %ld length %ld width %ld count %ld padding %ld", batch, length, width, count,
+             padding);
+    const float *weights = floats(count * width, 1), *dy = floats(n, 1), *start = floats(count * width, 1);
+    const float *position = floats(all, 1);
+    float *ids = empty(rows), *y = empty(n), *sum = starts ? copy_of(start, count * width) : zeros(count * width);
+    float *added = empty(n), *dposition = zeros(all), *got = empty(n);
+    for (long r = 0; r < rows; r++) ids[r] = (float)any(0, count - 1);
+    for (long r = 0; r < rows; r++)
+        for (long i = 0; i < width; i++) {
+            const long at = r * width + i, id = (long)ids[r], place = r % length * width + i;
+            y[at] = weights[id * width + i];
+            if (id != padding) sum[id * width + i] += dy[at];
+            added[at] = y[at] + position[place];
+            dposition[place] += dy[at];
+        }
+    parameter embedding = expect_parameter(count * width, sum), positions = expect_parameter(all, dposition);
+    EACH_POOL(pool) {
+        const deml_isa isa = deml_pool_isa(pool);
+        deml_embedding_forward(pool, rows, width, ids, weights, got);
+        same_floats(pool, "embedding", got, y, n);
+        deml_add_positions(pool, batch, length * width, y, position, got);
+        same_floats(pool, "positions", got, added, n);
+        deml_embedding_gradient(pool, rows, count, width, ids, dy, starts ? start : NULL, padding, sink_of(&embedding));
+        same_parameter(pool, &embedding);
+        took_at_most(pool, deml_embedding_scratch(threads, isa, count, width));
+        deml_position_gradient(pool, batch, length * width, all, dy, sink_of(&positions));
+        same_parameter(pool, &positions);
+        took_at_most(pool, deml_scratch_of_both(deml_embedding_scratch(threads, isa, count, width),
+                                                deml_position_scratch(threads, isa, all)));
+    }
+}
+
+/// dropout's factor of element j of a row: a row begins at a multiple of 64.
+static float kept(const deml_random *random, const deml_attention *s, long row, long j) {
+    if (s->dropout == 0) return 1;
+    const long at = row * ((s->tokens + 63) / 64 * 64) + j;
+    uint32_t words[4];
+    deml_philox(random, (uint32_t)(at / 64 * 16 + at % 16), words);
+    return words[at / 16 % 4] >= (uint32_t)((double)s->dropout * 4294967296.0) ? 1 / (1 - s->dropout) : 0;
+}
+
+static void attention(void) {
+    deml_attention s = {mostly_small(1, 6), mostly_small(1, 130), mostly_small(1, 5), mostly_small(1, 70), any(0, 1),
+                        any(0, 1) ? 0.3f : 0};
+    while (s.batch * s.heads * s.tokens * s.tokens * s.width > FEW_OPERATIONS && s.batch * s.heads > 1)
+        if (s.batch > 1) s.batch--;
+        else s.heads--;
+    if (large) {  // kᵀ is more than a megabyte
+        s.batch = s.heads = 1, s.tokens = any(33, 60), s.width = LARGE / s.tokens + any(1, 50);
+    }
+    const deml_random random = {next(), 1, (uint32_t)any(0, 9), (uint32_t)any(0, 9), (uint32_t)any(0, 9)};
+    snprintf(what, sizeof what, "attention batch %ld tokens %ld heads %ld width %ld%s dropout %g", s.batch, s.tokens, s.heads,
+             s.width, s.causal ? " causal" : "", (double)s.dropout);
+    const long T = s.tokens, D = s.width, E = s.heads * D, n = s.batch * T * E, block = DEML_ATTENTION_ROWS;
+    const float *qkv = floats(3 * n, 2), *dy = floats(n, 1), scale = 1 / sqrtf((float)D);
+    float *y = zeros(n), *statistics = empty(s.batch * s.heads * T * 2), *dqkv = zeros(3 * n);
+    float *scaled = empty(D), *scores = empty(T), *dp = empty(T), *p = empty(T), *ds = empty(T);
+    float *kt = empty(T * D), *vt = empty(T * D), *moved = empty(T);
+    for (long head = 0; head < s.batch * s.heads; head++) {
+        const long base = head / s.heads * T * 3 * E + head % s.heads * D, out = head / s.heads * T * E + head % s.heads * D;
+        const float *q = qkv + base, *k = q + E, *v = k + E;
+        float *dq = dqkv + base, *dk = dq + E, *dv = dk + E;
+        for (long t = 0; t < T; t++)
+            for (long d = 0; d < D; d++) kt[d * T + t] = k[t * 3 * E + d], vt[d * T + t] = v[t * 3 * E + d];
+        for (long i = 0; i < T; i++) {
+            const long sees = s.causal ? i + 1 : T, keys = s.causal && i / block * block + block < T ? i / block * block + block : T;
+            memset(scores, 0, (size_t)T * 4), memset(dp, 0, (size_t)T * 4);
+            for (long d = 0; d < D; d++) {
+                scaled[d] = q[i * 3 * E + d] * scale;
+                step(scaled[d], kt + d * T, scores, keys);
+            }
+            float maximum = scores[0], sums[16] = {0};
+            for (long j = 1; j < sees; j++) maximum = scores[j] > maximum ? scores[j] : maximum;
+            for (long j = 0; j < sees; j++) moved[j] = scores[j] - maximum;
+            deml_function_values(reference, DEML_FUNCTION_EXP, sees, moved, p);
+            for (long j = 0; j < sees; j++) sums[j % 16] += p[j];
+            const float sum = halved(sums);
+            statistics[2 * (head * T + i)] = maximum, statistics[2 * (head * T + i) + 1] = sum;
+            float *to = y + out + i * E, parts[16] = {0};
+            const float *from = dy + out + i * E;
+            for (long j = 0; j < keys; j++)
+                step(j < sees ? p[j] * kept(&random, &s, head * T + i, j) : 0, v + j * 3 * E, to, D);
+            for (long d = 0; d < D; d++) to[d] /= sum;
+            for (long d = 0; d < D; d++) parts[d % 16] = fmaf(from[d], to[d], parts[d % 16]);
+            const float dot = halved(parts);
+            for (long d = 0; d < D; d++) step(from[d], vt + d * T, dp, keys);
+            for (long j = 0; j < keys; j++) {
+                const float weight = j < sees ? p[j] / sum : 0, factor = kept(&random, &s, head * T + i, j);
+                ds[j] = j < sees ? weight * (dp[j] * factor - dot) : 0;
+                step(weight * factor, from, dv + j * 3 * E, D);
+                step(ds[j], scaled, dk + j * 3 * E, D);
+            }
+            for (long j = 0; j < keys; j++) step(ds[j], k + j * 3 * E, dq + i * 3 * E, D);
+            for (long d = 0; d < D; d++) dq[i * 3 * E + d] *= scale;
+        }
+    }
+    float *got = empty(n), *got_statistics = empty(s.batch * s.heads * T * 2), *got_dqkv = empty(3 * n);
+    EACH_POOL(pool) {
+        deml_attention_forward(pool, &s, &random, qkv, got, got_statistics);
+        same_floats(pool, "y", got, y, n);
+        took_at_most(pool, deml_attention_scratch(threads, deml_pool_isa(pool), &s, false));
+        same_floats(pool, "statistics", got_statistics, statistics, s.batch * s.heads * T * 2);
+        deml_attention_backward(pool, &s, &random, qkv, y, statistics, dy, got_dqkv);
+        same_floats(pool, "dqkv", got_dqkv, dqkv, 3 * n);
+        took_at_most(pool, deml_attention_scratch(threads, deml_pool_isa(pool), &s, true));
+    }
+}
+
+static float *sigmoids(long count, const float *x) {
+    float *negative = empty(count);
+    for (long i = 0; i < count; i++) negative[i] = -x[i];
+    float *y = function(DEML_FUNCTION_EXP, count, negative);
+    for (long i = 0; i < count; i++) y[i] = 1.0f / (1.0f + y[i]);
+    return y;
+}
+
+static void recurrent(void) {
+    const bool gru = any(0, 1), first = any(0, 1), final = any(0, 1);
+    const long batch = mostly_small(1, 30), hidden = mostly_small(1, 300), kinds = gru ? 3 : 4;
+    const long gates_stride = kinds * hidden + any(0, 4), stride = hidden + any(0, 4), ng = batch * gates_stride;
+    const long n = batch * stride, count = batch * hidden;
+    snprintf(what, sizeof what, "%s batch %ld hidden %ld", gru ? "gru" : "lstm", batch, hidden);
+    const float *gates = floats(ng, 3), *other = floats(ng, 3), *before = floats(n, 1), *dy = floats(n, 1);
+    const float *dh = floats(count, 1), *carried = floats(count, 1);
+    float *got_gates = empty(ng), *got_other = empty(ng), *h = copy_of(dy, n), *cell = copy_of(dy, n);
+    float *got_h = empty(n), *got_cell = empty(n), *got_carried = empty(count);
+    float *forward = copy_of(gates, ng), *back = copy_of(gates, ng), *back_other = copy_of(other, ng), *dbefore = empty(count);
+    float *z[4], *f[4];
+    for (int g = 0; g < kinds; g++) {
+        z[g] = empty(count);
+        for (long i = 0; i < count; i++) {
+            const long at = i / hidden * gates_stride + g * hidden + i % hidden;
+            z[g][i] = gru && g < 2 ? gates[at] + other[at]
+                      : gru ? fmaf(f[0][i], other[at], gates[at]) : gates[at];
+        }
+        f[g] = g == 2 ? function(DEML_FUNCTION_TANH, count, z[g]) : sigmoids(count, z[g]);
+    }
+    float *cells = empty(count);
+    for (long i = 0; i < count; i++) {
+        const float past = first ? 0 : before[i / hidden * stride + i % hidden];
+        cells[i] = gru ? fmaf(f[1][i], past - f[2][i], f[2][i]) : fmaf(f[1][i], past, f[0][i] * f[2][i]);
+    }
+    const float *squashed = gru ? cells : function(DEML_FUNCTION_TANH, count, cells);
+    for (long i = 0; i < count; i++) {
+        const long row = i / hidden, unit = i % hidden, at = row * gates_stride + unit;
+        const float past = first ? 0 : before[row * stride + unit], later = final ? 0 : dh[i];
+        for (int g = 0; g < kinds; g++) forward[at + g * hidden] = f[g][i];
+        h[row * stride + unit] = gru ? cells[i] : f[3][i] * squashed[i];
+        if (!gru) {
+            cell[row * stride + unit] = cells[i];
+            const float d = later + dy[row * stride + unit];
+            const float dcell = fmaf(d * f[3][i], fmaf(-squashed[i], squashed[i], 1), carried[i]);
+            back[at] = dcell * f[2][i] * (f[0][i] * (1 - f[0][i]));
+            back[at + hidden] = dcell * past * (f[1][i] * (1 - f[1][i]));
+            back[at + 2 * hidden] = dcell * f[0][i] * fmaf(-f[2][i], f[2][i], 1);
+            back[at + 3 * hidden] = d * squashed[i] * (f[3][i] * (1 - f[3][i]));
+            dbefore[i] = dcell * f[1][i];
+            continue;
+        }
+        const float d = dy[row * stride + unit] + (later + carried[i]);
+        const float dnext = d * (1 - f[1][i]) * fmaf(-f[2][i], f[2][i], 1);
+        back[at] = back_other[at] = dnext * other[at + 2 * hidden] * (f[0][i] * (1 - f[0][i]));
+        back[at + hidden] = back_other[at + hidden] = d * (past - f[2][i]) * (f[1][i] * (1 - f[1][i]));
+        back[at + 2 * hidden] = dnext;
+        back_other[at + 2 * hidden] = dnext * f[0][i];
+        dbefore[i] = d * f[1][i];
+    }
+    EACH_POOL(pool) {
+        memcpy(got_gates, gates, (size_t)ng * 4), memcpy(got_other, other, (size_t)ng * 4);
+        memcpy(got_h, dy, (size_t)n * 4), memcpy(got_cell, dy, (size_t)n * 4), memcpy(got_carried, carried, (size_t)count * 4);
+        const deml_recurrent_step s = {batch, hidden, got_gates, gru ? got_other : NULL, gates_stride, first ? NULL : before,
+                                       stride, got_cell, stride, got_h, stride, dy, stride, final ? NULL : dh, got_carried};
+        gru ? deml_gru_forward(pool, &s) : deml_lstm_forward(pool, &s);
+        same_floats(pool, "h", got_h, h, n);
+        same_floats(pool, "c", got_cell, cell, n);
+        same_floats(pool, "gates", got_gates, forward, ng);
+        gru ? deml_gru_backward(pool, &s) : deml_lstm_backward(pool, &s);
+        same_floats(pool, "gradient of the gates", got_gates, back, ng);
+        if (gru) same_floats(pool, "gradient of the recurrent part", got_other, back_other, ng);
+        same_floats(pool, "gradient of what was before", got_carried, dbefore, count);
+    }
+}
+
 // MARK: Cases
 
 static void run_case(void) {
     static void (*const kinds[])(void) = {convolution, convolution, convolution, linear, linear, gemm, pooling,
                                           layer_norm, group_norm, losses, activation, activation, arithmetic,
-                                          layout, padding, resampling, gates, batch_norm};
+                                          layout, padding, resampling, gates, batch_norm, linear_rows, tokens,
+                                          attention, attention, recurrent};
     state = seed * 0x2545f4914f6cdd1du;
     next();
     large = any(0, 2) == 0;
