@@ -13,7 +13,7 @@ static deml_attention_arguments prepare(const deml_attention *s, const deml_rand
 static deml_call attention_call(deml_body *body, const deml_attention_arguments *a, double products) {
     const deml_attention *s = &a->s;
     const double pairs = (double)s->tokens * (double)s->tokens * (s->causal ? 0.5 : 1);
-    return (deml_call){body, a, s->batch * s->heads, 1, pairs * (products * (double)s->width / 8 + 8), true};
+    return (deml_call){body, a, deml_times(s->batch, s->heads), 1, pairs * (products * (double)s->width / 8 + 8), true};
 }
 
 void deml_attention_forward(deml_pool *pool, const deml_attention *shape, const deml_random *random, const float *qkv,

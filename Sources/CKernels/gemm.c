@@ -159,7 +159,7 @@ typedef struct {
     const deml_sink *weight_sink, *bias_sink;
 } linear_arguments;
 
-enum { ROWS_AT_ONCE = 48, LEAST_ROWS_TO_TRANSPOSE = 32 };
+enum { ROWS_AT_ONCE = 48, LEAST_ROWS_TO_TRANSPOSE = 32, MANY_ROWS = 256 };
 
 long deml_linear_block(long out, long first) {
     return out - first < 2 * DEML_LINEAR_BLOCK ? out - first : DEML_LINEAR_BLOCK;
@@ -187,7 +187,7 @@ static long next_block(const linear_arguments *a, long o, const deml_worker *wor
 }
 
 /// Rows (examples) begin ..< end of outputs first ..< last, whole blocks.
-static void forward_part(const linear_arguments *a, long begin, long end, long first, long last, deml_worker *worker) {
+static void forward_rows(const linear_arguments *a, long begin, long end, long first, long last, deml_worker *worker) {
     for (long o = first; o < last; o = next_block(a, o, worker)) {
         const long width = deml_linear_block(a->out, o);
         deml_product p = {.group = a->batch, .row_stride = a->x_stride, .segments = 1, .run = a->in, .step = 1,
@@ -199,6 +199,20 @@ static void forward_part(const linear_arguments *a, long begin, long end, long f
         }
         deml_product_rows(worker, &p, begin, end, width);
     }
+}
+
+/// The same, where x does not stay in the second cache so many rows at a time that it does, for all blocks.
+static void forward_part(const linear_arguments *a, long begin, long end, long first, long last, deml_worker *worker) {
+    const long row_bytes = deml_times(a->in, (long)sizeof(float));
+    long rows = end - begin;
+    if (deml_times(rows, row_bytes) > LARGE_BYTES) rows = deml_max(48, LARGE_BYTES / 3 / row_bytes / 12 * 12);
+    if (worker->scratch.measuring) {
+        forward_rows(a, 0, rows, first, last, worker);
+        forward_rows(a, 0, (end - begin) % deml_max(1, rows), first, last, worker);
+        return;
+    }
+    for (long row = begin; row < end; row += rows)
+        forward_rows(a, row, deml_min(row + rows, end), first, last, worker);
 }
 
 /// Elements: examples.
@@ -259,12 +273,7 @@ DEML_BODY(transpose_blocks) {
         for (long o0 = 0; o0 < a->out; o0 += deml_linear_block(a->out, o0)) {
             const long some = deml_linear_block(a->out, o0);
             const float *const from = a->from + o0 * a->in + i0 * some;
-            // Squares of 16, so that either side stays in the first cache.
-            for (long o = 0; o < some; o += 16)
-                for (long i = 0; i < width; i += 16)
-                    for (long u = o; u < deml_min(o + 16, some); u++)
-                        for (long v = i; v < deml_min(i + 16, width); v++)
-                            to[(o0 + u) * width + v] = from[v * some + u];
+            worker->kernels->transpose(width, some, from, some, to + o0 * width, width);
         }
     }
 }
@@ -297,16 +306,16 @@ DEML_BODY(linear_input_gradient) {
         return;
     }
     of_rest.b = dyt + whole * width;
+    worker->kernels->transpose(a->batch, a->out, a->dy, a->out, dyt, width);
     for (long o = 0; o < a->out; o++)
-        for (long b = 0; b < width; b++) dyt[o * width + b] = b < a->batch ? a->dy[b * a->out + o] : 0;
+        for (long b = a->batch; b < width; b++) dyt[o * width + b] = 0;
     for (long i = begin; i < end; i += ROWS_AT_ONCE) {
         const long rows = deml_min(ROWS_AT_ONCE, end - i);
         of_blocks.a = a->weights + i * DEML_LINEAR_BLOCK;
         of_rest.a = a->weights + whole * a->in + i * rest;
         if (blocks > 0) deml_product_rows(worker, &of_blocks, 0, rows, width);
         if (rest > 0) deml_product_rows(worker, &of_rest, 0, rows, width);
-        for (long b = 0; b < a->batch; b++)
-            for (long r = 0; r < rows; r++) a->dx[b * a->in + i + r] = dxt[r * width + b];
+        worker->kernels->transpose(rows, a->batch, dxt, width, a->dx + i, a->in);
     }
 }
 
@@ -317,7 +326,7 @@ static deml_call input_gradient_call(const linear_arguments *a) {
 /// Whether the weights are transposed rather than dy: where there are more rows than inputs, it is the smaller array, and
 /// lanes run over the inputs. The sums are the same.
 static bool transposes_weights(long batch, long in) {
-    return in >= 16 && batch >= LEAST_ROWS_TO_TRANSPOSE && batch >= in / 2;
+    return (in >= 16 || batch >= MANY_ROWS) && batch >= LEAST_ROWS_TO_TRANSPOSE && batch >= in / 2;
 }
 
 static linear_arguments transposed_product(long batch, long in, long out) {
@@ -366,10 +375,60 @@ static void weight_gradient_part(const linear_arguments *a, long begin, long end
     deml_arena_release(&worker->scratch, mark);
 }
 
+/// The same of many examples, some at a time, whose xᵀ and dy are copied: what the tiles read lies one behind the other in
+/// the first cache, and the sums go on from one copy to the next. scratch: the copies, and the sums of some rows, unless the
+/// sink keeps them.
+static void weight_gradient_of_many(const linear_arguments *a, long begin, long end, long first, long last,
+                                    deml_worker *worker) {
+    enum { EXAMPLES = 128, ROWS = 256 };
+    const deml_sink *sink = a->weight_sink;
+    const long mark = worker->scratch.used, most = deml_min(ROWS, end - begin);
+    float *const xt = deml_cut(&worker->scratch, deml_times(most, EXAMPLES));
+    float *const part = deml_cut(&worker->scratch, EXAMPLES * 2 * DEML_LINEAR_BLOCK);
+    float *const sums = sink->gradient ? NULL : deml_cut(&worker->scratch, deml_times(most, last - first));
+    const bool measuring = worker->scratch.measuring;
+    deml_update update;
+    if (sink->optimizer) update = deml_update_prepare(sink->optimizer);
+    for (long i = begin; i < end; i += ROWS) {
+        const long rows = deml_min(ROWS, end - i);
+        for (long k = 0; k < a->batch; k += EXAMPLES) {
+            const long some = deml_min(EXAMPLES, a->batch - k);
+            if (!measuring) worker->kernels->transpose(some, rows, a->x + k * a->in + i, a->in, xt, EXAMPLES);
+            for (long o = first; o < last; o = next_block(a, o, worker)) {
+                const long width = deml_linear_block(a->out, o);
+                deml_product p = {.group = rows, .row_stride = EXAMPLES, .segments = 1, .run = some, .step = 1,
+                                  .b_stride = width, .c_stride = width, .init_stride = width, .goes_on = k > 0};
+                if (!measuring) {
+                    for (long b = 0; b < some; b++)
+                        memcpy(part + b * width, a->dy + (k + b) * a->out + o, (size_t)width * sizeof(float));
+                    p.a = xt, p.b = part;
+                    p.c = sink->gradient ? sink->gradient + o * a->in + i * width : sums + (o - first) * rows;
+                    p.init = k > 0 ? p.c : NULL;
+                }
+                deml_product_rows(worker, &p, 0, rows, width);
+            }
+            if (measuring && k > 0) break;  // the first begins the sums, all others are alike
+        }
+        for (long o = first; o < last && !measuring; o += deml_linear_block(a->out, o)) {
+            const long width = deml_linear_block(a->out, o), offset = o * a->in + i * width;
+            deml_sink_put(worker->kernels, sink, &update, offset, rows * width,
+                          sink->gradient ? sink->gradient + offset : sums + (o - first) * rows);
+        }
+        if (measuring) break;  // no later rows are more than the first
+    }
+    deml_arena_release(&worker->scratch, mark);
+}
+
+static void weight_gradient(const linear_arguments *a, long begin, long end, long first, long last,
+                            deml_worker *worker) {
+    if (a->batch >= MANY_ROWS) weight_gradient_of_many(a, begin, end, first, last, worker);
+    else weight_gradient_part(a, begin, end, first, last, worker);
+}
+
 /// Elements: inputs, then the bias.
 DEML_BODY(linear_weight_gradient_rows) {
     const linear_arguments *a = arguments;
-    weight_gradient_part(a, begin, deml_min(end, a->in), 0, a->out, worker);
+    weight_gradient(a, begin, deml_min(end, a->in), 0, a->out, worker);
     if (a->bias_sink && end > a->in)
         deml_bias_gradient(worker, a->batch, 0, a->out, a->out, a->dy, a->bias_sink);
 }
@@ -378,7 +437,7 @@ DEML_BODY(linear_weight_gradient_rows) {
 DEML_BODY(linear_weight_gradient_blocks) {
     const linear_arguments *a = arguments;
     const long first = block_begin(a->out, begin), last = block_begin(a->out, end);
-    weight_gradient_part(a, 0, a->in, first, last, worker);
+    weight_gradient(a, 0, a->in, first, last, worker);
     if (a->bias_sink) deml_bias_gradient(worker, a->batch, first, last, a->out, a->dy, a->bias_sink);
 }
 
@@ -406,11 +465,15 @@ deml_scratch deml_linear_scratch(long threads, deml_isa isa, long batch, long in
     const bool transposes = transposes_weights(batch, in);
     // A smaller batch may do what this one does not.
     linear_arguments smaller = a;
-    if (transposes) smaller.batch = deml_max(LEAST_ROWS_TO_TRANSPOSE, in / 2) - 1;
+    if (transposes) smaller.batch = in < 16 ? MANY_ROWS - 1 : deml_max(LEAST_ROWS_TO_TRANSPOSE, in / 2) - 1;
+    // So are parts of the fewest examples that are many, which fewer threads share.
+    linear_arguments fewer = a, fewest = a;
+    fewer.batch = deml_min(batch, MANY_ROWS - 1), fewest.batch = deml_min(batch, MANY_ROWS);
     const deml_call calls[] = {forward_call(threads, &a), weight_gradient_call(threads, &a),
+                               weight_gradient_call(threads, &fewer), weight_gradient_call(threads, &fewest),
                                input_gradient_call(&smaller), forward_call(threads, &back)};
     deml_scratch need = {0, training && transposes ? deml_shared_scratch(deml_times(in, out)) : 0};
-    for (int i = 0; i < (training ? transposes ? 4 : 3 : 1); i++)
+    for (int i = 0; i < (training ? transposes ? 6 : 5 : 1); i++)
         need.thread_bytes = deml_max(need.thread_bytes, deml_call_scratch(kernels, threads, &calls[i]));
     return need;
 }

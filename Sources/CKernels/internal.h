@@ -152,6 +152,8 @@ typedef struct deml_kernels {
     void (*tile)(long rows, long vectors, const deml_tile *tile);
     /// sums[j] (+)= x[0][j] + x[1][j] + …, one chain a column; count columns, rows `stride` apart.
     void (*column_sums)(long rows, long count, long stride, const float *x, float *sums, bool accumulate);
+    /// to[c][r] = from[r][c].
+    void (*transpose)(long rows, long columns, const float *from, long from_stride, float *to, long to_stride);
     void (*normalize_u8)(long count, const uint8_t *x, float scale, float shift, float *y);
     void (*normalize_f32)(long count, const float *x, float scale, float shift, float *y);
     void (*update)(const deml_update *u, long count, const float *g, float *value, float *state1, float *state2);

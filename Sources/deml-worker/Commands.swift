@@ -106,6 +106,8 @@ struct Train: ParsableCommand {
     var epsilon: Double?
     @Option(help: "Decay of rmsprop's average. (default: 0.99)")
     var alpha: Double?
+    @Flag(help: "Divide by the deviation of the gradient, of rmsprop.")
+    var centered = false
     @Option(help: "Weight decay. (default: 0; adamw: 0.01)")
     var weightDecay: Double?
     @Option(help: "Label smoothing of cross_entropy.")
@@ -168,7 +170,7 @@ struct Train: ParsableCommand {
             optimizer: try OptimizerDescription(
                 type: optimizer, learningRate: learningRate, momentum: momentum, nesterov: nesterov ? true : nil,
                 betas: hasBetas ? (firstBeta ?? 0.9, secondBeta ?? (optimizer == "lion" ? 0.99 : 0.999)) : nil,
-                epsilon: epsilon, weightDecay: weightDecay, alpha: alpha),
+                epsilon: epsilon, weightDecay: weightDecay, alpha: alpha, centered: centered ? true : nil),
             seed: seed, shuffle: !keepsOrder, labelSmoothing: labelSmoothing,
             schedule: try schedule.map { (json) throws(DeMLError) in try LearningRateSchedule(json: json) }
                 ?? .constant,

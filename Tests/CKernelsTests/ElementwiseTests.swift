@@ -144,7 +144,7 @@ import Testing
             for (decay, momentum, nesterov) in [(Float(0), Float(0), false), (0.01, 0.9, false), (0.1, 0.8, true)] {
                 var optimizer = deml_optimizer(
                     kind: kind, learning_rate: 0.05, momentum: momentum, weight_decay: decay, beta1: 0.9, beta2: 0.999,
-                    epsilon: 1e-8, nesterov: nesterov, step: 1)
+                    epsilon: 1e-8, nesterov: nesterov, centered: kind == DEML_RMSPROP && momentum == 0, step: 1)
                 for count in [1, 17, 100, 30_001] {
                     var random = Random(count)
                     let start = random.floats(count)
@@ -179,6 +179,7 @@ import Testing
         var p = start
         var m = 0.0
         var v = 0.0
+        var mean = 0.0
         for (i, gradient) in gradients.enumerated() {
             var g = gradient
             if o.kind == DEML_ADAMW || o.kind == DEML_LION { p *= 1 - rate * decay } else { g += decay * p }
@@ -187,7 +188,9 @@ import Testing
                 p -= rate * (o.nesterov ? g + momentum * m : m)
             } else if o.kind == DEML_RMSPROP {
                 v = 0.999 * v + 0.001 * g * g
-                m = momentum * m + g / (v.squareRoot() + 1e-8)
+                mean = 0.999 * mean + 0.001 * g
+                let variance = o.centered ? v - mean * mean : v
+                m = momentum * m + g / (variance.squareRoot() + 1e-8)
                 p -= rate * m
             } else if o.kind == DEML_LION {
                 p -= rate * (0.9 * m + 0.1 * g > 0 ? 1 : -1)

@@ -152,6 +152,8 @@ import Testing
             batch: most, height: most, width: most, in_channels: most, out_channels: most, kernel_height: 3,
             kernel_width: 3, stride_height: 1, stride_width: 1, padding_height: most, padding_width: most,
             groups: 1, dilation_height: 1, dilation_width: 1)
+        var sequence = deml_attention(
+            batch: most, tokens: most, heads: most, width: most, causal: true, dropout: 0.1)
         for isa in instructionSets {
             for training in [false, true] {
                 for threads in [1, 4096] {
@@ -159,6 +161,7 @@ import Testing
                         deml_conv2d_scratch(threads, isa, &shape, training),
                         deml_group_norm_scratch(threads, isa, most, most, most, 1, training),
                         deml_gather_scratch(threads, isa, most, most, most),
+                        deml_attention_scratch(threads, isa, &sequence, training),
                     ]
                     for need in needs { #expect(deml_scratch_bytes(need, threads) == most) }
                 }

@@ -269,6 +269,7 @@ OPTIMIZERS = {
     "rmsprop": {"type": "rmsprop", "learning_rate": 0.002},
     "rmsprop_momentum": {"type": "rmsprop", "learning_rate": 0.001, "alpha": 0.9, "epsilon": 1e-6, "momentum": 0.5,
                          "weight_decay": 0.1},
+    "rmsprop_centered": {"type": "rmsprop", "learning_rate": 0.002, "alpha": 0.9, "epsilon": 1e-4, "centered": True},
     "lion": {"type": "lion", "learning_rate": 0.003},
     "lion_decay": {"type": "lion", "learning_rate": 0.003, "betas": [0.95, 0.9], "weight_decay": 0.5},
 }

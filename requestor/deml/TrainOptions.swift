@@ -120,6 +120,8 @@ struct LocalTrainingOptions: SettingOptions {
     var epsilon: String?
     @Option(help: ArgumentHelp("Decay rate of rmsprop. (default: 0.99)", valueName: "x"))
     var alpha: String?
+    @Flag(help: "Divide by the deviation of the gradient, for rmsprop without momentum.")
+    var centered = false
     @Option(help: ArgumentHelp("Weight decay. (default: 0, adamw 0.01)", valueName: "x"))
     var weightDecay: String?
     @Option(help: ArgumentHelp("Label smoothing of the loss. (default: 0)", valueName: "x"))
@@ -158,7 +160,7 @@ struct LocalTrainingOptions: SettingOptions {
             ("local_epochs", localEpochs), ("batch_size", batchSize), ("optimizer", optimizer),
             ("learning_rate", learningRate), ("learning_rate_decay", learningRateDecay), ("momentum", momentum),
             ("nesterov", nesterov ? "true" : nil), ("beta1", beta1), ("beta2", beta2), ("epsilon", epsilon),
-            ("alpha", alpha),
+            ("alpha", alpha), ("centered", centered ? "true" : nil),
             ("weight_decay", weightDecay), ("label_smoothing", labelSmoothing),
             ("class_weights", classWeights), ("augmentation", augmentation), ("clip_grad_norm", clipGradNorm),
             ("accumulate_steps", accumulateSteps), ("proximal_mu", proximalMu), ("schedule", schedule),

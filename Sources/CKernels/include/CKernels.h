@@ -92,13 +92,13 @@ typedef enum { DEML_SGD = 0, DEML_ADAM, DEML_ADAMW, DEML_RMSPROP, DEML_LION, DEM
 typedef struct {
     deml_optimizer_kind kind;
     float learning_rate, momentum, weight_decay, beta1, beta2, epsilon;
-    bool nesterov;
+    bool nesterov, centered;
     int64_t step;
 } deml_optimizer;
 
 /// Where a parameter's gradient goes. `gradient` (may be NULL): it is written there. `optimizer` (may be NULL): `value`
-/// is updated. state1: momentum, Adam's and Lion's m, rmsprop's square average; state2: Adam's v, rmsprop's
-/// momentum; both start as zeros; NULL where the kind needs none.
+/// is updated. state1: momentum, Adam's and Lion's m, rmsprop's square average; state2: Adam's v, rmsprop's momentum or,
+/// where it is centered (then there is none), the gradient's average; both start as zeros; NULL where the kind needs none.
 typedef struct {
     float *gradient;
     const deml_optimizer *optimizer;

@@ -32,18 +32,43 @@ INLINE long attention_keys(const attention_head *h, long query) {
 /// Keys that it sees.
 INLINE long attention_seen(const attention_head *h, long query) { return h->a->s.causal ? query + 1 : h->tokens; }
 
-/// to[d][t] = from[t][d].
-INLINE void attention_transpose(long tokens, long width, long stride, const float *from, float *to) {
-    for (long t0 = 0; t0 < tokens; t0 += 16)
-        for (long d = 0; d < width; d++)
-            for (long t = t0; t < deml_min(t0 + 16, tokens); t++) to[d * tokens + t] = from[t * stride + d];
-}
-
 INLINE void attention_scaled(const attention_head *h, long query, long rows, float *to) {
     for (long r = 0; r < rows; r++)
         for (long d = 0; d < h->width; d += LANES)
             store_some(to + r * h->width + d, load_some(h->q + (query + r) * h->stride + d, h->width - d) * h->scale,
                        h->width - d);
+}
+
+/// The block of queries after the one from `query` on; to measure, the first and the last are enough: no other needs more.
+INLINE long attention_next(long query, long tokens, bool measuring) {
+    const long last = (tokens - 1) / QUERIES * QUERIES;
+    if (!measuring) return query + QUERIES;
+    return query < last ? last : tokens;
+}
+
+/// Rows of scores lie so far apart: whole vectors of every length, so that none is cut.
+INLINE long attention_row(long tokens) { return deml_times(deml_ceil_div(tokens, 16), 16); }
+
+/// Whether lanes of the vector at j are among the first n.
+INLINE vi attention_mask(long j, long n) {
+    vi lane;
+    for (int i = 0; i < LANES; i++) lane[i] = i;
+    return lane < (int32_t)deml_min(n - j, LANES);
+}
+
+/// The largest of x[0 ..< n], a row of scores.
+INLINE float attention_maximum(const float *x, long n) {
+    vf most = load(x);
+    for (long j = LANES; j + LANES <= n; j += LANES) most = choose(load(x + j) > most, load(x + j), most);
+    const long rest = n / LANES * LANES;
+    if (n < LANES) most = choose(attention_mask(0, n), most, (vf)-INFINITY);
+    else if (rest < n) {
+        const vf last = choose(attention_mask(rest, n), load(x + rest), (vf)-INFINITY);
+        most = choose(last > most, last, most);
+    }
+    float maximum = most[0];
+    for (int i = 1; i < LANES; i++) maximum = most[i] > maximum ? most[i] : maximum;
+    return maximum;
 }
 
 /// x[0 ..< n] times 0 or 1/(1-p): numbers of the row that begins at a multiple of 64.
@@ -79,30 +104,38 @@ DEML_BODY(attention_forward) {
     const bool measuring = worker->scratch.measuring;
     float *kt = deml_cut(&worker->scratch, deml_times(tokens, width));
     float *q = deml_cut(&worker->scratch, deml_times(QUERIES, width));
-    float *scores = deml_cut(&worker->scratch, deml_times(QUERIES, tokens));
+    const long row = attention_row(tokens);
+    float *scores = deml_cut(&worker->scratch, deml_times(QUERIES, row));
     for (long at = begin; at < (measuring ? begin + 1 : end); at++) {
         const attention_head h = attention_head_at(a, at);
         float *const y = to_there(a->to, at / a->s.heads * tokens * h.inner + at % a->s.heads * width);
-        if (!measuring) attention_transpose(tokens, width, h.stride, h.k, kt);
-        for (long query = 0; query < tokens; query += QUERIES) {
+        if (!measuring) transpose(tokens, width, h.k, h.stride, kt, tokens);
+        for (long query = 0; query < tokens; query = attention_next(query, tokens, measuring)) {
             const long rows = deml_min(QUERIES, tokens - query), keys = attention_keys(&h, query);
             if (!measuring) attention_scaled(&h, query, rows, q);
-            attention_product(worker, rows, keys, width, q, width, 1, kt, tokens, scores, tokens, false);
+            attention_product(worker, rows, keys, width, q, width, 1, kt, tokens, scores, row, false);
             for (long r = 0; r < rows && !measuring; r++) {
-                float *const x = scores + r * tokens, *const statistics = a->statistics + 2 * (h.first_row + query + r);
+                float *const x = scores + r * row, *const statistics = a->statistics + 2 * (h.first_row + query + r);
                 const long n = attention_seen(&h, query + r);
-                const float maximum = row_maximum(x, n);
+                const float maximum = attention_maximum(x, n);
                 partial_sums sums = {0};
-                for (long j = 0; j < n; j += LANES) {
-                    const vf p = first_lanes(exponential(load_some(x + j, n - j) - maximum), n - j);
+                long j = 0;
+                for (; j + LANES <= n; j += LANES) {
+                    const vf p = exponential(load(x + j) - maximum);
                     sums.part[PART(j)] += p;
-                    store_some(x + j, p, n - j);
+                    store(x + j, p);
                 }
-                memset(x + n, 0, (size_t)(keys - n) * sizeof(float));
+                if (j < n) {
+                    const vf p = choose(attention_mask(j, n), exponential(load(x + j) - maximum), (vf)0);
+                    sums.part[PART(j)] += p;
+                    store(x + j, p);
+                    j += LANES;
+                }
+                for (; j < keys; j += LANES) store(x + j, (vf)0);
                 statistics[0] = maximum, statistics[1] = total(sums);
                 if (a->threshold > 0) attention_dropout(&h, query + r, n, x);
             }
-            attention_product(worker, rows, width, keys, scores, tokens, 1, h.v, h.stride, to_there(y, query * h.inner),
+            attention_product(worker, rows, width, keys, scores, row, 1, h.v, h.stride, to_there(y, query * h.inner),
                               h.inner, false);
             for (long r = 0; r < rows && !measuring; r++) {
                 const float sum = a->statistics[2 * (h.first_row + query + r) + 1];
@@ -122,9 +155,10 @@ DEML_BODY(attention_backward) {
     float *kt = deml_cut(&worker->scratch, deml_times(tokens, width));
     float *vt = deml_cut(&worker->scratch, deml_times(tokens, width));
     float *q = deml_cut(&worker->scratch, deml_times(QUERIES, width));
-    float *p = deml_cut(&worker->scratch, deml_times(QUERIES, tokens));
-    float *ds = deml_cut(&worker->scratch, deml_times(QUERIES, tokens));
-    float *keep = deml_cut(&worker->scratch, a->threshold > 0 ? tokens : 1);
+    const long row = attention_row(tokens);
+    float *p = deml_cut(&worker->scratch, deml_times(QUERIES, row));
+    float *ds = deml_cut(&worker->scratch, deml_times(QUERIES, row));
+    float *keep = deml_cut(&worker->scratch, a->threshold > 0 ? row : 1);
     for (long at = begin; at < (measuring ? begin + 1 : end); at++) {
         const attention_head h = attention_head_at(a, at);
         const long column = at % a->s.heads * width, first = at / a->s.heads * tokens;
@@ -133,21 +167,21 @@ DEML_BODY(attention_backward) {
         const float *const y = from_here(a->y, first * h.inner + column);
         const float *const dy = from_here(a->dy, first * h.inner + column);
         if (!measuring) {
-            attention_transpose(tokens, width, h.stride, h.k, kt);
-            attention_transpose(tokens, width, h.stride, h.v, vt);
+            transpose(tokens, width, h.k, h.stride, kt, tokens);
+            transpose(tokens, width, h.v, h.stride, vt, tokens);
             for (long t = 0; t < tokens; t++) {
                 memset(dk + t * h.stride, 0, (size_t)width * sizeof(float));
                 memset(dv + t * h.stride, 0, (size_t)width * sizeof(float));
             }
         }
-        for (long query = 0; query < tokens; query += QUERIES) {
+        for (long query = 0; query < tokens; query = attention_next(query, tokens, measuring)) {
             const long rows = deml_min(QUERIES, tokens - query), keys = attention_keys(&h, query);
             const float *const dyq = from_here(dy, query * h.inner);
             if (!measuring) attention_scaled(&h, query, rows, q);
-            attention_product(worker, rows, keys, width, q, width, 1, kt, tokens, p, tokens, false);
-            attention_product(worker, rows, keys, width, dyq, h.inner, 1, vt, tokens, ds, tokens, false);
+            attention_product(worker, rows, keys, width, q, width, 1, kt, tokens, p, row, false);
+            attention_product(worker, rows, keys, width, dyq, h.inner, 1, vt, tokens, ds, row, false);
             for (long r = 0; r < rows && !measuring; r++) {
-                float *const pr = p + r * tokens, *const dr = ds + r * tokens;
+                float *const pr = p + r * row, *const dr = ds + r * row;
                 const float *const statistics = a->statistics + 2 * (h.first_row + query + r);
                 const long n = attention_seen(&h, query + r);
                 partial_sums sums = {0};
@@ -159,19 +193,18 @@ DEML_BODY(attention_backward) {
                     for (long j = 0; j < n; j++) keep[j] = 1;
                     attention_dropout(&h, query + r, n, keep);
                 }
-                for (long j = 0; j < n; j += LANES) {
-                    const vf weight = exponential(load_some(pr + j, n - j) - statistics[0]) / statistics[1];
-                    const vf kept = a->threshold > 0 ? load_some(keep + j, n - j) : (vf)1;
-                    store_some(dr + j, weight * (load_some(dr + j, n - j) * kept - dot), n - j);
-                    store_some(pr + j, weight * kept, n - j);
+                for (long j = 0; j < keys; j += LANES) {
+                    const vi seen = attention_mask(j, n);
+                    const vf weight = exponential(load(pr + j) - statistics[0]) / statistics[1];
+                    const vf kept = a->threshold > 0 ? load(keep + j) : (vf)1;
+                    store(dr + j, choose(seen, weight * (load(dr + j) * kept - dot), (vf)0));
+                    store(pr + j, choose(seen, weight * kept, (vf)0));
                 }
-                memset(pr + n, 0, (size_t)(keys - n) * sizeof(float));
-                memset(dr + n, 0, (size_t)(keys - n) * sizeof(float));
             }
-            attention_product(worker, keys, width, rows, p, 1, tokens, dyq, h.inner, dv, h.stride, true);
-            attention_product(worker, keys, width, rows, ds, 1, tokens, q, width, dk, h.stride, true);
+            attention_product(worker, keys, width, rows, p, 1, row, dyq, h.inner, dv, h.stride, true);
+            attention_product(worker, keys, width, rows, ds, 1, row, q, width, dk, h.stride, true);
             float *const dqq = to_there(dq, query * h.stride);
-            attention_product(worker, rows, width, keys, ds, tokens, 1, h.k, h.stride, dqq, h.stride, false);
+            attention_product(worker, rows, width, keys, ds, row, 1, h.k, h.stride, dqq, h.stride, false);
             for (long r = 0; r < rows && !measuring; r++)
                 for (long d = 0; d < width; d += LANES)
                     store_some(dqq + r * h.stride + d, load_some(dqq + r * h.stride + d, width - d) * h.scale, width - d);

@@ -172,7 +172,8 @@ static void normalize_f32(long count, const float *x, float scale, float shift, 
 /// torch.optim; Lion (Chen et al., arXiv:2302.06675).
 static void update(const deml_update *u, long count, const float *g, float *value, float *state1, float *state2) {
     const deml_optimizer *o = &u->o;
-    const bool decay = o->weight_decay != 0, couple = decay && o->kind != DEML_ADAMW && o->kind != DEML_LION, momentum = o->momentum != 0;
+    const bool decay = o->weight_decay != 0, couple = decay && o->kind != DEML_ADAMW && o->kind != DEML_LION;
+    const bool momentum = o->momentum != 0;
     if (o->kind == DEML_SGD) {
         for (long i = 0; i < count; i += LANES) {
             const long n = count - i;
@@ -195,7 +196,15 @@ static void update(const deml_update *u, long count, const float *g, float *valu
             if (couple) d = fma_((vf)o->weight_decay, p, d);
             const vf square = fma_(d * u->one_minus_beta2, d, load_some(state1 + i, n) * o->beta2);
             store_some(state1 + i, square, n);
-            vf step = d / (square_root(square) + o->epsilon);
+            vf variance = square;
+            if (o->centered) {
+                const vf old = load_some(state2 + i, n), mean = fma_((vf)u->one_minus_beta2, d - old, old);
+                store_some(state2 + i, mean, n);
+                // Never below 0, where rounding would make a NaN of a gradient that is always the same.
+                variance = fma_(-mean, mean, square);
+                variance = choose(variance > 0, variance, (vf)0);
+            }
+            vf step = d / (square_root(variance) + o->epsilon);
             if (momentum) {
                 step = fma_((vf)o->momentum, load_some(state2 + i, n), step);
                 store_some(state2 + i, step, n);

@@ -37,7 +37,8 @@ public struct OptimizerDescription: Sendable, Equatable {
     /// optimiser does not have (momentum with adam) is refused.
     public init(
         type: String, learningRate: Double? = nil, momentum: Double? = nil, nesterov: Bool? = nil,
-        betas: (Double, Double)? = nil, epsilon: Double? = nil, weightDecay: Double? = nil, alpha: Double? = nil
+        betas: (Double, Double)? = nil, epsilon: Double? = nil, weightDecay: Double? = nil, alpha: Double? = nil,
+        centered: Bool? = nil
     ) throws(DeMLError) {
         var given: [String: any Sendable] = [:]
         given["momentum"] = momentum
@@ -46,6 +47,7 @@ public struct OptimizerDescription: Sendable, Equatable {
         given["epsilon"] = epsilon
         given["weight_decay"] = weightDecay
         given["alpha"] = alpha
+        given["centered"] = centered
         try self.init(type: type, learningRate: learningRate, OptimizerOptions(given))
     }
 

@@ -191,6 +191,48 @@ static void gates(deml_pool *pool, long batch, long pixels, long channels) {
     free(x), free(gate), free(y), free(dgate), free(columns);
 }
 
+static void attention(deml_pool *pool, deml_attention s) {
+    const long inner = s.heads * s.width, n = s.batch * s.tokens * inner, rows = s.batch * s.heads * s.tokens;
+    float *qkv = random_floats(3 * n, 2), *dy = random_floats(n, 1), *y = zeros(n), *dqkv = zeros(3 * n);
+    float *statistics = zeros(2 * rows);
+    const deml_random random = {.seed = 12345678901234567u, .purpose = 1, .epoch = 3, .step = 4, .layer = 5};
+    deml_attention_forward(pool, &s, &random, qkv, y, statistics);
+    deml_attention_backward(pool, &s, &random, qkv, y, statistics, dy, dqkv);
+    add(y, n), add(dqkv, 3 * n), add(statistics, 2 * rows);
+    free(qkv), free(dy), free(y), free(dqkv), free(statistics);
+}
+
+static void recurrent(deml_pool *pool, long batch, long hidden, bool gru) {
+    const long gates_stride = (gru ? 3 : 4) * hidden, count = batch * hidden;
+    float *gates = random_floats(batch * gates_stride, 3), *other = random_floats(batch * gates_stride, 3);
+    float *before = random_floats(count, 1), *dh = random_floats(count, 1), *cell = zeros(count), *h = zeros(count);
+    float *weights = random_floats(hidden * gates_stride, 0.3f), *turned = zeros(hidden * gates_stride);
+    const deml_recurrent_step step = {batch, hidden, gates, gru ? other : NULL, gates_stride, before, hidden, cell,
+                                      hidden, h, hidden, dh, hidden, dh, before};
+    deml_linear_rows(pool, batch, hidden, gates_stride, before, hidden, weights, NULL, true, gates, gates_stride);
+    gru ? deml_gru_forward(pool, &step) : deml_lstm_forward(pool, &step);
+    add(gates, batch * gates_stride), add(h, count), add(cell, count);
+    gru ? deml_gru_backward(pool, &step) : deml_lstm_backward(pool, &step);
+    deml_linear_weights_transpose(pool, hidden, gates_stride, weights, turned);
+    deml_linear_rows(pool, batch, gates_stride, hidden, gates, gates_stride, turned, NULL, false, h, hidden);
+    add(gates, batch * gates_stride), add(h, count), add(before, count), add(other, batch * gates_stride);
+    free(gates), free(other), free(before), free(dh), free(cell), free(h), free(weights), free(turned);
+}
+
+static void tokens(deml_pool *pool, long batch, long length, long width, long count) {
+    const long rows = batch * length, n = rows * width;
+    float *ids = zeros(rows), *weights = random_floats(count * width, 1), *y = zeros(n), *dweights = zeros(count * width);
+    float *dposition = zeros(length * width);
+    for (long r = 0; r < rows; r++) ids[r] = (float)(r * 7 % count);
+    const deml_sink sink = {.gradient = dweights}, positions = {.gradient = dposition};
+    deml_embedding_forward(pool, rows, width, ids, weights, y);
+    deml_add_positions(pool, batch, length * width, y, weights, y);
+    deml_embedding_gradient(pool, rows, count, width, ids, y, weights, 2, &sink);
+    deml_position_gradient(pool, batch, length * width, length * width, y, &positions);
+    add(y, n), add(dweights, count * width), add(dposition, length * width);
+    free(ids), free(weights), free(y), free(dweights), free(dposition);
+}
+
 /// Plain and by the processor's instructions, all lengths around a block.
 static void hashes(void) {
     float *x = random_floats(100, 1);
@@ -232,6 +274,12 @@ int main(void) {
         batch_norm(pool, 3, 10), batch_norm(pool, 1000, 37);
         gates(pool, 3, 20, 37), gates(pool, 20, 1, 100);
         report(pool, "rows");
+        linear(pool, 300, 70, 150), linear(pool, 700, 16, 65), linear(pool, 260, 8, 9);
+        tokens(pool, 3, 10, 33, 20), tokens(pool, 20, 30, 64, 70);
+        attention(pool, (deml_attention){2, 70, 3, 20, true, 0.2f});
+        attention(pool, (deml_attention){3, 40, 4, 8, false, 0});
+        recurrent(pool, 10, 100, false), recurrent(pool, 10, 100, true), recurrent(pool, 3, 7, true);
+        report(pool, "sequences");
         hashes();
         report(pool, "sha256");
         deml_pool_destroy(pool);

@@ -143,7 +143,13 @@ static void update(const deml_optimizer *o, long count, const float *g, float *v
         if (o->weight_decay != 0 && decoupled) p *= left;
         if (o->kind == DEML_RMSPROP) {
             m[i] = fmaf(d * (float)(1 - (double)o->beta2), d, m[i] * o->beta2);
-            d /= sqrtf(m[i]) + o->epsilon;
+            float variance = m[i];
+            if (o->centered) {
+                v[i] = fmaf((float)(1 - (double)o->beta2), d - v[i], v[i]);
+                variance = fmaf(-v[i], v[i], m[i]);
+                variance = variance > 0 ? variance : 0;
+            }
+            d /= sqrtf(variance) + o->epsilon;
             if (o->momentum != 0) d = v[i] = fmaf(o->momentum, v[i], d);
             value[i] = fmaf(-o->learning_rate, d, p);
             continue;
@@ -169,9 +175,11 @@ static void update(const deml_optimizer *o, long count, const float *g, float *v
 }
 
 static deml_optimizer any_optimizer(void) {
-    return (deml_optimizer){.kind = (deml_optimizer_kind)any(0, DEML_OPTIMIZER_COUNT - 1), .learning_rate = 0.05f,
+    deml_optimizer o = {.kind = (deml_optimizer_kind)any(0, DEML_OPTIMIZER_COUNT - 1), .learning_rate = 0.05f,
                             .momentum = any(0, 1) ? 0.9f : 0, .weight_decay = any(0, 1) ? 0.01f : 0, .beta1 = 0.9f,
                             .beta2 = 0.999f, .epsilon = 1e-8f, .nesterov = any(0, 1), .step = any(1, 1000)};
+    o.centered = o.kind == DEML_RMSPROP && o.momentum == 0 && any(0, 1);
+    return o;
 }
 
 // MARK: A parameter's gradient, kept, given to an optimiser, or both

@@ -22,6 +22,8 @@ public struct TrainingSettings: SettingGroup {
     public var epsilon: Double?
     /// RMSprop only; `nil`: 0.99.
     public var alpha: Double?
+    /// RMSprop only, without momentum.
+    public var centered = false
     public var labelSmoothing = 0.0
     /// How much the examples of each class count: `balanced`, or a number for each; `nil`: all the same.
     public var classWeights: ClassWeights?
@@ -62,6 +64,7 @@ public struct TrainingSettings: SettingGroup {
         Setting("beta2", \Self.beta2, .fixed, .belowOne),
         Setting("epsilon", \Self.epsilon, .fixed, NumberRange(0, 1e12)),
         Setting("alpha", \Self.alpha, .fixed, .belowOne),
+        Setting("centered", \Self.centered, .fixed, "true or false"),
         Setting("label_smoothing", \Self.labelSmoothing, .fixed, .belowOne),
         Setting(
             "class_weights", \Self.classWeights, .fixed, "'balanced' or a list with a number for each class"),
@@ -88,6 +91,7 @@ public struct TrainingSettings: SettingGroup {
             ("momentum", "momentum", momentum != 0), ("nesterov", "nesterov", nesterov),
             ("beta1", "betas", beta1 != nil),
             ("beta2", "betas", beta2 != nil), ("epsilon", "epsilon", epsilon != nil), ("alpha", "alpha", alpha != nil),
+            ("centered", "centered", centered),
         ]
         for (key, option, isSet) in options where isSet && !has(option) {
             let owners = OptimizerDescription.names(with: option)
@@ -96,6 +100,9 @@ public struct TrainingSettings: SettingGroup {
                     key,
                     "belongs to the optimizer\(owners.count > 1 ? "s" : "") \(owners.joined(separator: ", ")), not to \(optimizer.rawValue)"
                 ))
+        }
+        if optimizer == .rmsprop, centered, momentum != 0 {
+            problems.append(ConfigurationProblem("centered", "goes without a momentum"))
         }
         if optimizer == .sgd, nesterov, momentum == 0 {
             problems.append(ConfigurationProblem("nesterov", "needs a momentum above 0"))
@@ -122,7 +129,7 @@ public struct TrainingSettings: SettingGroup {
             optimizer: try OptimizerDescription(
                 type: optimizer.rawValue, learningRate: rate, momentum: has("momentum") ? momentum : nil,
                 nesterov: has("nesterov") ? nesterov : nil, betas: betas, epsilon: epsilon, weightDecay: weightDecay,
-                alpha: alpha),
+                alpha: alpha, centered: has("centered") && centered ? true : nil),
             seed: seed, shuffle: shuffle, labelSmoothing: labelSmoothing, schedule: schedule,
             clipGradNorm: clipGradNorm, accumulateSteps: accumulateSteps, proximalMu: proximalMu,
             augmentation: augmentation)
