@@ -28,6 +28,20 @@ import Testing
             64: "fb9e7be9fc387a3959091c5b32d1d25c95c85ac7f1836ff1bc56bc4562209f18",
             100: "ff534413ee4be0d895ccdec75cbefc9ab5fa2a38231235967b2d5ff97b087ff8",
         ],
+        "transformer": [
+            1: "40af7a4b4d7fe5a9abafed5bcca7a959a8f3199b00047240ac62ed5ba48905b4",
+            3: "161ca909413450fb54758c3a734f5aee4c68d7b62b7a5e07fc846116b73ec16e",
+            10: "4b9cd3a8239bdc808baf9e5d4f7c68653503a1a201d30de659f86709dfddf668",
+            64: "0d9a6297025ecabe0ecaedcf61df205b7009364ef9b47ad5724eb47ce6720839",
+            100: "4af70cd0bb5f125a8327b1a1fe99e999279a30810c349ab7fe27a8d74b2a4609",
+        ],
+        "recurrent": [
+            1: "34adfe5e75bf2b88a24229b348d6a7b1c101406f773c5b102faf5b27fe3f52e5",
+            3: "913ea4a643cda31a6da5540ac928fec668ac071c80cadc2eeac268ef5618ee8a",
+            10: "f1efc716572540c4b9474be016f2d5f8fa29d574e3e16f8b9e5f6d7d44d85ea2",
+            64: "01aa24b737fb21e78587abb738247c9b219b699a0bcbad141f3586bc5a3e4e2d",
+            100: "61b9c7c4afa4ea2781b109eb9a4e1d7394bc7939cd2731b2a56e38331272f8f7",
+        ],
     ]
 
     static func model(_ kind: String) throws -> ModelDescription {
@@ -44,6 +58,26 @@ import Testing
                     .conv2d(outChannels: 12, kernelSize: 5, padding: 2), .relu, .maxPool2d(.init(kernelSize: 2)),
                     .conv2d(outChannels: 20, kernelSize: 3, padding: 1), .relu, .maxPool2d(.init(kernelSize: 2)),
                     .flatten, .linear(outFeatures: 33), .relu, .linear(outFeatures: 10),
+                ], loss: .crossEntropy)
+        case "transformer":
+            try ModelDescription(
+                input: .init(shape: [36], tokens: 70),
+                layers: [
+                    .embedding(width: 12, initialDeviation: 0.1), .positionalEmbedding(initialDeviation: 0.1),
+                    .residual(layers: [
+                        .layerNorm(normalizedShape: [12]),
+                        .attention(heads: 3, isCausal: true, dropout: 0.1, isGPT: true),
+                    ]),
+                    .residual(layers: [
+                        .rmsNorm(normalizedShape: [12]), .linear(outFeatures: 20), .gelu, .linear(outFeatures: 12),
+                    ]), .attention(heads: 2), .tiedLinear(),
+                ], loss: .crossEntropy)
+        case "recurrent":
+            try ModelDescription(
+                input: .init(shape: [11], tokens: 30),
+                layers: [
+                    .embedding(width: 7), .lstm(hidden: 18, layers: 2, dropout: 0.2, isBidirectional: true),
+                    .gru(hidden: 13, isLast: true), .linear(outFeatures: 5),
                 ], loss: .crossEntropy)
         default:
             try ModelDescription(
@@ -62,9 +96,11 @@ import Testing
         "mlp": .adam(learningRate: 0.003),
         "cnn": .sgd(learningRate: 0.05, momentum: 0.9, nesterov: true, weightDecay: 0.001),
         "everything": .adamw(learningRate: 0.002),
+        "transformer": .adamw(learningRate: 0.003),
+        "recurrent": .rmsprop(learningRate: 0.002),
     ]
 
-    @Test(arguments: ["mlp", "cnn", "everything"], [1, 3, 10, 64, 100])
+    @Test(arguments: ["mlp", "cnn", "everything", "transformer", "recurrent"], [1, 3, 10, 64, 100])
     func oneDigest(kind: String, batchSize: Int) throws {
         let model = try Self.model(kind)
         let start = Initializer.weights(for: model, seed: 11)

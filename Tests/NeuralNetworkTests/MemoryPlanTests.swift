@@ -15,7 +15,7 @@ import Testing
 
     static func models() throws -> [(name: String, model: ModelDescription)] {
         try Reference.names().map { ($0, try Reference($0).model) }
-            + ["mlp", "cnn", "everything"].map { ($0, try BitExactnessTests.model($0)) }
+            + ["mlp", "cnn", "everything", "transformer", "recurrent"].map { ($0, try BitExactnessTests.model($0)) }
     }
 
     /// Whatever the layers are, the network has the arrays that the plan says, and its kernels never need more scratch

@@ -7,7 +7,7 @@ import Testing
 @Suite struct SteadyStateTests {
     @Test(
         .enabled(if: deml_thread_allocations() >= 0, "allocations can be counted with glibc only: run this on Linux"),
-        arguments: ["mlp", "cnn", "everything"])
+        arguments: ["mlp", "cnn", "everything", "transformer", "recurrent"])
     func stepsAllocateNothing(kind: String) throws {
         let before = deml_thread_allocations()
         withExtendedLifetime([Int](repeating: 1, count: 100_000)) {}

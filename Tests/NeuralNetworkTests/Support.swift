@@ -134,7 +134,8 @@ struct RandomSource {
         let x =
             if let tokens = model.input.tokens {
                 Tensor(
-                    shape: [count] + model.inputShape, int64s: (0..<numbers).map { _ in Int64(integer(0...tokens - 1)) })
+                    shape: [count] + model.inputShape, int64s: (0..<numbers).map { _ in Int64(integer(0...tokens - 1)) }
+                )
             } else {
                 Tensor(shape: [count] + model.inputShape, floats: normals(numbers))
             }

@@ -99,7 +99,8 @@ extension Attention {
         dropout = try options.optional("dropout", Double.self) ?? 0
         if let name = try options.optional("naming", String.self) {
             guard let naming = Naming(rawValue: name) else {
-                throw options.error(.outOfRange, "naming \(name.quotedForMessage) is unknown", hint: "known: torch, gpt")
+                throw options.error(
+                    .outOfRange, "naming \(name.quotedForMessage) is unknown", hint: "known: torch, gpt")
             }
             self.naming = naming
         }

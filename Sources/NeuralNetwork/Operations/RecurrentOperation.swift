@@ -124,7 +124,8 @@ final class RecurrentOperation: Operation {
             if number > 0 {
                 let earlier = y.values + time(number - 1) * rowWidth + first
                 deml_linear_rows(
-                    pass.pool, batch, hidden, width, earlier, y.size, parameters.hh.values, parameters.biases?.hh.values,
+                    pass.pool, batch, hidden, width, earlier, y.size, parameters.hh.values,
+                    parameters.biases?.hh.values,
                     kind == .lstm, step.recurrent ?? step.gates, length * width)
             } else if let part = step.recurrent {
                 for example in 0..<batch {
@@ -160,7 +161,8 @@ final class RecurrentOperation: Operation {
             }
             guard number > 0 else { break }
             deml_linear_rows(
-                pass.pool, batch, width, hidden, step.recurrent ?? step.gates, length * width, transposed, nil, false, dh,
+                pass.pool, batch, width, hidden, step.recurrent ?? step.gates, length * width, transposed, nil, false,
+                dh,
                 hidden)
         }
         finishBackward(pass)

@@ -157,7 +157,8 @@ struct ExampleForm: Sendable {
         let isTokens = model.input.tokens != nil
         guard isTokens ? dtype.isInteger : dtype == .u8 || dtype.isFloatingPoint else {
             throw DeMLError(
-                .dtype, "\(isTokens ? "tokens are U8, I16, I32 or I64" : "inputs are U8 or F32"), but it is \(dtype.rawValue)"
+                .dtype,
+                "\(isTokens ? "tokens are U8, I16, I32 or I64" : "inputs are U8 or F32"), but it is \(dtype.rawValue)"
             )
         }
         guard !shape.isEmpty, shape.dropFirst().elementsEqual(model.inputShape) else {

@@ -80,7 +80,8 @@ package struct TrainingPosition: Sendable, Equatable, Codable {
         // Between two epochs nothing is seen; within one, whole batches that make whole steps.
         let (whole, isTooMany) = batches.multipliedReportingOverflow(by: options.batchSize)
         return !isTooMany && seen == whole && seen < examples && batches % options.accumulateSteps == 0
-            && (0...many).contains(compared ?? seen) && (0...(compared ?? seen)).contains(correct) && samples == epochs.count * examples + seen
+            && (0...many).contains(compared ?? seen) && (0...(compared ?? seen)).contains(correct)
+            && samples == epochs.count * examples + seen
             && steps == epochs.count * options.stepsPerEpoch(examples: examples) + batches / options.accumulateSteps
             && (steps...max(steps, many)).contains(allSteps)
             && (epochs.count...many).contains(allEpochs)
