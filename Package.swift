@@ -129,8 +129,8 @@ let package = Package(
         .executableTarget(
             name: "deml",
             dependencies: [
-                "Application", "CommandLineSupport", "Reports", "GolemFleet", "Federation", "Inference", "Fleets",
-                "Datasets", "Tensors", "UserInterface",
+                "Application", "CommandLineSupport", "ForeignText", "Reports", "GolemFleet", "Federation", "Inference",
+                "Fleets", "Datasets", "NeuralNetwork", "Tensors", "UserInterface",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "requestor/deml", swiftSettings: strict),
@@ -165,7 +165,7 @@ let package = Package(
             name: "WorkerTests", dependencies: ["Jobs", "Worker", "NeuralNetwork", "Tensors"], swiftSettings: strict),
         .testTarget(
             name: "DatasetsTests",
-            dependencies: ["Datasets", "Tensors"], exclude: ["Fixtures"], swiftSettings: strict),
+            dependencies: ["Datasets", "NeuralNetwork", "Tensors"], exclude: ["Fixtures"], swiftSettings: strict),
         .testTarget(
             name: "ModelFormatsTests",
             dependencies: ["ModelFormats", "NeuralNetwork", "Tensors"], exclude: ["Fixtures"], swiftSettings: strict),

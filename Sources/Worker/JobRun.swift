@@ -130,7 +130,8 @@ struct FileWork {
     }
 
     /// Labels are not needed. The predictions file has `predictions` F32 `[N, …output shape]` (probabilities where the loss
-    /// is cross_entropy) and, for cross_entropy, `classes` I64 `[N]`, the most probable class; or the bare outputs alone.
+    /// is cross_entropy) and, for cross_entropy, `classes` I64 `[N]` or `[N, tokens]`, the most probable class; or the bare
+    /// outputs alone.
     private func predict(
         _ base: Loaded<WeightsFile>, _ form: WorkerJob.PredictionForm, _ stage: inout Stage
     ) throws(DeMLError) -> Receipt.Prediction {
@@ -157,7 +158,7 @@ struct FileWork {
             tensors: [("predictions", predictions)],
             metadata: ["deml.weights_sha256": base.sha256, "deml.shard_sha256": shard.sha256])
         if model.loss == .crossEntropy, form == .answers {
-            file["classes"] = Self.classes(try predictions.floats(), count: count)
+            file["classes"] = Self.classes(try predictions.floats(), shape: predictions.shape.dropLast())
         }
         let digests = Receipt.Digests(
             weights: base.sha256, shard: shard.sha256, output: try file.write(to: path))
@@ -172,13 +173,14 @@ struct FileWork {
     }
 
     /// Index of each row's first largest element.
-    private static func classes(_ values: [Float], count: Int) -> Tensor {
+    private static func classes(_ values: [Float], shape: ArraySlice<Int>) -> Tensor {
+        let count = shape.reduce(1, *)
         let outputs = values.count / max(count, 1)
         let classes = (0..<count).map { row in
             let rest = values[row * outputs..<(row + 1) * outputs]
             let best = rest.max() ?? 0
             return Int64((rest.firstIndex(of: best) ?? rest.startIndex) - rest.startIndex)
         }
-        return Tensor(shape: [count], int64s: classes)
+        return Tensor(shape: Array(shape), int64s: classes)
     }
 }

@@ -18,6 +18,8 @@ func fixture(_ name: String) -> String {
 /// The folder of MNIST in this repository.
 let mnistFolder = (testFolder.dropLast(2) + ["requestor", "Datasets", "mnist"]).joined(separator: "/")
 
+let examplesFolder = (testFolder.dropLast(2) + ["examples"]).joined(separator: "/")
+
 /// The error that `body` throws, or nil.
 func failure(of body: () throws -> Void) -> DeMLError? {
     do {

@@ -38,7 +38,7 @@ struct FuzzTarget: Sendable {
 
     static let all: [FuzzTarget] =
         [
-            safetensors, safetensorsGzip, gzip, npz, npy, idx, csv, table, dataset, schema, picture, modelDescription,
+            safetensors, safetensorsGzip, gzip, npz, npy, idx, csv, text, table, dataset, schema, picture, modelDescription,
             trainingOptions, weights,
             shard, state, delta, report, progress,
         ] + modelFiles
@@ -143,6 +143,20 @@ extension FuzzTarget {
         name: "csv", batch: 200, seeds: { Seeds.csv.map { Array($0.utf8) } },
         read: { try check(try Dataset(storedBytes: $0, name: "fuzz", options: DatasetOptions())) },
         mutate: { $2.text($0, other: $1, words: Seeds.words) })
+
+    /// A play, of which its speakers are the clients.
+    static let text = FuzzTarget(
+        name: "text", batch: 200, seeds: { [Array(Seeds.play.utf8)] },
+        read: { bytes in
+            var options = DatasetOptions(testFraction: 0.2)
+            options.text = TextOptions(tokens: bytes.count % 2 == 0 ? .characters : .bytes, block: 6)
+            options.groupColumn = bytes.count % 3 == 0 ? "role" : nil
+            let dataset = try Dataset(storedBytes: bytes, name: "fuzz", options: options)
+            let tokens = dataset.schema.tokens ?? 0
+            try require(try dataset.train.x.integers().allSatisfy { $0 < tokens }, "a token is out of range")
+            try require(dataset.train.y.shape == dataset.train.x.shape, "a token has no label")
+        },
+        mutate: { $2.text($0, other: $1, words: ["ROMEO:\n", "\n\n", ":", "é", "漢", "\u{feff}"]) })
 
     /// A table by the schema of another: what was decided for one is obeyed for the other.
     static let table = FuzzTarget(

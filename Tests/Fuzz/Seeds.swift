@@ -72,6 +72,9 @@ enum Seeds {
         [0, 0, 0x0e, 1, 0, 0, 0, 1, 0x3f, 0xf0, 0, 0, 0, 0, 0, 0], [0, 0, 0x0c, 2, 0, 0, 0, 0, 0, 0, 0, 9],
     ]
 
+    static let play =
+        "ROMEO:\nBut soft, what light\n\nJULIET:\nAy me!\n\nROMEO:\nShe speaks.\n\nJULIET:\nO Romeo, Romeo!\n"
+
     static let csv = [
         "label,b,c\n1,3,4\n2,5,6\n0,7,8\n1,2,3\n2,3,4\n0,4,5\n", "a;label;b\n1.5;yes;-2e-3\n2.5;no;\"3\"\n0;yes;1e3\n",
         "x\ty\tlabel\r\n0.5\t1\tp\r\n-1\t3\tq\r\n7\t3\tp\r\n",
@@ -124,6 +127,13 @@ enum Seeds {
         """
         {"input":{"shape":[4]},"layers":[{"type":"linear","out_features":8},{"type":"layer_norm"},{"type":"tanh"},\
         {"type":"leaky_relu","negative_slope":0.1},{"type":"sigmoid"},{"type":"linear","out_features":2}],"loss":"mse"}
+        """,
+        """
+        {"input":{"shape":[6],"tokens":9},"layers":[{"type":"embedding","embedding_dim":4,"padding_idx":1},\
+        {"type":"positional_embedding","kind":"sinusoidal"},\
+        {"type":"residual","layers":[{"type":"attention","num_heads":2,"causal":true,"naming":"gpt","dropout":0.1}]},\
+        {"type":"lstm","hidden_size":4,"num_layers":2,"bidirectional":true},{"type":"gru","hidden_size":4,"bias":false},\
+        {"type":"tied_linear","bias":true}],"loss":{"type":"cross_entropy","ignore_index":-100}}
         """,
     ]
 

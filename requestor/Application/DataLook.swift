@@ -30,7 +30,7 @@ extension Application {
         guard let name = request.data else { throw DeMLError(.usage, "it is not said which data is meant") }
         var configuration = RunConfiguration()
         configuration.data.path = try paths.dataset(name, from: paths.workingFolder)
-        configuration.data.take(request)
+        try configuration.data.take(request)
         let data = try TrainingData(&configuration, given: [], resumed: nil, paths)
         guard case .description(let model)? = configuration.model.source else {
             throw DeMLError(.internal, "no model was chosen for the data", place: paths.shown(configuration.data.path))
@@ -64,13 +64,14 @@ extension Application {
 
 extension DataSettings {
     /// How a person wants a table read.
-    mutating func take(_ request: DataRequest) {
+    mutating func take(_ request: DataRequest) throws(DeMLError) {
         testFraction = request.testFraction ?? 0.2
         labelColumn = request.labelColumn
         labels = request.labels
         header = request.header
         decimal = request.decimal
         standardize = request.standardize
+        text = try request.options().text
         missingValues = TextList(request.missingValues)
         ignoreColumns = TextList(request.ignoreColumns)
         categoryColumns = TextList(request.categoryColumns)

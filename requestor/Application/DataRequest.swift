@@ -3,6 +3,7 @@ import Federation
 import Foundation
 import NeuralNetwork
 import Tensors
+import Yams
 
 /// Which examples a person means, and what is said about them.
 public struct DataRequest: Sendable {
@@ -20,6 +21,8 @@ public struct DataRequest: Sendable {
     public var missingValues: [String] = []
     public var ignoreColumns: [String] = []
     public var categoryColumns: [String] = []
+    /// How a text is read, as YAML writes ``TextOptions``.
+    public var text: String?
 
     public init(data: String? = nil, labelColumn: String? = nil, testFraction: Double? = nil) {
         self.data = data
@@ -39,6 +42,14 @@ public struct DataRequest: Sendable {
         options.ignoredColumns = ignoreColumns
         options.categoryColumns = categoryColumns
         options.standardizes = standardize ?? false
+        if let text {
+            do {
+                options.text = try YAMLDecoder().decode(
+                    TextOptions.self, from: try YAMLFile.parse(text, place: "--text"))
+            } catch {
+                throw DeMLError(decoding: error, of: "--text")
+            }
+        }
         return options
     }
 }
@@ -88,6 +99,14 @@ extension Schema {
     /// What the shapes of a model say where nobody said more.
     init(of model: ModelDescription) {
         let shape = model.inputShape
+        if let tokens = model.input.tokens {
+            let names = (0..<(model.loss == .crossEntropy ? model.classes : model.outputShape.reduce(1, *))).map(
+                String.init)
+            self.init(
+                features: .tokens(length: shape[0], vocabulary: tokens == 256 ? nil : (0..<tokens).map(String.init)),
+                target: model.loss == .crossEntropy ? .classes(names, column: nil) : .numbers(names.map { "y\($0)" }))
+            return
+        }
         let outputs = model.outputShape.reduce(1, *)
         self.init(
             features: shape.count == 3 && shape[0] <= 4

@@ -18,7 +18,7 @@ extension Application {
         guard let name = request.data else { throw DeMLError(.usage, "it is not said which data is meant") }
         var configuration = RunConfiguration()
         configuration.data.path = try paths.dataset(name, from: paths.workingFolder)
-        configuration.data.take(request)
+        try configuration.data.take(request)
         let data = try TrainingData(&configuration, given: [], resumed: nil, paths)
         let base = (name as NSString).lastPathComponent
         let stem = base.split(separator: ".").first.map(String.init) ?? base
@@ -60,7 +60,14 @@ extension Application {
         if let labels = settings.labels { lines.append("labels: \(labels.rawValue)") }
         if let header = settings.header { lines.append("header: \(header)") }
         if let decimal = settings.decimal { lines.append("decimal: \(decimal.rawValue)") }
-        lines.append("standardize: \(settings.standardize ?? true)   # numbers to mean 0 and deviation 1")
+        if data.dataset.schema.tokens != nil {
+            let text = settings.text ?? TextOptions()
+            let block = text.block.map { ", block: \($0)" } ?? ""
+            let stride = text.stride.map { ", stride: \($0)" } ?? ""
+            lines.append("text: {tokens: \(text.tokens.rawValue)\(block)\(stride)}   # or bytes")
+        } else {
+            lines.append("standardize: \(settings.standardize ?? true)   # numbers to mean 0 and deviation 1")
+        }
         for (key, list) in [
             ("missing_values", settings.missingValues), ("ignore_columns", settings.ignoreColumns),
             ("category_columns", settings.categoryColumns),

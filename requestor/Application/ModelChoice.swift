@@ -7,11 +7,20 @@ import Tensors
 struct ModelChoice {
     let description: ModelDescription
     private let isPicture: Bool
+    private let isText: Bool
 
     /// - Throws: `shape` for data that no network here suits.
     init(_ dataset: Dataset) throws(DeMLError) {
         let shape = dataset.train.exampleShape
         let loss = dataset.defaultLoss
+        isText = dataset.schema.tokens != nil
+        if let tokens = dataset.schema.tokens {
+            isPicture = false
+            description = try Self.transformer(
+                length: shape[0], tokens: tokens, outputs: dataset.schema.outputs, isPerToken: dataset.labelsTokens,
+                isLarge: dataset.train.count >= 2000)
+            return
+        }
         let outputs = max(dataset.schema.outputs, loss == .crossEntropy ? 2 : 1)
         isPicture = shape.count == 3 && shape[0] <= 4 && shape[1] >= 8 && shape[2] >= 8
         let input =
@@ -40,13 +49,46 @@ struct ModelChoice {
             json: "{\"input\":\(input),\"layers\":[\(layers.joined(separator: ","))],\"loss\":\"\(loss.name)\"}")
     }
 
+    /// A small transformer, before each of its parts a norm; for one answer about a whole text the mean of its tokens would
+    /// need another layer: it is the last hidden state of a GRU.
+    private static func transformer(
+        length: Int, tokens: Int, outputs: Int, isPerToken: Bool, isLarge: Bool
+    ) throws(DeMLError) -> ModelDescription {
+        let width = isLarge ? 64 : 32
+        let input = ModelDescription.Input(shape: [length], tokens: tokens)
+        guard isPerToken else {
+            return try ModelDescription(
+                input: input,
+                layers: [
+                    .embedding(width: width), .gru(hidden: width, isLast: true), .linear(outFeatures: max(2, outputs)),
+                ], loss: .crossEntropy)
+        }
+        let norm = Layer.layerNorm(normalizedShape: [width])
+        let blocks = [Layer](
+            [
+                .residual(layers: [norm, .attention(heads: 4, isCausal: true, isGPT: true)]),
+                .residual(layers: [norm, .linear(outFeatures: 4 * width), .gelu, .linear(outFeatures: width)]),
+            ])
+        return try ModelDescription(
+            input: input,
+            layers: [.embedding(width: width, initialDeviation: 0.02), .positionalEmbedding(initialDeviation: 0.02)]
+                + blocks + (isLarge ? blocks : []) + [norm, .linear(outFeatures: max(2, outputs))], loss: .crossEntropy)
+    }
+
     /// Training that suits the network, where a person has said nothing else.
     func settle(_ configuration: inout RunConfiguration, given: Set<String>) {
-        if !given.contains("optimizer"), !given.contains("learning_rate") {
+        if isText, !given.contains("optimizer"), !given.contains("learning_rate") {
+            configuration.training.optimizer = .adamw
+            configuration.training.learningRate = 0.002
+            if !given.contains("rounds"), !given.contains("local_epochs") {
+                configuration.federation.rounds = 10
+                configuration.training.localEpochs = 2
+            }
+        } else if !given.contains("optimizer"), !given.contains("learning_rate") {
             configuration.training.optimizer = .adam
             configuration.training.learningRate = isPicture ? 0.001 : 0.005
         }
-        if !given.contains("rounds"), !given.contains("local_epochs") {
+        if !isText, !given.contains("rounds"), !given.contains("local_epochs") {
             configuration.federation.rounds = 10
             configuration.training.localEpochs = 5
         }
@@ -69,6 +111,7 @@ struct ModelChoice {
 
     static func yaml(_ description: ModelDescription) -> [String] {
         var input = "shape: [\(description.inputShape.map(String.init).joined(separator: ", "))]"
+        if let tokens = description.input.tokens { input += ", tokens: \(tokens)" }
         if description.input.divideBy != 1 { input += ", divide_by: \(Int(description.input.divideBy))" }
         var lines = ["input: {\(input)}", "layers:"]
         lines += description.layers.map { layer in
@@ -81,6 +124,10 @@ struct ModelChoice {
 
     private static func canonicalLayer(_ layer: Layer) -> String {
         let json = NeuralNetwork.canonicalJSON(layer)
+        guard !json.contains("[{") else {
+            // Layers within: the same without sorting.
+            return json.replacing("\"", with: "").replacing(":", with: ": ").replacing(",", with: ", ")
+        }
         let body = json.dropFirst().dropLast().split(separator: ",").map { pair in
             pair.replacing("\"", with: "").replacing(":", with: ": ")
         }

@@ -16,6 +16,11 @@ struct PredictionInputs {
     private var targets: [[Float]]?
 
     init(_ request: PredictRequest, _ model: ModelArgument, _ paths: Paths) throws {
+        guard !model.weights.model.labelsTokens else {
+            throw DeMLError(
+                .usage, "the model says what follows each token of a text", place: paths.shown(model.path),
+                hint: "deml generate writes text with it, deml evaluate measures it")
+        }
         if let picture = request.picture {
             path = "picture"
             x = try Self.tensor(picture, request, model, &notes)

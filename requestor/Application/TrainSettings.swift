@@ -43,7 +43,7 @@ struct TrainSettings {
         for (key, text) in given {
             // A schedule is written as in the file.
             let isTree =
-                ["schedule", "round_schedule", "augmentation", "class_weights"].contains(key)
+                ["schedule", "round_schedule", "augmentation", "class_weights", "text"].contains(key)
                 || text == "null" && !Self.isText(key)
             mapping[Node(key)] =
                 isTree

@@ -33,6 +33,7 @@ struct TrainingData {
         }
         options.outputs = model.outputs
         options.inputShape = model.inputShape
+        options.tokens = model.tokens
         options.standardizes =
             configuration.data.standardize ?? (!model.isNormalised && (model.inputShape?.count ?? 1) == 1)
         options.schema = known?.schema
@@ -69,7 +70,8 @@ struct TrainingData {
             let description: ModelDescription
             do throws(DeMLError) {
                 description = try outline.completed(
-                    inputShape: dataset.train.exampleShape, outputs: dataset.schema.outputs,
+                    inputShape: dataset.train.exampleShape, tokens: dataset.schema.tokens,
+                    outputs: dataset.schema.outputs,
                     loss: outline.loss ?? dataset.defaultLoss)
             } catch {
                 throw ConfigurationError([ConfigurationProblem("model", error.summary)])
@@ -88,9 +90,21 @@ struct TrainingData {
         case .description?, .path?: break
         }
         if case .description(let description)? = configuration.model.source {
+            try Self.checkTokens(dataset, description)
             decisions += Self.warnings(dataset, description)
             dataset.decisions = decisions
         }
+    }
+
+    /// Refuses a model of other tokens than the data's.
+    private static func checkTokens(_ dataset: Dataset, _ model: ModelDescription) throws {
+        let (known, found) = (model.input.tokens, dataset.schema.tokens)
+        guard (known == nil) != (found == nil) || (known ?? 0) < (found ?? 0) else { return }
+        let message =
+            if let found, let known { "its input has \(known) tokens, but the data \(found)" } else if let found {
+                "it takes measurements, but the data is text of \(found) tokens: its first layer is to be embedding"
+            } else { "it takes tokens, but the data is no text" }
+        throw ConfigurationError([ConfigurationProblem("model", message)])
     }
 
     /// Ranges that look wrong, and classes that the model has no outputs for.
@@ -111,11 +125,10 @@ struct TrainingData {
                 Decision(
                     "range", "pictures go up to \(Int(largest)): input: {divide_by: 255} is usual", isWarning: true))
         }
-        if model.loss == .crossEntropy, dataset.schema.outputs < model.outputShape[0], dataset.schema.classNames != nil
-        {
+        if model.loss == .crossEntropy, dataset.schema.outputs < model.classes, dataset.schema.classNames != nil {
             warnings.append(
                 Decision(
-                    "model", "it has \(model.outputShape[0]) outputs, but the data \(dataset.schema.outputs) classes"))
+                    "model", "it has \(model.classes) outputs, but the data \(dataset.schema.outputs) classes"))
         }
         return warnings
     }
@@ -126,19 +139,22 @@ private struct ModelNeeds {
     var loss: ModelDescription.Loss?
     var outputs: Int?
     var inputShape: [Int]?
+    var tokens: Int?
     var isNormalised = false
 
     init(_ source: ModelSource?) {
         switch source {
         case .description(let model)?:
             loss = model.loss
-            outputs = model.loss == .crossEntropy ? model.outputShape.first : nil
+            outputs = model.loss == .crossEntropy ? model.classes : nil
+            tokens = model.input.tokens
             inputShape = model.inputShape
             isNormalised =
                 model.input.divideBy != 1 || !model.input.mean.isEmpty || !model.input.standardDeviation.isEmpty
         case .outline(let outline)?:
             loss = outline.loss
             inputShape = outline.inputShape
+            tokens = outline.tokens
             isNormalised = outline.isNormalised
         case .path?, nil: break
         }

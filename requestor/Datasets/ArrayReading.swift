@@ -9,6 +9,11 @@ struct ArrayReading {
     var classNames: [String]?
     var decisions: [Decision] = []
 
+    init(schema: Schema, train: Dataset.Part) {
+        self.schema = schema
+        self.train = train
+    }
+
     /// Decides what the arrays are.
     init(
         train: (x: SourceArray, y: SourceArray), test: (x: SourceArray, y: SourceArray)?, _ options: DatasetOptions

@@ -3,7 +3,8 @@ import Tensors
 
 /// Labelled examples to learn from, and others to test with.
 public struct Dataset: Sendable {
-    /// Examples: `x` is U8 or F32 `[N, …]`; `y` is U8, I32 or I64 `[N]` (class ids) or F32 `[N, outputs]`.
+    /// Examples: `x` is U8 or F32 `[N, …]`, or U8 or I32 `[N, length]` of tokens; `y` is U8, I32 or I64 `[N]` (class ids),
+    /// the same `[N, length]` where each token has a label, or F32 `[N, outputs]`.
     public struct Part: Sendable, Equatable {
         public var x: Tensor
         public var y: Tensor
@@ -41,6 +42,9 @@ public struct Dataset: Sendable {
     public var testRows: [Int] = []
     /// The training and test set are parts of one set of the source.
     public var isSplit = false
+    /// How a text was cut, where not block by block and file by file; see ``Schema/Source``.
+    public var stride: Int?
+    public var isByRole = false
     /// The client of each training example, and the clients' names, where the source says who has what.
     public var groups: (ids: [Int], names: [String])?
 
@@ -96,10 +100,18 @@ public struct Dataset: Sendable {
         return digest.hex()
     }
 
-    /// The labels of the training set as class ids; throws `usage` for regression.
+    /// Each example has a label for each of its tokens.
+    public var labelsTokens: Bool { classes != nil && train.y.shape.count > 1 }
+
+    /// The labels of the training set as class ids; throws `usage` for regression, and where examples have several.
     public func trainLabels() throws(DeMLError) -> [Int] {
         guard classes != nil else {
             throw DeMLError(.usage, "the dataset has numbers to predict and no classes", place: name)
+        }
+        guard !labelsTokens else {
+            throw DeMLError(
+                .usage, "the examples have a label for each token, not one of their own", place: name,
+                hint: "use iid, quantity:SKEW, by_file or by_column:role")
         }
         return try train.y.integers()
     }
@@ -155,7 +167,8 @@ public struct Dataset: Sendable {
         guard part.x.shape.count >= 2, let count = part.x.shape.first, count > 0, !part.x.bytes.isEmpty else {
             throw DeMLError(.shape, "x has the shape \(part.x.shape): there are no examples", place: what)
         }
-        guard part.x.dtype == .u8 || part.x.dtype == .f32 else {
+        // I32 are tokens.
+        guard [.u8, .f32, .i32].contains(part.x.dtype) else {
             throw DeMLError(.dtype, "x is \(part.x.dtype.rawValue), but must be U8 or F32", place: what)
         }
         if let index = part.x.firstNonFinite() {
@@ -172,7 +185,8 @@ public struct Dataset: Sendable {
             }
             return nil
         }
-        guard part.y.shape.count == 1, [.u8, .i32, .i64].contains(part.y.dtype) else {
+        let isPerToken = part.y.shape.count == 2 && part.y.shape == part.x.shape && part.x.dtype != .f32
+        guard part.y.shape.count == 1 || isPerToken, [.u8, .i32, .i64].contains(part.y.dtype) else {
             throw DeMLError(
                 .dtype,
                 "y is \(part.y.dtype.rawValue) of shape \(part.y.shape), but must be integers [N] or F32 [N, outputs]",
@@ -180,6 +194,7 @@ public struct Dataset: Sendable {
         }
         var largest = 0
         for (index, label) in try part.y.integers().enumerated() {
+            if isPerToken, label == ModelDescription.ignoredLabel { continue }
             guard (0..<maximumClasses).contains(label) else {
                 throw DeMLError(
                     .outOfRange,

@@ -43,6 +43,10 @@ public struct DatasetOptions: Sendable, Equatable {
     public var inputShape: [Int]?
     /// How many outputs the model has, where it is known.
     public var outputs: Int?
+    /// How a text is read; nil: found out whether it is one.
+    public var text: TextOptions?
+    /// How many tokens the model knows, where its input is tokens.
+    public var tokens: Int?
     /// The schema to obey: that of a model.
     public var schema: Schema?
 

@@ -43,6 +43,7 @@ extension Dataset {
         testRows = parts.test?.rows ?? []
         isSplit = parts.isSplit
         groups = parts.groups
+        (stride, isByRole) = (parts.stride, parts.isByRole)
     }
 
     private static func at<Result>(_ path: String, _ body: () throws(DeMLError) -> Result) throws(DeMLError) -> Result {
@@ -68,6 +69,8 @@ struct DatasetParts {
     var classNames: [String]?
     var decisions: [Decision] = []
     var isSplit = false
+    var stride: Int?
+    var isByRole = false
     var groups: (ids: [Int], names: [String])?
 
     init(_ source: DatasetSource, _ options: DatasetOptions, needsLabels: Bool) throws(DeMLError) {
@@ -75,7 +78,30 @@ struct DatasetParts {
         case nil: throw DeMLError(.missing, "there are no examples")
         case .arrays?: try self.init(arrays: source, options, needsLabels: needsLabels)
         case .table?, .tables?: try self.init(tables: source, options, needsLabels: needsLabels)
+        case .text(let files)?: try self.init(text: files, options)
         }
+    }
+
+    // MARK: Text
+
+    private init(text files: TextFiles, _ options: DatasetOptions) throws(DeMLError) {
+        if let known = options.schema {
+            guard case .tokens = known.features else {
+                throw DeMLError(.mismatch, "the file is text, but the model was made from \(known.features.words)")
+            }
+        }
+        let reading = try TextReading(
+            files, options, schema: options.schema, testFraction: files.test.isEmpty ? options.testFraction : 0)
+        func part(_ part: Dataset.Part) -> Part { Part(x: part.x, y: part.y, rows: Array(0..<part.count)) }
+        schema = reading.schema
+        classNames = schema.namesThatSayMore
+        decisions = reading.decisions
+        train = part(reading.train)
+        test = reading.test.map(part)
+        groups = reading.groups
+        isSplit = reading.isSplit
+        stride = reading.stride
+        isByRole = options.groupColumn == "role"
     }
 
     // MARK: Arrays
@@ -101,6 +127,9 @@ struct DatasetParts {
             }
             func part(_ arrays: (x: SourceArray, y: SourceArray?)?) throws(DeMLError) -> Part? {
                 guard let arrays else { return nil }
+                if case .tokens = known.features {
+                    return try TokenArrays.part(arrays.x, arrays.y, known.target, options)
+                }
                 let x = try Self.placed(try ArrayReading.numbers(arrays.x), known)
                 var y: Tensor?
                 if let labels = arrays.y {
@@ -118,7 +147,12 @@ struct DatasetParts {
                     .missing, "the file has examples but no labels",
                     hint: "learning needs both; give a file or folder with x and y")
             }
-            let reading = try ArrayReading(train: whole, test: labelled(testArrays), options)
+            let reading =
+                if let tokens = options.tokens {
+                    try TokenArrays.reading(train: whole, test: labelled(testArrays), tokens: tokens, options)
+                } else {
+                    try ArrayReading(train: whole, test: labelled(testArrays), options)
+                }
             if testArrays != nil, reading.test == nil {
                 decisions.append(
                     Decision(
@@ -217,7 +251,7 @@ struct DatasetParts {
                     }
                     return (features, labels)
                 }
-            case .arrays: throw DeMLError(.internal, "arrays are no table")
+            case .arrays, .text: throw DeMLError(.internal, "this is no table")
             }
         }
         guard let first = source.train ?? source.test else { throw DeMLError(.internal, "there is no table") }

@@ -7,6 +7,8 @@ struct DatasetSource {
         /// Features and labels in files of their own.
         case tables(x: TextSource, y: TextSource, place: String)
         case arrays(x: SourceArray, y: SourceArray?)
+        /// Training and test set.
+        case text(TextFiles)
     }
 
     var train: Part?
@@ -18,7 +20,21 @@ struct DatasetSource {
     var files: (ids: [Int], names: [String])?
 
     static func read(_ path: String, _ options: DatasetOptions) throws(DeMLError) -> DatasetSource {
-        Files.isDirectory(path) ? try folder(path, options) : try file(path, options)
+        if try isText(path, options) {
+            return DatasetSource(train: .text(try TextFiles(path: path, maximumBytes: options.maximumBytes)))
+        }
+        return Files.isDirectory(path) ? try folder(path, options) : try file(path, options)
+    }
+
+    /// Whether a path is to be read as text: because a person or a model says so, or by what it is.
+    private static func isText(_ path: String, _ options: DatasetOptions) throws(DeMLError) -> Bool {
+        if Files.isDirectory(path) {
+            return options.text != nil ? TextFiles.isFolderOfTexts(path) : TextFiles.isText(path)
+        }
+        let start = try Files.prefix(of: path, count: 16)
+        let isOfTokens = options.schema?.tokens != nil
+        guard isTable(start) || Gzip.isGzip(start) && path.hasSuffix(".txt.gz") else { return false }
+        return options.text != nil || isOfTokens || TextFiles.isText(path)
     }
 
     // MARK: Folders
@@ -49,7 +65,8 @@ struct DatasetSource {
         if let pictures = try PictureFolder(folder) { return try pictures.source(options) }
         throw DeMLError(
             .missing, "the folder holds no dataset that is known",
-            hint: "known are the IDX files of MNIST, CSV, safetensors, npz and npy files, and folders of pictures"
+            hint:
+                "known are the IDX files of MNIST, CSV, safetensors, npz and npy files, folders of pictures and .txt files"
                 + (names.isEmpty ? "; the folder is empty" : "; it holds \(Naming.list(names, limit: 10))"))
     }
 
@@ -242,6 +259,8 @@ struct DatasetSource {
                 train: .arrays(x: .numbers(Tensor(shape: [1] + shape, bytes: picture.scaled(to: shape))), y: nil))
         } else if NPY.isNPY(bytes) {
             self.init(train: .arrays(x: try NPY.array(bytes[...]), y: nil))
+        } else if options.text != nil || options.schema?.tokens != nil {
+            self.init(train: .text(TextFiles(bytes: bytes)))
         } else {
             self.init(train: .table(TextSource(bytes: bytes), place: ""))
         }

@@ -32,13 +32,29 @@ public struct ModelExamples: Sendable {
             throw DeMLError(.internal, "examples for a model are read by its schema")
         }
         var options = options
-        options.testFraction = 0
+        let isOfTokens = if case .tokens = schema.features { true } else { false }
+        // A text is divided as it is read: what comes later in it is tested.
+        options.testFraction = isOfTokens ? schema.source?.testFraction ?? 0 : 0
+        if isOfTokens, let source = schema.source {
+            options.text = TextOptions(stride: source.stride)
+            options.groupColumn = source.isByRole ? "role" : nil
+        }
         do throws(DeMLError) {
-            let parts = try DatasetParts(try DatasetSource.read(path, options), options, needsLabels: false)
+            let source = try DatasetSource.read(path, options)
             name = Files.name(of: path)
-            train = parts.train.map { Part(x: $0.x, y: $0.y, rows: $0.rows) }
-            test = parts.test.map { Part(x: $0.x, y: $0.y, rows: $0.rows) }
-            decisions = parts.decisions
+            var parts: DatasetParts?
+            if case .text? = source.train, let known = schema.source {
+                // Another text may be too short to be divided.
+                parts = try? DatasetParts(source, options, needsLabels: false)
+                let tensors = [parts?.train?.x, parts?.train?.y, parts?.test?.x, parts?.test?.y].compactMap(\.self)
+                isOwn = Dataset.contentSHA256(tensors) == known.sha256
+                if !isOwn, parts?.isSplit != false { parts = nil }
+                if !isOwn { (options.testFraction, options.text, options.groupColumn) = (0, nil, nil) }
+            }
+            let found = if let parts { parts } else { try DatasetParts(source, options, needsLabels: false) }
+            train = found.train.map { Part(x: $0.x, y: $0.y, rows: $0.rows) }
+            test = found.test.map { Part(x: $0.x, y: $0.y, rows: $0.rows) }
+            decisions = found.decisions
         } catch {
             throw error.place?.hasPrefix(path) == true ? error : error.within(path)
         }
@@ -51,7 +67,14 @@ public struct ModelExamples: Sendable {
                     .mismatch, "there are \(part.x.shape[0]) examples, but y has the shape \(y.shape)", place: path)
             }
         }
-        if let source = schema.source { try divide(as: source) }
+        if isOfTokens, isOwn, let source = schema.source, source.validationFraction > 0, let whole = train {
+            let (rows, chosen) = try Dataset.validationRows(
+                fraction: source.validationFraction, of: whole.x.shape[0])
+            train = whole.gathered(rows)
+            validation = whole.gathered(chosen)
+        } else if !isOwn, let source = schema.source {
+            try divide(as: source)
+        }
     }
 
     /// Divides the examples as a model's were, if they are the same.

@@ -56,7 +56,7 @@ extension Dataset {
 
     /// How many examples of each class each part has; nil for regression.
     public func labelDistribution(_ parts: [[Int]]) throws(DeMLError) -> LabelDistribution? {
-        guard let classes else { return nil }
+        guard let classes, !labelsTokens else { return nil }
         let labels = try trainLabels()
         var counts: [[Int]] = []
         for part in parts {

@@ -28,6 +28,11 @@ struct TableOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp("Texts that stand for missing values, beside ?, NA and the like.", valueName: "texts"))
     var missingValues: String?
+    @Option(
+        help: ArgumentHelp(
+            "How a text is read: characters, bytes, or '{tokens: characters, block: 64}'. (default: characters, where a "
+                + ".txt file is no table)", valueName: "tokens"))
+    var text: String?
     @Option(help: ArgumentHelp("Columns to leave out, separated by commas.", valueName: "names"))
     var ignoreColumns: String?
     @Option(help: ArgumentHelp("Columns whose numbers are names of categories.", valueName: "names"))
@@ -37,7 +42,7 @@ struct TableOptions: ParsableArguments {
         [
             ("label_column", labelColumn), ("labels", labels?.rawValue), ("header", header.map { "\($0)" }),
             ("decimal", decimal?.rawValue),
-            ("standardize", standardize.map { "\($0)" }), ("missing_values", missingValues),
+            ("standardize", standardize.map { "\($0)" }), ("missing_values", missingValues), ("text", text),
             ("ignore_columns", ignoreColumns), ("category_columns", categoryColumns),
         ]
     }
@@ -48,6 +53,7 @@ struct TableOptions: ParsableArguments {
         request.header = header
         request.decimal = decimal
         request.standardize = standardize
+        request.text = text
         request.missingValues = missingValues.map { TextList(parsing: $0).texts } ?? []
         request.ignoreColumns = ignoreColumns.map { TextList(parsing: $0).texts } ?? []
         request.categoryColumns = categoryColumns.map { TextList(parsing: $0).texts } ?? []

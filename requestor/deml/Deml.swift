@@ -18,6 +18,7 @@ package struct Deml: AsyncParsableCommand {
         version: "deml \(Version.current)",
         subcommands: [
             TrainCommand.self, InitCommand.self, SweepCommand.self, EvaluateCommand.self, PredictCommand.self,
+            GenerateCommand.self,
             ShardCommand.self,
             InspectCommand.self, ExportCommand.self,
             CompareCommand.self, ReportCommand.self, DoctorCommand.self, OffersCommand.self, StatusCommand.self,

@@ -67,9 +67,18 @@ public struct Schema: Sendable, Equatable {
         public var seed: UInt64
         /// Part of the training examples that was set apart for validation; 0 for none.
         public var validationFraction: Double
+        /// Of a text: how far an example begins behind the one before it; nil: where that ends.
+        public var stride: Int?
+        /// Of a text: its clients are those who speak in it.
+        public var isByRole: Bool
 
-        public init(sha256: String, testFraction: Double, seed: UInt64, validationFraction: Double = 0) {
+        public init(
+            sha256: String, testFraction: Double, seed: UInt64, validationFraction: Double = 0, stride: Int? = nil,
+            isByRole: Bool = false
+        ) {
             self.sha256 = sha256
+            self.stride = stride
+            self.isByRole = isByRole
             self.validationFraction = validationFraction
             self.testFraction = testFraction
             self.seed = seed
@@ -96,6 +105,11 @@ public struct Schema: Sendable, Equatable {
         case .pixels(let shape, _), .numbers(let shape): shape
         case .tokens(let length, _): [length]
         }
+    }
+
+    /// How many tokens there are, of texts.
+    public var tokens: Int? {
+        if case .tokens(_, let vocabulary) = features { vocabulary?.count ?? TextVocabulary.bytes.count } else { nil }
     }
 
     /// Numbers that a model of this data gives: one for each class, or for each number to predict.
@@ -173,7 +187,7 @@ public struct Schema: Sendable, Equatable {
         }
         if let source {
             guard (0..<1).contains(source.testFraction), (0..<1).contains(source.validationFraction),
-                source.sha256.utf8.count == 64
+                source.sha256.utf8.count == 64, (1...1 << 20).contains(source.stride ?? 1)
             else {
                 throw refuse("the data is not described as DeML does")
             }

@@ -177,11 +177,13 @@ extension Schema.Feature: Codable {
 extension Schema.Source: Codable {
     public init(from decoder: any Decoder) throws {
         let keys = try StrictContainer(
-            decoder, "data", keys: ["sha256", "test_fraction", "seed", "validation_fraction"])
+            decoder, "data", keys: ["sha256", "test_fraction", "seed", "validation_fraction", "stride", "by_role"])
         sha256 = try keys.required("sha256", String.self)
         testFraction = try keys.required("test_fraction", Double.self)
         seed = try keys.required("seed", UInt64.self)
         validationFraction = try keys.optional("validation_fraction", Double.self) ?? 0
+        stride = try keys.optional("stride", Int.self)
+        isByRole = try keys.optional("by_role", Bool.self) ?? false
     }
 
     public func encode(to encoder: any Encoder) throws {
@@ -189,6 +191,8 @@ extension Schema.Source: Codable {
         try container.encode(sha256, forKey: TextKey("sha256"))
         try container.encode(testFraction, forKey: TextKey("test_fraction"))
         try container.encode(seed, forKey: TextKey("seed"))
+        try container.encodeIfPresent(stride, forKey: TextKey("stride"))
+        if isByRole { try container.encode(true, forKey: TextKey("by_role")) }
         if validationFraction != 0 { try container.encode(validationFraction, forKey: TextKey("validation_fraction")) }
     }
 }

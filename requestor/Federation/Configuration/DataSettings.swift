@@ -24,6 +24,8 @@ public struct DataSettings: SettingGroup {
     public var standardize: Bool?
     /// Texts that stand for missing values, beside an empty field, `?`, `NA`, `NaN` and the like.
     public var missingValues = TextList()
+    /// How a text is read: `characters`, `bytes`, or a mapping with `tokens`, `block` and `stride`; `nil`: found out.
+    public var text: TextOptions?
     /// Columns that are left out.
     public var ignoreColumns = TextList()
     /// Columns whose numbers are names of categories.
@@ -45,6 +47,7 @@ public struct DataSettings: SettingGroup {
         Setting("decimal", \Self.decimal, .fixed, "comma or point"),
         Setting("standardize", \Self.standardize, .fixed, "true or false"),
         Setting("missing_values", \Self.missingValues, .fixed, "texts"),
+        Setting("text", \Self.text, .fixed, "characters, bytes, or a mapping: {tokens: characters, block: 64}"),
         Setting("ignore_columns", \Self.ignoreColumns, .fixed, "names of columns"),
         Setting("category_columns", \Self.categoryColumns, .fixed, "names of columns"),
     ]
@@ -60,6 +63,7 @@ public struct DataSettings: SettingGroup {
         options.labels = labels?.labels ?? .automatic
         options.header = header
         options.decimal = decimal?.byte
+        options.text = text
         options.missingValues = Set(missingValues.texts)
         options.ignoredColumns = ignoreColumns.texts
         options.categoryColumns = categoryColumns.texts

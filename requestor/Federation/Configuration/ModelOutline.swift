@@ -33,7 +33,16 @@ public struct ModelOutline: Sendable, Equatable, Codable {
 
     /// Nothing is left out that could be.
     public var isWhole: Bool {
-        tree["loss"] != nil && tree["input"]?["shape"] != nil && openLayer == nil
+        tree["loss"] != nil && tree["input"]?["shape"] != nil && openLayer == nil && !leavesTokensOut
+    }
+
+    private var leavesTokensOut: Bool {
+        layers.first?["type"] == .text("embedding") && tree["input"]?["tokens"] == nil
+    }
+
+    /// How many tokens the input knows, where it is said.
+    public var tokens: Int? {
+        if case .integer(let tokens)? = tree["input"]?["tokens"] { tokens } else { nil }
     }
 
     /// The loss, where it is said.
@@ -55,14 +64,16 @@ public struct ModelOutline: Sendable, Equatable, Codable {
     }
 
     /// The description for data of this kind.
+    /// - Parameter tokens: that there are, where the data is tokens.
     /// - Throws: what is wrong with the rest.
     public func completed(
-        inputShape: [Int], outputs: Int, loss: ModelDescription.Loss
+        inputShape: [Int], tokens: Int? = nil, outputs: Int, loss: ModelDescription.Loss
     ) throws(DeMLError) -> ModelDescription {
         var tree = tree
         if tree["loss"] == nil { tree["loss"] = .text(loss.name) }
         var input = tree["input"] ?? .mapping([:])
         if input["shape"] == nil { input["shape"] = .list(inputShape.map(DescriptionTree.integer)) }
+        if leavesTokensOut, let tokens { input["tokens"] = .integer(tokens) }
         tree["input"] = input
         if let index = openLayer {
             var layers = layers

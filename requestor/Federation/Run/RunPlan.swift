@@ -50,7 +50,8 @@ public struct RunPlan: Sendable {
         var schema = dataset.schema
         schema.source = Schema.Source(
             sha256: fingerprint.sha256, testFraction: dataset.isSplit ? configuration.data.testFraction : 0, seed: 0,
-            validationFraction: configuration.data.validationFraction ?? 0)
+            validationFraction: configuration.data.validationFraction ?? 0, stride: dataset.stride,
+            isByRole: dataset.isByRole)
         data = RunData(dataset, fingerprint, schema, path: configuration.data.path, folder: folder.path)
         var dataset = try dataset.fitted(to: model.inputShape)
         var validation: Dataset.Part?
@@ -89,7 +90,7 @@ public struct RunPlan: Sendable {
             throw error.within("validation set")
         }
         classWeights = configuration.training.classWeights.map {
-            $0.numbers(classes: model.outputShape[0], labels: train.labels ?? [])
+            $0.numbers(classes: model.classes, labels: train.labels ?? [])
         }
         if var weights {
             weights.schema = schema.canonicalJSON

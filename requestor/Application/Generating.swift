@@ -1,0 +1,87 @@
+import Datasets
+import NeuralNetwork
+import Tensors
+
+/// A text that a model is to go on with.
+public struct GenerateRequest: Sendable {
+    /// A weights file, or a run folder (its best model).
+    public var model: String
+    public var prompt: String
+    /// Tokens to write.
+    public var tokens: Int
+    public var sampling: TextGenerator.Sampling
+    public var threads: Int?
+
+    public init(
+        model: String, prompt: String, tokens: Int = 500, sampling: TextGenerator.Sampling = .init(),
+        threads: Int? = nil
+    ) {
+        self.model = model
+        self.prompt = prompt
+        self.tokens = tokens
+        self.sampling = sampling
+        self.threads = threads
+    }
+}
+
+extension Application {
+    /// Writes on from a prompt. Same model, prompt and settings: same text, on every machine.
+    /// - Parameter onText: gets the text as it comes, a piece for a token or, of bytes, for a whole character; it ends where
+    ///   this says false.
+    /// - Returns: what was written, without the prompt.
+    public func generate(_ request: GenerateRequest, onText: (String) -> Bool = { _ in true }) throws -> String {
+        guard (1...10_000_000).contains(request.tokens) else {
+            throw DeMLError(.usage, "--tokens is to be from 1 to 10,000,000, not \(request.tokens)")
+        }
+        let model = try ModelArgument(request.model, paths)
+        let place = paths.shown(model.path)
+        let vocabulary: TextVocabulary
+        let generator: TextGenerator
+        do throws(DeMLError) {
+            guard case .tokens(_, let names) = model.schema.features else {
+                throw DeMLError(.usage, "the model takes no text", hint: "deml predict uses it on examples")
+            }
+            vocabulary = try TextVocabulary(names: names)
+            generator = try TextGenerator(model.weights, threads: try Threads.checked(request.threads))
+        } catch {
+            throw error.within(place)
+        }
+        let prompt: [Int32]
+        do throws(DeMLError) { prompt = try vocabulary.ids(of: request.prompt) } catch {
+            throw error.within("the prompt")
+        }
+        var decoder = TextStream(vocabulary)
+        var written = ""
+        try generator.generate(after: prompt, count: request.tokens, request.sampling) { id in
+            let piece = decoder.add(id)
+            written += piece
+            return piece.isEmpty || onText(piece)
+        }
+        let rest = decoder.finish()
+        if !rest.isEmpty { _ = onText(rest) }
+        return written + rest
+    }
+}
+
+/// Tokens on their way to text: the bytes of a character are kept until it is whole.
+private struct TextStream {
+    private let vocabulary: TextVocabulary
+    private var pending: [Int] = []
+
+    init(_ vocabulary: TextVocabulary) { self.vocabulary = vocabulary }
+
+    mutating func add(_ id: Int) -> String {
+        guard vocabulary == .bytes else { return vocabulary.text(of: [id]) }
+        pending.append(id)
+        // UTF-8's longest character has four bytes.
+        guard pending.count >= 4 || String(validating: pending.map { UInt8($0) }, as: UTF8.self) != nil else {
+            return ""
+        }
+        return finish()
+    }
+
+    mutating func finish() -> String {
+        defer { pending = [] }
+        return pending.isEmpty ? "" : vocabulary.text(of: pending)
+    }
+}
