@@ -107,6 +107,29 @@ private struct ExampleRecipe {
     /// Floating-point operations to train on one example: products forward, and backward to weights and inputs.
     var operations: Double
 
+    private init(
+        name: String, model: String, optimizer: OptimizerDescription, batchSize: Int, examples: Int, operations: Double
+    ) {
+        self.name = name
+        self.model = model
+        self.optimizer = optimizer
+        self.batchSize = batchSize
+        self.examples = examples
+        self.operations = operations
+    }
+
+    /// A model of today, whose operations are counted by its description: three products where a forward pass has one.
+    private init(
+        _ name: String, _ layers: String, input: String, _ optimizer: OptimizerDescription, batchSize: Int,
+        examples: Int
+    ) {
+        let json = "{\"input\":\(input),\"layers\":[\(layers)],\"loss\":\"cross_entropy\"}"
+        let work = (try? ModelDescription(json: json))?.multiplyAdds ?? 0
+        self.init(
+            name: name, model: json, optimizer: optimizer, batchSize: batchSize, examples: examples,
+            operations: 6 * Double(work))
+    }
+
     static let all: [ExampleRecipe] = {
         let adam = OptimizerDescription.adam(learningRate: 1e-3)
         let sgd = OptimizerDescription.sgd(learningRate: 0.1)
@@ -126,6 +149,16 @@ private struct ExampleRecipe {
             recipe("mlp", mlp, sgd, batchSize: 10, examples: 4000, mlpWork),
             recipe("cnn", cnn, adam, batchSize: 64, examples: 128, cnnWork),
             recipe("cnn", cnn, sgd, batchSize: 10, examples: 100, cnnWork),
+            ExampleRecipe(
+                "transformer", transformer, input: "{\"shape\":[64],\"tokens\":65}", .adamw(learningRate: 1e-3),
+                batchSize: 12, examples: 96),
+            ExampleRecipe(
+                "lstm", lstm, input: "{\"shape\":[80],\"tokens\":86}", sgd, batchSize: 10, examples: 40),
+            ExampleRecipe(
+                "resnet", resnet, input: "{\"shape\":[1,28,28],\"divide_by\":255}", sgd, batchSize: 64, examples: 128),
+            ExampleRecipe(
+                "depthwise", depthwise, input: "{\"shape\":[1,28,28],\"divide_by\":255}", sgd, batchSize: 64,
+                examples: 128),
         ]
     }()
 
@@ -142,12 +175,68 @@ private struct ExampleRecipe {
         "loss":"cross_entropy"}
         """
 
+    /// nanoGPT's for a CPU: 4 layers, 4 heads, 128 wide, blocks of 64 characters.
+    private static let transformer: String = {
+        let norm = "{\"type\":\"layer_norm\",\"normalized_shape\":128}"
+        let block = """
+            {"type":"residual","layers":[\(norm),{"type":"attention","num_heads":4,"causal":true,"naming":"gpt"}]},\
+            {"type":"residual","layers":[\(norm),{"type":"linear","out_features":512},{"type":"gelu"},\
+            {"type":"linear","out_features":128}]}
+            """
+        return "{\"type\":\"embedding\",\"embedding_dim\":128},{\"type\":\"positional_embedding\"},"
+            + [block, block, block, block].joined(separator: ",")
+            + ",\(norm),{\"type\":\"linear\",\"out_features\":65,\"bias\":false}"
+    }()
+    /// The FedAvg paper's for Shakespeare.
+    private static let lstm = """
+        {"type":"embedding","embedding_dim":8},{"type":"lstm","hidden_size":256,"num_layers":2},\
+        {"type":"linear","out_features":86}
+        """
+    private static let resnet: String = {
+        func conv(_ out: Int, _ options: String = "\"kernel_size\":3,\"padding\":1") -> String {
+            "{\"type\":\"conv2d\",\"out_channels\":\(out),\"bias\":false,\(options)},{\"type\":\"batch_norm\"}"
+        }
+        func block(_ out: Int) -> String {
+            "{\"type\":\"residual\",\"layers\":[\(conv(out)),{\"type\":\"relu\"},\(conv(out))]},{\"type\":\"relu\"}"
+        }
+        let wider = """
+            {"type":"residual","layers":[\(conv(64, "\"kernel_size\":3,\"padding\":1,\"stride\":2")),\
+            {"type":"relu"},\(conv(64))],"projection":[\(conv(64, "\"kernel_size\":1,\"stride\":2"))]},{"type":"relu"}
+            """
+        return "\(conv(32)),{\"type\":\"relu\"},\(block(32)),\(wider),\(block(64)),"
+            + "{\"type\":\"global_avg_pool2d\"},{\"type\":\"flatten\"},{\"type\":\"linear\",\"out_features\":10}"
+    }()
+    private static let depthwise: String = {
+        func pair(_ channels: Int, _ out: Int, stride: Int) -> String {
+            """
+            {"type":"conv2d","out_channels":\(channels),"kernel_size":3,"padding":1,"groups":\(channels),"stride":\(stride)},\
+            {"type":"relu"},{"type":"conv2d","out_channels":\(out),"kernel_size":1},{"type":"relu"}
+            """
+        }
+        return "{\"type\":\"conv2d\",\"out_channels\":32,\"kernel_size\":3,\"padding\":1},{\"type\":\"relu\"},"
+            + "\(pair(32, 64, stride: 2)),\(pair(64, 64, stride: 1)),\(pair(64, 128, stride: 2)),"
+            + "{\"type\":\"global_avg_pool2d\"},{\"type\":\"flatten\"},{\"type\":\"linear\",\"out_features\":10}"
+    }()
+
+    /// As many examples as an epoch has, whatever they are.
+    private func data(_ model: ModelDescription) throws(DeMLError) -> Examples {
+        guard let tokens = model.input.tokens else {
+            return try Examples(
+                x: Tensor(shape: [examples, 1, 28, 28], bytes: Self.pixels(count: examples)),
+                y: Tensor(shape: [examples], bytes: (0..<examples).map { UInt8($0 % 10) }), for: model)
+        }
+        let length = model.inputShape[0]
+        var generator = SeededGenerator(seed: 0, purpose: "benchmark")
+        let text = (0..<examples * length + 1).map { _ in UInt8(generator.uniform(below: tokens)) }
+        return try Examples(
+            x: Tensor(shape: [examples, length], bytes: Array(text.dropLast())),
+            y: Tensor(shape: [examples, length], bytes: Array(text.dropFirst())), for: model)
+    }
+
     /// Examples trained on a second, the best epoch that fits into the time.
     func rate(threads: Int, _ instructionSet: InstructionSet, seconds limit: Double) throws(DeMLError) -> Double {
         let model = try ModelDescription(json: model)
-        let x = Tensor(shape: [examples, 1, 28, 28], bytes: Self.pixels(count: examples))
-        let y = Tensor(shape: [examples], bytes: (0..<examples).map { UInt8($0 % 10) })
-        let data = try Examples(x: x, y: y, for: model)
+        let data = try data(model)
         let options = TrainingOptions(epochs: 1, batchSize: batchSize, optimizer: optimizer)
         let trainer = try Trainer(
             weights: Initializer.weights(for: model, seed: 0), options: options, threads: threads,
