@@ -97,7 +97,8 @@ import Testing
             }
             let places = (0..<2).map { index in
                 RunReport.Place(
-                    name: "p", accuracy: number(step + index), loss: number(step / 2), seconds: number(step / 3),
+                    index == 0 ? .federated : .oneShard, name: "p", accuracy: number(step + index),
+                    loss: number(step / 2), seconds: number(step / 3),
                     bytes: whole(step / 5), cost: number(step / 7),
                     curve: (0..<2).map {
                         .init(round: number(step / 3 + $0), accuracy: number(step / 5), loss: number(step + $0))
@@ -107,7 +108,17 @@ import Testing
             let counts = [[whole(step), whole(step / 2)], [whole(step / 3)], []]
             let report = RunReport(
                 title: "t", rounds: rounds, workers: workers, places: places, classes: ["a", "b"],
-                labelCounts: counts, confusion: counts)
+                labelCounts: counts, confusion: counts, bestRound: whole(step),
+                agreements: [
+                    .init(
+                        provider: "p", id: "i", tasks: whole(step), seconds: number(step), billed: number(step / 2),
+                        paid: number(step / 3), state: "settled")
+                ], cost: number(step / 5),
+                mistakes: [
+                    .init(
+                        row: whole(step), truth: whole(step / 2), predicted: whole(step / 3),
+                        probability: number(step / 5), png: "")
+                ], times: .init(whole: number(step), rounds: number(step / 2), comparison: number(step / 3)))
             #expect(report.html().contains("</html>"))
             for round in rounds { _ = RunText.round(round, of: whole(step / 13), paint: Paint(false)) }
             _ = RunText.comparison(places, paint: Paint(false), width: 80)
@@ -116,6 +127,15 @@ import Testing
             _ = RunText.labelDistribution(counts, classes: [], paint: Paint(false), width: 80)
             _ = RunText.confusion(counts, classes: ["a", "b"], paint: Paint(false), width: 80)
             _ = RunText.counted(whole(step), "worker")
+            var outlook = Outlook()
+            for round in rounds { outlook.finished(seconds: round.seconds) }
+            outlook.isBest(round: whole(step), "x")
+            _ = outlook.text(round: whole(step), of: whole(step / 2), elapsed: number(step / 3))
+            let curve = rounds.map { LearningCurve.Point(round: $0.number, value: $0.loss) }
+            _ = CurveChart(
+                title: "t", lines: [.init(name: "a", points: curve), .init(name: "b", points: [])],
+                floor: -.infinity, ceiling: .infinity
+            ).drawn(width: 60)
         }
     }
 }

@@ -111,8 +111,9 @@ import Testing
     @Test func comparisonTable() {
         let places = [
             RunReport.Place(
-                name: "federated, 3 workers", accuracy: 0.9761, loss: 0.0782, seconds: 6.3, bytes: 7_080_000),
-            RunReport.Place(name: "one place", accuracy: 0.9801, loss: 0.0698, seconds: 15.1),
+                .federated, name: "federated, 3 workers", accuracy: 0.9761, loss: 0.0782, seconds: 6.3, bytes: 7_080_000
+            ),
+            RunReport.Place(.onePlace, name: "one place", accuracy: 0.9801, loss: 0.0698, seconds: 15.1),
         ]
         #expect(
             RunText.comparison(places, paint: Paint(false), width: 80) == [
@@ -142,12 +143,78 @@ import Testing
                 ])
     }
 
+    @Test func textsAreShortenedInTheMiddleAndUseTheWidth() {
+        let table = TextTable(
+            [.init("setting", toRight: false), .init("fashion-cnn-2026-11-29", isText: true), .init("n")],
+            rows: [["a", "a-value-that-is-long-and-ends-in-7", "123"]])
+        for width in [24, 30, 40, 60, 400] {
+            let lines = table.lines(width: width)
+            #expect(lines.allSatisfy { TextWidth.of($0) <= width }, "\(lines)")
+            #expect(lines.last?.hasSuffix("123") == true)
+            #expect(lines.last?.contains("7  123") == true, "the end is kept: \(lines)")
+        }
+        #expect(table.lines(width: 400).last?.contains("a-value-that-is-long-and-ends-in-7") == true)
+        #expect(TextWidth.shortened("fashion-cnn-2026-11-29", to: 11) == "fashi…11-29")
+        for width in 0...12 { #expect(TextWidth.of(TextWidth.shortened("数字数字abc数字", to: width)) <= max(1, width)) }
+    }
+
     @Test func tableCutsOnlyNames() {
         let table = TextTable(
             [.init("name", toRight: false), .init("value")],
             rows: [["a very long name of a provider indeed", "123456"]])
         for line in table.lines(width: 30) { #expect(TextWidth.of(line) <= 30) }
         #expect(table.lines(width: 30).last?.hasSuffix("123456") == true)
+    }
+}
+
+@Suite struct OutlookTests {
+    @Test func theTimeLeftIsTheMedianOfTheNewestRounds() {
+        var outlook = Outlook()
+        #expect(outlook.text(round: 1, of: 10, elapsed: 3) == "")
+        // The first had to wait for machines.
+        for seconds in [600, 10, 11, 9, .nan] as [Double] { outlook.finished(seconds: seconds) }
+        #expect(outlook.secondsLeft(round: 5, of: 10, elapsed: 4) == 7 + 5 * 11)
+        #expect(outlook.secondsLeft(round: 10, of: 10, elapsed: 40) == 0)
+        outlook.isBest(round: 3, "97.11 %")
+        #expect(outlook.text(round: 5, of: 10, elapsed: 0) == "about 1 min 06 s left   best 97.11 % in round 3")
+    }
+}
+
+@Suite struct CurveChartTests {
+    private func curve(_ name: String, _ values: [Double]) -> CurveChart.Line {
+        .init(name: name, points: values.enumerated().map { .init(round: $0.offset, value: $0.element) })
+    }
+
+    @Test func runsShareOneAxis() {
+        let chart = CurveChart(
+            title: "Test accuracy", lines: [curve("one", [0.1, 0.5, 0.6, 0.7]), curve("two", [0.1, 0.9, 0.8, 0.7])],
+            height: 5)
+        #expect(
+            chart.drawn(width: 40) == [
+                "  Test accuracy",
+                "    a one",
+                "    b two",
+                "   90.0 % ┤bbbb",
+                "          ┤    bbbbbb",
+                "   70.0 % ┤          bbb*",
+                "          ┤      aaaaaaa",
+                "   50.0 % ┤aaaaaa",
+                "          └" + String(repeating: "─", count: 14),
+                "           round 1      3",
+            ], "\(chart.drawn(width: 40).joined(separator: "\n"))")
+    }
+
+    @Test func everyNumberOfRunsFits() {
+        for count in [1, 2, 8, 20] {
+            for width in [40, 80, 200] {
+                let lines = (0..<count).map { run in
+                    curve(String(repeating: "long-name-", count: 12), (0...200).map { Double($0 + run) / 300 })
+                }
+                let drawn = CurveChart(title: "t", lines: lines).drawn(width: width)
+                #expect(drawn.allSatisfy { TextWidth.of($0) <= width }, "\(count) runs in \(width) columns")
+            }
+        }
+        #expect(CurveChart(title: "t", lines: [curve("a", [1, .nan])]).drawn().isEmpty)
     }
 }
 

@@ -39,8 +39,58 @@ import Testing
         #expect(Figures.cost(nil) == "–")
         #expect(Figures.cost(0) == "free")
         #expect(Figures.cost(0.01234567) == "0.0123 GLM")
+        // Less than a hundredth keeps two digits that count.
+        #expect(Figures.cost(0.000012345) == "0.000012 GLM")
+        #expect(Figures.cost(1e-18) == "0.0000000000 GLM")
         #expect(Figures.rate(41_234.5) == "41,235/s")
         #expect(Figures.rate(0.5) == "0.50/s")
+    }
+}
+
+@Suite struct NumberTextTests {
+    @Test(arguments: [
+        ("0.012345678901234567", "0.0123"), ("0", "0"), ("0.000000000000000000", "0"), ("1.5", "1.5000"),
+        ("0.000123456", "0.00012"), ("what?", "what?"),
+    ])
+    func amount(exact: String, expected: String) { #expect(Figures.amount(exact) == expected) }
+
+    @Test(arguments: [
+        (0.5, "0.5"), (12, "12"), (0.00001, "0.00001"), (0.000025, "0.000025"), (2.5e-9, "2.5e-09"),
+        (1_500_000, "1500000"), (1e12, "1e+12"), (-0.00001, "-0.00001"),
+    ])
+    func short(value: Double, expected: String) { #expect(Figures.short(value) == expected) }
+
+    @Test func namesAreShortenedInTheMiddle() {
+        #expect(Figures.shortened("fashion-cnn-2026-11-29", to: 11) == "fashi…11-29")
+        #expect(Figures.shortened("short", to: 5) == "short")
+        for length in 0...8 { #expect(Figures.shortened("a-long-name", to: length).count <= max(1, length)) }
+    }
+}
+
+@Suite struct LogarithmicAxisTests {
+    @Test func coversTheValuesWithRoundTicks() throws {
+        let axis = try #require(Axis(logarithmicCovering: [0.0021, 2.3]))
+        #expect(axis.isLogarithmic)
+        #expect(axis.lower == 0.002 && axis.upper == 5)
+        #expect(axis.ticks.map { Figures.short($0) } == ["0.003", "0.01", "0.03", "0.1", "0.3", "1", "3"])
+        #expect(axis.position(0.002) == 0 && axis.position(5) == 1 && axis.position(-1) == 0)
+        #expect(abs(axis.position(0.1) - 0.5) < 1e-12)
+    }
+
+    @Test func thereIsNoneOfWhatIsNotAboveZero() {
+        #expect(Axis(logarithmicCovering: [0, 1]) == nil)
+        #expect(Axis(logarithmicCovering: [-1, 1]) == nil)
+        #expect(Axis(logarithmicCovering: [.nan]) == nil)
+        #expect(Axis(logarithmicCovering: []) == nil)
+    }
+
+    @Test(arguments: [[1e-120, 1e140], [1, 1], [7, 7.01], [9.99, 10.01], [1e-5, 1e5], [.infinity, 3]])
+    func ticksAreFewAndWithin(values: [Double]) throws {
+        let axis = try #require(Axis(logarithmicCovering: values))
+        #expect(axis.upper > axis.lower)
+        #expect((1...9).contains(axis.ticks.count), "\(axis)")
+        #expect(axis.ticks.allSatisfy { $0 >= axis.lower * 0.999 && $0 <= axis.upper * 1.001 }, "\(axis)")
+        for value in values where value.isFinite { #expect((0...1).contains(axis.position(value))) }
     }
 }
 

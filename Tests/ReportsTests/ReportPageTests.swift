@@ -8,6 +8,9 @@ import Testing
             "97.61 %", "Test accuracy", "Loss", "Compared with one place and one shard", "one shard alone", "Workers",
             "worker 2", "Labels on each shard", "shard 1", "Confusion matrix", "2 taken for 7", "Settings",
             "learning_rate", "abababab", "killed by signal 9", "Every round as a table",
+            "97.61 %: 0.40 points below one place, 1.06 above one shard alone.", "4 → 2", "99 % sure, row 247",
+            "What was decided about the data", "Layers of the model", "Warning: ", "divided by 255", "What to run next",
+            "Agreements",
         ] {
             #expect(page.contains(part), "the page lacks \"\(part)\"")
         }
@@ -15,8 +18,10 @@ import Testing
 
     @Test func isSelfContained() {
         let page = RunReport.sample.html()
-        for forbidden in ["<script", "http:", "https:", "src=", "@import", "url(", "<link", "javascript:"] {
-            #expect(!page.contains(forbidden), "the page contains \"\(forbidden)\"")
+        // Pictures are in the page itself.
+        let own = page.replacing("src=\"data:image/png;base64,", with: "")
+        for forbidden in ["<script", "http:", "https:", "src=", "@import", "url(", "<link", "javascript:", "data:"] {
+            #expect(!own.contains(forbidden), "the page contains \"\(forbidden)\"")
         }
         #expect(page.contains("prefers-color-scheme:dark"))
     }
@@ -41,6 +46,12 @@ import Testing
         report.classes[3] = hostile
         report.settings[0].value = hostile
         report.places[1].name = hostile
+        report.agreements[0].provider = hostile
+        report.agreements[0].reason = hostile
+        report.decisions[0].text = hostile
+        report.commands[0].line = hostile
+        report.mistakes[0].png = hostile
+        report.stop = hostile
         let page = report.html()
         #expect(!page.contains("<script"))
         #expect(!page.contains("\u{1B}"))
@@ -72,30 +83,93 @@ import Testing
         #expect(!RunReport.sample.html().contains("A column is a shard"))
     }
 
-    @Test func bestIsTheFirstOfEquals() {
+    @Test func theBestRoundIsTheOneThatIsSaid() {
         var report = RunReport.sample
-        report.rounds[0].accuracy = 0.98
-        report.rounds[2].accuracy = 0.98
-        report.rounds[2].loss = report.rounds[0].loss
-        #expect(report.best?.number == report.rounds[0].number)
-        report.rounds[2].loss /= 2
-        #expect(report.best?.number == report.rounds[2].number)
+        report.bestRound = 2
+        #expect(report.html().contains("best by the test set, round 2"))
+        #expect(report.html().contains("best: round 2, 96.55 %"))
+        report.bestRound = nil
+        #expect(report.html().contains("No model is the best."))
+        for index in report.rounds.indices { report.rounds[index].accuracy = .nan }
+        report.bestRound = 2
+        #expect(report.html().contains("lowest loss, round 2"))
+        // The round in the table, and the federated model in the comparison.
+        #expect(report.html().split(separator: "<tr class=\"first\"").count == 3)
     }
 
-    @Test func bestOfARegressionIsTheLowestLossAndNoNaN() {
-        func round(_ number: Int, _ loss: Double) -> RunReport.Round {
-            .init(number: number, accuracy: .nan, loss: loss, seconds: 1)
+    @Test func anEarlyStopIsMarked() {
+        var report = RunReport.sample
+        #expect(!report.html().contains("stop:"))
+        report.stop = "no better for 2 rounds"
+        #expect(report.html().contains("stop: no better for 2 rounds"))
+        #expect(report.html().contains("rounds, no better for 2 rounds"))
+    }
+
+    @Test func theLossHasALogarithmicAxisOnRequestWhereThereIsOne() {
+        #expect(RunReport.sample.html().contains("id=\"loss-axis-logarithmic\""))
+        var report = RunReport.sample
+        report.rounds[0].loss = -0.1
+        #expect(!report.html().contains("loss-axis-logarithmic"))
+    }
+
+    @Test func theSameThingHasTheSameColourEverywhere() {
+        var report = RunReport.sample
+        // One place has diverged and is not there: one shard keeps its colour.
+        report.places.remove(at: 1)
+        let page = report.html()
+        #expect(page.contains("background:var(--third)") && page.contains("stroke:var(--third)"))
+        #expect(!page.contains("background:var(--other)") && !page.contains("stroke:var(--other)"))
+    }
+
+    @Test func agreementsHaveTheirSettlement() {
+        let page = RunReport.sample.html()
+        for part in ["a1b2c3d4", "settled", "rejected: the price was not the agreed one", "0.00012 GLM"] {
+            #expect(page.contains(part), "the page lacks \"\(part)\"")
         }
+        #expect(page.contains("cost, 1 of 2 agreements settled"))
+    }
+
+    @Test func theTimeIncludesPreparation() {
+        #expect(
+            RunReport.sample.html().contains("in all: rounds 6.30 s, comparison 20.1 s, preparation and end 3.60 s"))
+    }
+}
+
+@Suite struct VerdictTests {
+    @Test(arguments: [
+        (0.9771, 0.98, 0.971, "97.71 %: 0.29 points below one place, 0.61 above one shard alone."),
+        (0.98, 0.98, 0.971, "98.00 %: the same as one place, 0.90 points above one shard alone."),
+        (0.9771, .nan, 0.971, "97.71 %: 0.61 points above one shard alone."),
+        (0.9771, .nan, .nan, "97.71 %."),
+    ])
+    func ofAClassifier(federated: Double, onePlace: Double, oneShard: Double, expected: String) {
+        let report = RunReport(
+            title: "", rounds: [],
+            places: [
+                .init(.federated, name: "", accuracy: federated, loss: 1, seconds: 1),
+                .init(.onePlace, name: "", accuracy: onePlace, loss: 1, seconds: 1),
+                .init(.oneShard, name: "", accuracy: oneShard, loss: 1, seconds: 1),
+            ])
+        #expect(report.verdict == expected)
+    }
+
+    @Test func ofARegressionTheLossesAreCompared() {
         var report = RunReport(
-            title: "regression", rounds: [round(0, 9), round(1, 0.5), round(2, 0.25), round(3, 0.25)])
-        #expect(report.best?.number == 2)
-        #expect(report.html().contains("lowest loss, round 2"))
-        #expect(report.html().split(separator: "<tr class=\"first\"").count == 2)
-        report.rounds[0].loss = .nan
-        report.rounds[2].loss = .nan
-        #expect(report.best?.number == 3)
-        report.rounds = [round(0, .nan)]
-        #expect(report.best == nil && report.html().contains("test loss"))
+            title: "", rounds: [],
+            places: [
+                .init(.federated, name: "", accuracy: .nan, loss: 0.52, seconds: 1),
+                .init(.onePlace, name: "", accuracy: .nan, loss: 0.5, seconds: 1),
+            ])
+        #expect(report.verdict == "Test loss 0.5200: 0.0200 above one place.")
+        report.places[0].loss = .infinity
+        #expect(report.verdict == "The training has diverged.")
+    }
+
+    @Test func ofARunUnderWay() {
+        var report = RunReport(title: "", rounds: [.init(number: 0, accuracy: 0.1, loss: 2.3, seconds: 1)])
+        #expect(report.verdict == "")
+        report.rounds.append(.init(number: 1, accuracy: 0.9, loss: 0.3, seconds: 1))
+        #expect(report.verdict == "90.00 % after round 1.")
     }
 }
 
@@ -137,14 +211,31 @@ extension RunReport {
                     samplesPerSecond: 48_211, bytesUp: 1_000_000, bytesDown: 1_100_000)
             },
             places: [
-                Place(name: "federated, 3 workers", accuracy: 0.9761, loss: 0.0782, seconds: 6.3, bytes: 7_080_000),
-                Place(name: "one place", accuracy: 0.9801, loss: 0.0698, seconds: 15.1),
-                Place(name: "one shard alone", accuracy: 0.9655, loss: 0.12, seconds: 5),
+                Place(
+                    .federated, name: "federated, 3 workers", accuracy: 0.9761, loss: 0.0782, seconds: 6.3,
+                    bytes: 7_080_000),
+                Place(.onePlace, name: "one place", accuracy: 0.9801, loss: 0.0698, seconds: 15.1),
+                Place(.oneShard, name: "one shard alone", accuracy: 0.9655, loss: 0.12, seconds: 5),
             ], classes: (0...9).map(String.init),
             labelCounts: (0..<3).map { shard in (0..<10).map { 1900 + 20 * shard + $0 } }, confusion: confusion,
             failures: ["round 2, shard 1: worker 2 was lost at train: killed by signal 9; given to another worker"],
             settings: [Setting("optimizer", "adam"), Setting("learning_rate", "0.001")],
-            modelSHA256: String(repeating: "ab", count: 32))
+            modelSHA256: String(repeating: "ab", count: 32), bestRound: 3,
+            agreements: [
+                Agreement(
+                    provider: "ada", id: "a1b2c3d4e5f6", tasks: 5, seconds: 31, billed: 0.00012, paid: 0.00012,
+                    state: "settled"),
+                Agreement(
+                    provider: "bert", id: "99887766", tasks: 4, seconds: 30, billed: 0.5, paid: 0, state: "rejected",
+                    reason: "the price was not the agreed one"),
+            ], cost: 0.00012,
+            decisions: [
+                Decision("label", "'digit' (the last column)"),
+                Decision("range", "numbers within 0 and 1, divided by 255", isWarning: true),
+            ], mistakes: [Mistake(row: 247, truth: 4, predicted: 2, probability: 0.987, png: "iVBORw0KGgo=")],
+            commands: [Command("Try it on examples of your own", "deml predict --model runs/mnist-mlp --data FILE")],
+            times: Times(whole: 30, rounds: 6.3, comparison: 20.1),
+            model: Model(head: ["layer", "type"], rows: [["0", "flatten"]], note: "101,770 parameters"))
     }
 
     static var manyClients: RunReport {

@@ -34,7 +34,7 @@ import Testing
             #expect(page.contains(part), "the page lacks \"\(part)\"")
         }
         #expect(page.components(separatedBy: "class=\"heat\"").count - 1 == 4)
-        #expect(page.contains("fill-opacity=\"0.92\"") && page.contains("fill-opacity=\"0.08\""))
+        #expect(page.contains("fill-opacity=\"0.50\"") && page.contains("fill-opacity=\"0.05\""))
         #expect(!page.contains("\"nan") && !page.contains("<script"))
         #expect(
             page

@@ -17,7 +17,7 @@ equal "three rounds" 3 "$(json "$run/summary.json" "['rounds']")"
 equal "three workers" 3 "$(json "$run/summary.json" "['workers'].__len__()")"
 equal "the model's digest" "$(sha256sum <"$run/model.safetensors" | cut -d ' ' -f 1)" \
     "$(json "$run/summary.json" "['model_sha256']")"
-for file in config.json metrics.jsonl events.jsonl model.safetensors best.safetensors summary.json report.html; do
+for file in config.json metrics.jsonl events.jsonl model.safetensors best.safetensors summary.json mistakes.json report.html; do
     exists "$file is there" "$run/$file"
 done
 contains "a plain line a round" "round 3/3   accuracy " "$log"
@@ -35,6 +35,13 @@ done
 at_least "area under the curve" 0.99 "$(json "$run/summary.json" "['metrics']['roc_auc']")"
 equal "every round is measured" 4 "$(grep -c '"roc_auc":0' "$run/metrics.jsonl")"
 lacks "report.html needs nothing from elsewhere" "http" "$report"
+contains "report.html has a verdict" " one shard alone.</p>" "$report"
+contains "wrong examples are pictures" 'src="data:image/png;base64,' "$report"
+contains "what was decided about the data" "What was decided about the data" "$report"
+equal "a dozen mistakes" 12 "$(json "$run/mistakes.json" ".__len__()")"
+at_least "the time of everything is more than that of the rounds" "$(json "$run/summary.json" "['seconds']")" \
+    "$(json "$run/summary.json" "['wall_seconds']")"
+lacks "no line for each worker" "epoch 5/5" "$log"
 
 again=$DEML_TEST_SCRATCH/again
 succeeds "the same command again, two threads" "$DEML" train examples/mnist-mlp.yaml --output "$again" --keep-deltas \

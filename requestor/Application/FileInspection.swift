@@ -24,7 +24,15 @@ public enum FileInspection: Sendable, Encodable {
         }
     }
 
-    /// Lines for a person.
+    /// The layers, where the file has them.
+    public var table: ModelTable? {
+        switch self {
+        case .own(let inspection): ModelTable(inspection)
+        case .foreign(let inspection): inspection.table
+        }
+    }
+
+    /// Lines for a person, without the layers.
     public var text: String {
         switch self {
         case .own(let inspection): inspection.text(isComplete: true)
@@ -52,6 +60,8 @@ public struct ForeignInspection: Sendable, Encodable {
     public var notes: [String]
     /// What the file calls the parameters, by our names.
     public var names: [String: String]
+    /// The layers, for a person.
+    public private(set) var table: ModelTable?
 
     enum CodingKeys: String, CodingKey {
         case path, format, input, layers, tensors, parameters, notes, names
@@ -69,7 +79,8 @@ public struct ForeignInspection: Sendable, Encodable {
         guard model.hasArchitecture else { return }
         let description = try model.weights().model
         input = description.inputShape
-        layers = description.rows
+        layers = description.layerTable
+        table = ModelTable(description)
         parameters = description.parameterCount
         multiplyAdds = description.multiplyAdds
     }
@@ -77,19 +88,8 @@ public struct ForeignInspection: Sendable, Encodable {
     var text: String {
         var lines = ["\(path.quotedForMessage): \(format)"]
         lines += notes.map { "note    \($0)" }
-        if let input, let layers {
+        if let input {
             lines.append("input   \(input)")
-            let cells = layers.map { [$0.name, $0.type, "\($0.output)", "\($0.parameters)", "\($0.multiplyAdds)"] }
-            let header = ["layer", "type", "output", "parameters", "multiply-adds"]
-            let widths = header.indices.map { column in ([header] + cells).map { $0[column].count }.max() ?? 0 }
-            for row in [header] + cells {
-                let padded = zip(row, widths).enumerated().map { column, cell in
-                    let blank = String(repeating: " ", count: cell.1 - cell.0.count)
-                    return column < 3 ? cell.0 + blank : blank + cell.0
-                }
-                lines.append("  " + padded.joined(separator: "  "))
-            }
-            lines.append("\(parameters) parameters, \(multiplyAdds ?? 0) multiply-adds an example")
         } else {
             lines.append("\(tensors.count) tensors, \(parameters) numbers; the file says nothing of the layers")
             lines += tensors.map { "  \($0.name.quotedForMessage)  \($0.dtype) \($0.shape)" }

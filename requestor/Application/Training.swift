@@ -103,6 +103,7 @@ extension Application {
     /// Starts a run, or goes on with one. Everything that can be wrong with its settings, data and fleet is found before
     /// this returns.
     public func start(_ request: TrainRequest) throws -> RunHandle {
+        let begun = Date()
         if request.resume != nil, let file = request.file {
             throw DeMLError(
                 .usage, "--resume takes its settings from the run, not from \(file)",
@@ -151,7 +152,7 @@ extension Application {
             }
             let fleet = try fleet(for: plan, worker: request.worker)
             return RunHandle(
-                Run(plan, fleet: fleet, resume: resumed != nil), plan, decisions: data.decisions,
+                Run(plan, fleet: fleet, resume: resumed != nil, begun: begun), plan, decisions: data.decisions,
                 model: data.chosenModel)
         } catch {
             if let reserved { try? FileManager.default.removeItem(atPath: reserved) }

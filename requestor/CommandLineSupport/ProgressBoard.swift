@@ -56,6 +56,8 @@ public struct ProgressBoard: Sendable, Equatable {
     public private(set) var rows: [Row] = []
     /// What is done after the last client: averaging, testing.
     public var note: String?
+    /// What is known beyond this round: time left, the best so far.
+    public var outlook: String?
 
     /// Most lines drawn for workers; with more clients the finished ones give way first.
     public static let mostRows = 12
@@ -90,13 +92,16 @@ public struct ProgressBoard: Sendable, Equatable {
         head += "  \(finished) of \(rows.count) in"
         if let note { head += ", \(note)" }
         head += paint("  \(Figures.duration(seconds))", .dim)
+        if let outlook { head += paint("  " + outlook, .dim) }
         var lines = [TextWidth.cut(head, to: width)]
         let shown = visibleRows(most: min(Self.mostRows, max(1, height.addingSaturating(-2))))
         let names = shown.map { TextWidth.of($0.worker) }.max() ?? 0
         let clients = shown.map { String($0.client).count }.max() ?? 1
         for row in shown {
             lines.append(
-                TextWidth.cut(line(row, nameWidth: min(24, names), clientWidth: clients, paint: paint), to: width))
+                TextWidth.cut(
+                    line(row, nameWidth: min(max(24, width - 76), names), clientWidth: clients, paint: paint), to: width
+                ))
         }
         if shown.count < rows.count {
             lines.append(paint("  … \(rows.count - shown.count) more", .dim))
@@ -121,7 +126,7 @@ public struct ProgressBoard: Sendable, Equatable {
     }
 
     private func line(_ row: Row, nameWidth: Int, clientWidth: Int, paint: Paint) -> String {
-        let name = TextWidth.padded(TextWidth.cut(TextWidth.harmless(row.worker), to: nameWidth), to: nameWidth)
+        let name = TextWidth.padded(TextWidth.shortened(TextWidth.harmless(row.worker), to: nameWidth), to: nameWidth)
         var text = "  " + paint(mark(row.stage), colour(row.stage))
         text += " " + name + (nameWidth > 0 ? "  " : "")
         text += paint("shard " + TextWidth.padded("\(row.client)", to: clientWidth, right: true), .dim) + "  "

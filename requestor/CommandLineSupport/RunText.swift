@@ -93,7 +93,7 @@ public enum RunText {
         }
         let columns =
             [TextTable.Column("shard", toRight: false), .init("examples")]
-            + classes.map { TextTable.Column(TextWidth.cut($0, to: 8)) }
+            + classes.map { TextTable.Column(TextWidth.shortened($0, to: 8)) }
         let rows = counts.prefix(most).enumerated().map { shard, row in
             ["\(shard)", Figures.grouped(row.saturatingSum())] + row.map { $0 == 0 ? "·" : Figures.grouped($0) }
         }
@@ -126,7 +126,7 @@ public enum RunText {
     public static func classes(_ measures: Measures, most: Int = 30, paint: Paint, width: Int) -> [String] {
         let columns = Measures.classHead.enumerated().map { TextTable.Column($1, toRight: $0 > 0) }
         let rows = measures.classes.prefix(most).map { row in
-            [TextWidth.cut(TextWidth.harmless(row.name), to: 24)] + row.cells.dropFirst()
+            [TextWidth.harmless(row.name)] + row.cells.dropFirst()
         }
         var lines = TextTable(columns, rows: Array(rows)).lines(paint: paint, width: width)
         if measures.classes.count > most {
@@ -138,7 +138,7 @@ public enum RunText {
     /// Runs that belong together.
     public static func trials(_ table: TrialsReport.Table, paint: Paint, width: Int) -> [String] {
         let columns = table.head.enumerated().map { TextTable.Column($1, toRight: $0 > 0) }
-        let rows = table.rows.map { $0.map { TextWidth.cut(TextWidth.harmless($0), to: 28) } }
+        let rows = table.rows.map { $0.map { TextWidth.harmless($0) } }
         return TextTable(columns, rows: rows, emphasised: table.emphasised.map { [$0] } ?? [])
             .lines(paint: paint, width: width)
     }
@@ -153,7 +153,7 @@ extension RunText {
     public static func confusion(_ counts: [[Int]], classes: [String], paint: Paint, width: Int) -> [String] {
         let columns =
             [TextTable.Column("true \\ predicted", toRight: false)]
-            + classes.map { TextTable.Column(TextWidth.cut($0, to: 8)) } + [.init("recall")]
+            + classes.map { TextTable.Column(TextWidth.shortened($0, to: 8)) } + [.init("recall")]
         let worst =
             counts.enumerated().flatMap { row, line in
                 line.enumerated().compactMap { row == $0.offset ? nil : $0.element }

@@ -3,10 +3,13 @@ public struct TextTable: Sendable, Equatable {
     public struct Column: Sendable, Equatable {
         public var title: String
         public var toRight: Bool
+        /// Names and texts, which may be shortened where the table is too wide; figures never are.
+        public var isText: Bool
 
-        public init(_ title: String, toRight: Bool = true) {
+        public init(_ title: String, toRight: Bool = true, isText: Bool? = nil) {
             self.title = title
             self.toRight = toRight
+            self.isText = isText ?? !toRight
         }
     }
 
@@ -21,20 +24,27 @@ public struct TextTable: Sendable, Equatable {
         self.emphasised = emphasised
     }
 
-    /// The lines, indented by two blanks. Too wide for `width`, the first column (names) is cut, others never.
+    /// The lines, indented by two blanks. Where they are too wide for `width`, columns of texts are shortened in the
+    /// middle, the widest first, so that all of the width is used; figures never are.
     public func lines(paint: Paint = Paint(false), width: Int = 400) -> [String] {
         var widths = columns.indices.map { index in
             max(
                 TextWidth.of(columns[index].title),
                 rows.map { index < $0.count ? TextWidth.of($0[index]) : 0 }.max() ?? 0)
         }
-        let total = widths.reduce(0, +) + 2 * widths.count
-        if total > width, !widths.isEmpty { widths[0] = max(8, widths[0] - (total - width)) }
+        var excess = widths.reduce(0, +) + 2 * widths.count - width
+        while excess > 0,
+            let widest = widths.indices.filter({ (columns[$0].isText || $0 == 0) && widths[$0] > 8 })
+                .max(by: { (widths[$0], -$0) < (widths[$1], -$1) })
+        {
+            widths[widest] -= 1
+            excess -= 1
+        }
 
         func written(_ cells: [String]) -> String {
             let padded = columns.indices.map { index in
                 TextWidth.padded(
-                    TextWidth.cut(index < cells.count ? cells[index] : "", to: max(1, widths[index])),
+                    TextWidth.shortened(index < cells.count ? cells[index] : "", to: max(1, widths[index])),
                     to: widths[index], right: columns[index].toRight)
             }
             return ("  " + padded.joined(separator: "  ")).trimmingTrailingBlanks()

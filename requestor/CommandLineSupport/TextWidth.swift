@@ -37,6 +37,29 @@ public enum TextWidth {
         return result + (columns > 0 ? "…" : "") + (painted ? "\u{1B}[0m" : "")
     }
 
+    /// A name in at most `columns` columns, with the middle left out: what tells names apart is at their ends. For text
+    /// without colour; painted text is cut at its end.
+    public static func shortened(_ name: String, to columns: Int) -> String {
+        guard of(name) > columns else { return name }
+        guard columns > 4, !name.contains("\u{1B}") else { return cut(name, to: columns) }
+        let room = columns - 1
+        var (head, tail) = ("", "")
+        var width = 0
+        for character in name {
+            let next = Self.columns(of: character)
+            if width + next > room - room / 2 { break }
+            head.append(character)
+            width += next
+        }
+        for character in name.reversed() {
+            let next = Self.columns(of: character)
+            if width + next > room { break }
+            tail.append(character)
+            width += next
+        }
+        return head + "…" + String(tail.reversed())
+    }
+
     /// `text` with blanks up to `columns`.
     public static func padded(_ text: String, to columns: Int, right: Bool = false) -> String {
         let blanks = String(repeating: " ", count: max(0, columns - of(text)))

@@ -5,87 +5,96 @@ struct ConfusionMatrixChart {
     /// `[true][predicted]`
     var counts: [[Int]]
 
-    func markup() -> Markup {
-        let number = counts.count
-        let left = 92.0
-        let top = 46.0
-        let cell = number <= 12 ? 40.0 : max(7.0, 520.0 / Double(max(1, number)))
-        let numbers = cell >= 26
-        let width = left + Double(number) * cell + 84
-        let height = top + Double(number) * cell + 6
-        let mistakes = counts.enumerated().flatMap { row, line in
-            line.enumerated().compactMap { column, count in row == column ? nil : count }
-        }
-        let worst = Double(max(1, mistakes.max() ?? 1))
+    /// More classes are drawn without numbers.
+    static let mostWritten = 26
 
-        var body: [Markup] = [
-            .element("text", [("class", "tick"), ("x", coordinate(left)), ("y", "14")], text: "predicted →"),
-            .element(
-                "text", [("class", "tick end"), ("x", coordinate(left - 10)), ("y", coordinate(top - 8))],
-                text: "true ↓"),
-            .element(
-                "text", [("class", "tick"), ("x", coordinate(width - 74)), ("y", coordinate(top - 8))],
-                text: "recall"),
-        ]
-        for row in counts.indices {
-            let y = top + Double(row) * cell
+    func markup() -> Markup { counts.count <= Self.mostWritten ? table() : picture() }
+
+    /// How strong a cell is, 0 to 1: right answers by their share of the class, mistakes by the worst one.
+    private func strength(_ row: Int, _ column: Int, total: Int, worst: Int) -> Double {
+        let count = counts[row][column]
+        if row == column { return Double(count) / Double(max(1, total)) }
+        return count == 0 ? 0 : 0.12 + 0.88 * Double(count) / Double(max(1, worst))
+    }
+
+    private var worst: Int {
+        counts.enumerated().flatMap { row, line in
+            line.enumerated().compactMap { column, count in row == column ? nil : count }
+        }.max() ?? 0
+    }
+
+    /// A table, so that its text keeps its size on a narrow screen and can be heard.
+    private func table() -> Markup {
+        let head =
+            [Markup.element("th", text: "true \\ predicted")]
+            + counts.indices.map {
+                .element("th", [("scope", "col"), ("title", name($0))], text: Figures.shortened(name($0), to: 6))
+            }
+            + [.element("th", [("class", "recall")], text: "recall")]
+        let worst = worst
+        let rows = counts.indices.map { row in
             let total = counts[row].saturatingSum()
             let right = counts[row].indices.contains(row) ? counts[row][row] : 0
-            if cell >= 12 {
-                body.append(
-                    .element(
-                        "text",
-                        [("class", "label end"), ("x", coordinate(left - 10)), ("y", coordinate(y + cell / 2 + 4))],
-                        text: shortened(row, to: 12)))
-                body.append(
-                    .element(
-                        "text",
-                        [
-                            ("class", "tick middle"), ("x", coordinate(left + (Double(row) + 0.5) * cell)),
-                            ("y", coordinate(top - 8)),
-                        ], text: shortened(row, to: max(1, Int(cell / 7)))))
-                let recall = total == 0 ? "–" : Figures.percent(Double(right) / Double(total), digits: 1)
-                body.append(
-                    .element(
-                        "text",
-                        [("class", "label"), ("x", coordinate(width - 74)), ("y", coordinate(y + cell / 2 + 4))],
-                        text: recall))
-            }
-            for column in counts[row].indices {
+            let label = Markup.element(
+                "th", [("scope", "row"), ("title", name(row))], text: Figures.shortened(name(row), to: 14))
+            let cells = counts[row].indices.map { column in
+                let share = strength(row, column, total: total, worst: worst)
+                let heat = 3 + (100 * Palette.strongestHeat - 3) * share
                 let count = counts[row][column]
-                let share =
-                    row == column
-                    ? Double(count) / Double(max(1, total)) : count == 0 ? 0 : 0.12 + 0.88 * Double(count) / worst
-                let x = left + Double(column) * cell
+                return Markup.element(
+                    "td",
+                    [
+                        ("class", row == column ? "right" : "mistake"),
+                        ("style", "--heat:\(Figures.decimal(heat, digits: 0))%"),
+                        ("title", "true \(name(row)), predicted \(name(column)): \(Figures.grouped(count))"),
+                    ], text: count > 0 ? "\(count)" : "")
+            }
+            let recall = total == 0 ? "–" : Figures.percent(Double(right) / Double(total), digits: 1)
+            return Markup.element(
+                "tr", [],
+                ([label] + cells + [.element("td", [("class", "recall")], text: recall)]).reduce(Markup(), +))
+        }
+        return .element(
+            "table", [("class", "matrix"), ("aria-label", "Confusion matrix of \(counts.count) classes")],
+            .element("thead", [], .element("tr", [], head.reduce(Markup(), +)))
+                + .element("tbody", [], .lines(rows)))
+    }
+
+    private func picture() -> Markup {
+        let cell = max(4.0, 620.0 / Double(counts.count))
+        let side = Double(counts.count) * cell
+        let worst = worst
+        var body: [Markup] = []
+        for row in counts.indices {
+            let total = counts[row].saturatingSum()
+            // Of a thousand classes most cells are empty: what is not drawn is light.
+            for column in counts[row].indices where counts[row][column] > 0 {
+                let share = strength(row, column, total: total, worst: worst)
                 body.append(
                     .element(
                         "rect",
                         [
-                            ("class", row == column ? "heat" : "heat wrong"), ("x", coordinate(x)),
-                            ("y", coordinate(y)), ("width", coordinate(cell - 1.5)), ("height", coordinate(cell - 1.5)),
-                            ("rx", "2"), ("fill-opacity", Figures.decimal(0.04 + 0.86 * share, digits: 2)),
+                            ("class", row == column ? "heat" : "heat wrong"), ("x", coordinate(Double(column) * cell)),
+                            ("y", coordinate(Double(row) * cell)), ("width", coordinate(cell - 0.5)),
+                            ("height", coordinate(cell - 0.5)),
+                            ("fill-opacity", Figures.decimal(0.08 + 0.92 * share, digits: 2)),
                         ],
                         .element(
                             "title",
-                            text: "true \(name(row)), predicted \(name(column)): \(Figures.grouped(count))")))
-                if numbers, count > 0 {
-                    body.append(
-                        .element(
-                            "text",
-                            [
-                                ("class", share > 0.55 ? "cell strong" : "cell"), ("x", coordinate(x + cell / 2 - 0.7)),
-                                ("y", coordinate(y + cell / 2 + 3.5)),
-                            ], text: String(count)))
-                }
+                            text: "true \(name(row)), predicted \(name(column)): "
+                                + Figures.grouped(counts[row][column]))))
             }
         }
         let drawing = Markup.element(
             "svg",
             [
-                ("viewBox", "0 0 \(Int(width)) \(Int(height))"), ("role", "img"), ("class", "matrix"),
-                ("aria-label", "Confusion matrix of \(number) classes"),
+                ("viewBox", "0 0 \(Int(side.rounded(.up))) \(Int(side.rounded(.up)))"), ("role", "img"),
+                ("style", "max-width:620px"), ("aria-label", "Confusion matrix of \(counts.count) classes"),
             ], .lines(body))
-        return .element("figure", [("class", "matrix")], drawing)
+        return .element(
+            "figure", [],
+            .element("figcaption", text: "A row is a true class, a column a predicted one, both from the first.")
+                + drawing)
     }
 
     /// The pairs taken for each other most often, worst first.
@@ -101,9 +110,4 @@ struct ConfusionMatrixChart {
     }
 
     private func name(_ label: Int) -> String { classes.indices.contains(label) ? classes[label] : "\(label)" }
-
-    private func shortened(_ label: Int, to length: Int) -> String {
-        let full = name(label)
-        return full.count <= length ? full : String(full.prefix(max(1, length - 1))) + "…"
-    }
 }

@@ -60,15 +60,38 @@ public enum Figures {
         value.isFinite ? grouped(Int(saturating: value)) : "–"
     }
 
-    /// GLM with four digits, `free` when nothing was paid.
+    /// GLM with four digits after the point, of less than a hundredth two that count; `free` when nothing was paid.
     public static func cost(_ glm: Double?) -> String {
         guard let glm, glm.isFinite else { return "–" }
-        return glm == 0 ? "free" : decimal(glm, digits: 4) + " GLM"
+        guard glm != 0 else { return "free" }
+        return decimal(glm, digits: abs(glm) >= 0.01 ? 4 : min(10, 1 - Int(saturating: log10(abs(glm)).rounded(.down))))
+            + " GLM"
     }
 
-    /// A number without trailing zeros, for axes: `0.5`, `12`, `1e-05`.
+    /// An exact amount of GLM, as ledgers and the daemon write it, without the digits that nobody pays attention to:
+    /// `0.012345678901234567` → `0.0123`. What is no number stays as it is.
+    public static func amount(_ exact: String) -> String {
+        guard let glm = Double(exact), glm.isFinite else { return exact }
+        return glm == 0 ? "0" : String(cost(glm).dropLast(" GLM".count))
+    }
+
+    /// A number without trailing zeros, for axes and settings: `0.5`, `12`, `0.00001`; very small and very large ones as
+    /// `2.5e-09`.
     public static func short(_ value: Double) -> String {
-        String(format: "%.6g", value)
+        let text = String(format: "%.6g", value)
+        guard text.contains("e"), abs(value) >= 1e-7, abs(value) < 1e9 else { return text }
+        var fixed = String(format: "%.12f", value)
+        while fixed.last == "0" { fixed.removeLast() }
+        if fixed.last == "." { fixed.removeLast() }
+        return fixed
+    }
+
+    /// The middle left out, as names differ at their ends: `fashion-cnn-2026-11-29` → `fashion…11-29`.
+    public static func shortened(_ name: String, to length: Int) -> String {
+        guard name.count > length else { return name }
+        guard length > 2 else { return String(name.prefix(max(0, length - 1))) + "…" }
+        let end = (length - 1) / 2
+        return String(name.prefix(length - 1 - end)) + "…" + String(name.suffix(end))
     }
 
     /// Fixed notation; "-0.00" is written "0.00", and what has more than 15 digits in short form.

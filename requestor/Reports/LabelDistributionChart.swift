@@ -11,44 +11,33 @@ struct LabelDistributionChart {
         counts.count <= 12 && classes.count <= 10 ? bars() : heatMap()
     }
 
+    /// HTML, not SVG, so that names and numbers keep their size on a narrow screen.
     private func bars() -> Markup {
-        let width = 940.0
-        let left = 76.0
-        let right = 84.0
-        let pitch = 30.0
         let widest = Double(max(1, counts.map { $0.map { max(0, $0) }.saturatingSum() }.max() ?? 1))
-        var body: [Markup] = []
+        var parts: [Markup] = []
         for (shard, row) in counts.enumerated() {
-            let y = Double(shard) * pitch + 4
-            let total = row.saturatingSum()
-            body.append(
-                .element(
-                    "text", [("class", "label end"), ("x", coordinate(left - 10)), ("y", coordinate(y + 15))],
-                    text: "shard \(shard)"))
-            var x = left
-            for (label, count) in row.enumerated() where count > 0 {
-                let span = Double(count) / widest * (width - left - right)
-                body.append(
-                    .element(
-                        "rect",
-                        [
-                            ("x", coordinate(x)), ("y", coordinate(y)), ("width", coordinate(max(0.4, span - 1))),
-                            ("height", "22"), ("style", "fill:var(--class\(label))"),
-                        ],
-                        .element("title", text: title(shard: shard, label: label, count: count, total: total))))
-                if span > 30 {
-                    body.append(
-                        .element(
-                            "text",
-                            [("class", "inbar"), ("x", coordinate(x + span / 2)), ("y", coordinate(y + 15))],
-                            text: String(name(label).prefix(max(1, Int(saturating: span / 8))))))
-                }
-                x += span
+            let total = row.map { max(0, $0) }.saturatingSum()
+            let pieces = row.enumerated().filter { $0.element > 0 }.map { label, count in
+                let share = Double(count) / widest
+                let text = name(label)
+                // A text of some 7 pixels a letter; of long names only a wide screen has room for as many.
+                let fits = Double(text.count) * 7 + 4 <= share * 780
+                let fitsNarrow = Double(text.count) * 7 + 2 <= share * 240
+                return Markup.element(
+                    "i",
+                    [
+                        ("class", fitsNarrow ? "" : "long"),
+                        ("style", "flex:\(count) 1 0;background:var(--class\(label))"),
+                        ("title", title(shard: shard, label: label, count: count, total: total)),
+                    ], text: fits ? text : "")
             }
-            body.append(
+            let width = Figures.decimal(Double(total) / widest * 100, digits: 1)
+            parts += [
+                .element("span", text: "shard \(shard)"),
                 .element(
-                    "text", [("class", "label"), ("x", coordinate(x + 8)), ("y", coordinate(y + 15))],
-                    text: Figures.grouped(total)))
+                    "div", [("class", "stack"), ("style", "width:\(width)%")], pieces.reduce(Markup(), +)),
+                .element("span", text: Figures.grouped(total)),
+            ]
         }
         var legend = Markup()
         for label in classes.indices {
@@ -56,11 +45,11 @@ struct LabelDistributionChart {
                 "span", [("class", "key")],
                 .element("i", [("style", "background:var(--class\(label))")]) + Markup(text: name(label)))
         }
-        let height = Double(counts.count) * pitch + 4
+        let label = "Examples of each label on each shard"
         return .element(
-            "figure", [("class", "wide")],
+            "figure", [],
             .element("figcaption", [], legend)
-                + drawing(width: width, height: height, label: "Examples of each label on each shard", body: body))
+                + .element("div", [("class", "shards"), ("role", "group"), ("aria-label", label)], .lines(parts)))
     }
 
     private func heatMap() -> Markup {
@@ -76,7 +65,7 @@ struct LabelDistributionChart {
             body.append(
                 .element(
                     "text", [("class", "label end"), ("x", coordinate(left - 8)), ("y", coordinate(y + row * 0.72))],
-                    text: name(label)))
+                    text: Figures.shortened(name(label), to: 10)))
             for shard in 0..<shown {
                 let count = counts[shard].indices.contains(label) ? counts[shard][label] : 0
                 guard count > 0 else { continue }
@@ -102,7 +91,7 @@ struct LabelDistributionChart {
                 "text", [("class", "tick end"), ("x", coordinate(width)), ("y", coordinate(height - 4))],
                 text: "shard \(shown - 1)" + (shown < counts.count ? " of \(Figures.grouped(counts.count))" : "")))
         return .element(
-            "figure", [("class", "wide")],
+            "figure", [],
             .element(
                 "figcaption", [],
                 Markup(
@@ -121,7 +110,10 @@ struct LabelDistributionChart {
     private func drawing(width: Double, height: Double, label: String, body: [Markup]) -> Markup {
         .element(
             "svg",
-            [("viewBox", "0 0 \(Int(width)) \(Int(height.rounded(.up)))"), ("role", "img"), ("aria-label", label)],
+            [
+                ("class", "wide"), ("viewBox", "0 0 \(Int(width)) \(Int(height.rounded(.up)))"), ("role", "img"),
+                ("aria-label", label),
+            ],
             .lines(body))
     }
 }

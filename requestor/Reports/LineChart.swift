@@ -9,6 +9,12 @@ struct LineChart {
         var isReference = false
     }
 
+    /// A round worth finding: a fine line up the chart, with what it is on top.
+    struct Mark {
+        var round: Double
+        var text: String
+    }
+
     struct Level {
         var name: String
         var colour: String
@@ -18,6 +24,7 @@ struct LineChart {
     var title: String
     var lines: [Line]
     var levels: [Level] = []
+    var marks: [Mark] = []
     /// How a value is written on the axis and in the points' titles.
     var written: (Double) -> String
     var writtenExactly: (Double) -> String
@@ -26,27 +33,52 @@ struct LineChart {
 
     private static let width = 460.0
     private static let height = 264.0
-    private static let left = 52.0
+    private static let left = 58.0
     private static let right = 12.0
-    private static let top = 14.0
-    private static let bottom = 34.0
+    private static let bottom = 36.0
+    private static let markPitch = 16.0
 
-    func markup() -> Markup {
+    private var top: Double { 14 + Double(marks.count) * Self.markPitch }
+
+    /// The figure.
+    /// - Parameter scale: a name that no other chart of the page has, where the reader may choose a logarithmic axis: both
+    ///   charts are there, and two radio buttons, without a script.
+    func markup(scale: String? = nil) -> Markup {
         let values = lines.flatMap { $0.points.map(\.value) } + levels.map(\.value)
+        let linear = figure(on: Axis(covering: values, floor: floor, ceiling: ceiling))
+        guard let scale, let axis = Axis(logarithmicCovering: values), axis.upper > 2 * axis.lower else {
+            return .element("figure", [], .element("figcaption", [], caption()) + linear)
+        }
+        func choice(_ name: String, isChosen: Bool) -> Markup {
+            let id = "\(scale)-\(name)"
+            return .shape(
+                "input",
+                [
+                    ("class", isChosen ? "scale" : "scale logarithmic"), ("type", "radio"), ("name", scale), ("id", id),
+                ] + (isChosen ? [("checked", "checked")] : []))
+                + .element("label", [("for", id)], text: "\(name) axis")
+        }
+        let both =
+            choice("linear", isChosen: true) + choice("logarithmic", isChosen: false)
+            + .element("div", [("class", "linear")], linear)
+            + .element("div", [("class", "log")], figure(on: axis))
+        return .element("figure", [], .element("figcaption", [], caption()) + both)
+    }
+
+    private func figure(on vertical: Axis) -> Markup {
         let rounds = lines.flatMap { $0.points.map(\.round) }
-        let vertical = Axis(covering: values, floor: floor, ceiling: ceiling)
         let first = Int(saturating: (rounds.min() ?? 0).rounded(.down))
         let horizontal = Axis(counting: first...max(Int(saturating: (rounds.max() ?? 1).rounded(.up)), first))
         let x = { (round: Double) in
             Self.left + horizontal.position(round) * (Self.width - Self.left - Self.right)
         }
         let y = { (value: Double) in
-            Self.height - Self.bottom - vertical.position(value) * (Self.height - Self.top - Self.bottom)
+            Self.height - Self.bottom - vertical.position(value) * (Self.height - top - Self.bottom)
         }
 
         var body: [Markup] = [.element("title", text: title)]
         body += vertical.grid(from: Self.left, to: Self.width - Self.right, at: y, written: written)
-        body += horizontal.numbers(at: x, y: Self.height - 17)
+        body += horizontal.numbers(at: x, y: Self.height - 19)
         body.append(
             .element(
                 "text",
@@ -62,14 +94,32 @@ struct LineChart {
                         ("y1", coordinate(y(level.value))), ("y2", coordinate(y(level.value))),
                     ], .element("title", text: "\(level.name): \(writtenExactly(level.value))")))
         }
+        for (index, mark) in marks.enumerated() where mark.round.isFinite {
+            let isRight = horizontal.position(mark.round) > 0.5
+            let line = 12 + Double(index) * Self.markPitch
+            body.append(
+                .shape(
+                    "line",
+                    [
+                        ("class", "mark"), ("x1", coordinate(x(mark.round))), ("x2", coordinate(x(mark.round))),
+                        ("y1", coordinate(line - 9)), ("y2", coordinate(Self.height - Self.bottom)),
+                    ]))
+            body.append(
+                .element(
+                    "text",
+                    [
+                        ("class", isRight ? "tick end" : "tick"),
+                        ("x", coordinate(x(mark.round) + (isRight ? -5 : 5))), ("y", coordinate(line)),
+                    ], text: mark.text))
+        }
         // The main curve lies on top.
         for line in lines.reversed() { body.append(drawn(line, x: x, y: y)) }
-        let drawing = Markup.element(
+        return .element(
             "svg",
             [
-                ("viewBox", "0 0 \(Int(Self.width)) \(Int(Self.height))"), ("role", "img"), ("aria-label", description),
+                ("class", "plot"), ("viewBox", "0 0 \(Int(Self.width)) \(Int(Self.height))"), ("role", "img"),
+                ("aria-label", description),
             ], .lines(body))
-        return .element("figure", [], .element("figcaption", [], caption()) + drawing)
     }
 
     private func drawn(_ line: Line, x: (Double) -> Double, y: (Double) -> Double) -> Markup {

@@ -5,17 +5,25 @@ extension RunReport {
         if !rounds.isEmpty { sections.append(curves()) }
         if !places.isEmpty { sections.append(comparison()) }
         if let measures { sections.append(measures.section()) }
-        if !workers.isEmpty || !failures.isEmpty { sections.append(workerSection()) }
-        if let audits { sections.append(auditSection(audits)) }
-        if !labelCounts.isEmpty, !classes.isEmpty { sections.append(distribution()) }
         if !confusion.isEmpty { sections.append(confusionSection()) }
+        if !mistakes.isEmpty { sections.append(mistakeSection()) }
+        if !decisions.isEmpty { sections.append(decisionSection()) }
+        if !labelCounts.isEmpty, !classes.isEmpty { sections.append(distribution()) }
+        if !workers.isEmpty || !failures.isEmpty { sections.append(workerSection()) }
+        if !agreements.isEmpty { sections.append(agreementSection()) }
+        if let audits { sections.append(auditSection(audits)) }
+        if !commands.isEmpty { sections.append(commandSection()) }
         if !rounds.isEmpty { sections.append(roundTable()) }
+        if let model { sections.append(modelSection(model)) }
         if !settings.isEmpty { sections.append(settingsSection()) }
         return Markup.page(title: title, sections + [footer()])
     }
 
     private func header() -> Markup {
-        .element("h1", text: title) + .element("p", [("class", "lead")], text: subtitle)
+        var parts = Markup.element("h1", text: title)
+        let verdict = verdict
+        if !verdict.isEmpty { parts += .element("p", [("class", "verdict")], text: verdict) }
+        return parts + .element("p", [("class", "lead")], text: subtitle)
     }
 
     private func tiles() -> Markup {
@@ -40,14 +48,26 @@ extension RunReport {
                 tiles.append(tile(Figures.loss(best.loss), "lowest loss, round \(best.number)"))
             }
             let trained = rounds.filter { $0.number > 0 }
-            tiles.append(tile("\(trained.count)", trained.count == 1 ? "round" : "rounds"))
-            tiles.append(tile(Figures.duration(trained.reduce(0) { $0 + $1.seconds }), "training time"))
+            let ending = stop.map { ", \($0)" } ?? ""
+            tiles.append(tile("\(trained.count)", (trained.count == 1 ? "round" : "rounds") + ending))
+            if let times {
+                var parts = ["rounds \(Figures.duration(times.rounds))"]
+                if times.comparison > 0 { parts.append("comparison \(Figures.duration(times.comparison))") }
+                parts.append("preparation and end \(Figures.duration(times.preparation))")
+                tiles.append(tile(Figures.duration(times.whole), "in all: " + parts.joined(separator: ", ")))
+            } else {
+                tiles.append(tile(Figures.duration(trained.reduce(0) { $0 + $1.seconds }), "time of the rounds"))
+            }
             let bytes = up.addingSaturating(down)
             if bytes > 0 {
                 tiles.append(tile(Figures.bytes(bytes), "sent \(Figures.bytes(up)), back \(Figures.bytes(down))"))
             }
-            let cost = rounds.compactMap(\.cost).reduce(0, +)
-            if cost > 0 { tiles.append(tile(Figures.cost(cost), "cost")) }
+            let cost = self.cost ?? rounds.compactMap(\.cost).reduce(0, +)
+            if cost > 0 || self.cost != nil {
+                let settled = agreements.count { $0.state == "settled" }
+                let settlement = agreements.isEmpty ? "" : ", \(settled) of \(agreements.count) agreements settled"
+                tiles.append(tile(Figures.cost(cost), "cost" + settlement))
+            }
         }
         return .element("div", [("class", "tiles")], .lines(tiles))
     }
@@ -55,16 +75,18 @@ extension RunReport {
     private func curves() -> Markup {
         // The untrained model would press everything else against an edge.
         let trained = rounds.contains { $0.number > 0 } ? rounds.filter { $0.number > 0 } : rounds
-        let references = Array(zip(places.dropFirst(), ["other", "third", "muted"]))
+        let references = places.filter { $0.kind != .federated }
         func levels(_ value: (Place) -> Double) -> [LineChart.Level] {
-            references.filter { $0.0.curve.isEmpty }.map { .init(name: $0.0.name, colour: $0.1, value: value($0.0)) }
+            references.filter(\.curve.isEmpty).map {
+                .init(name: $0.name, colour: $0.kind.colour, value: value($0))
+            }
         }
         func lines(_ value: (CurvePoint) -> Double) -> [LineChart.Line] {
             // From the first round on, where the federation's own curve begins.
             let first = Double(trained.first?.number ?? 0)
-            return references.filter { !$0.0.curve.isEmpty }.map { place, colour in
+            return references.filter { !$0.curve.isEmpty }.map { place in
                 let points = place.curve.filter { $0.round >= first }.map { ($0.round, value($0)) }
-                return .init(name: place.name, colour: colour, points: points, isReference: true)
+                return .init(name: place.name, colour: place.kind.colour, points: points, isReference: true)
             }
         }
         func federated(_ name: String, _ value: (Round) -> Double) -> LineChart.Line {
@@ -72,8 +94,9 @@ extension RunReport {
         }
         func validation(_ value: (Round) -> Double?) -> [LineChart.Line] {
             let points = trained.compactMap { round in value(round).map { (Double(round.number), $0) } }
-            return points.isEmpty ? [] : [.init(name: "federated, validation", colour: "class6", points: points)]
+            return points.isEmpty ? [] : [.init(name: "federated, validation", colour: "validation", points: points)]
         }
+        let marks = marks(trained)
         var charts: [Markup] = []
         if rounds.contains(where: { $0.accuracy.isFinite }) {
             let chosen = validation(\.validationAccuracy)
@@ -82,7 +105,7 @@ extension RunReport {
                     title: chosen.isEmpty ? "Test accuracy" : "Accuracy",
                     lines: [federated(chosen.isEmpty ? "federated" : "federated, test", \.accuracy)] + chosen
                         + lines(\.accuracy),
-                    levels: levels(\.accuracy), written: { Figures.short($0 * 100) + " %" },
+                    levels: levels(\.accuracy), marks: marks, written: { Figures.short($0 * 100) + " %" },
                     writtenExactly: { Figures.percent($0) }, floor: 0, ceiling: 1
                 ).markup())
         }
@@ -92,9 +115,9 @@ extension RunReport {
         if !training.isEmpty { losses.insert(.init(name: "in training", colour: "good", points: training), at: 1) }
         charts.append(
             LineChart(
-                title: "Loss", lines: losses, levels: levels(\.loss), written: { Figures.short($0) },
+                title: "Loss", lines: losses, levels: levels(\.loss), marks: marks, written: { Figures.short($0) },
                 writtenExactly: { Figures.loss($0) }, floor: rounds.allSatisfy { $0.loss >= 0 } ? 0 : -.infinity
-            ).markup())
+            ).markup(scale: "loss-axis"))
         let panels = charts.map { Markup.element("div", [("class", "panel")], $0) }
         let note =
             best.map { "The best model, of round \($0.number), is chosen by the \(chosenOn)." }
@@ -103,172 +126,51 @@ extension RunReport {
             + .element("p", [("class", "note")], text: note)
     }
 
+    /// Where the best model is, and where the rounds ended before they were all done.
+    private func marks(_ trained: [Round]) -> [LineChart.Mark] {
+        guard trained.count > 1, let last = trained.last else { return [] }
+        var marks: [LineChart.Mark] = []
+        if let best, best.number > 0 {
+            let value =
+                best.chosenBy.accuracy.isFinite
+                ? Figures.percent(best.chosenBy.accuracy) : "loss " + Figures.loss(best.chosenBy.loss)
+            marks.append(.init(round: Double(best.number), text: "best: round \(best.number), \(value)"))
+        }
+        if let stop { marks.append(.init(round: Double(last.number), text: "stop: \(stop)")) }
+        return marks
+    }
+
     private func comparison() -> Markup {
-        let accuracies = places.map(\.accuracy)
-        let showsAccuracy = accuracies.contains(where: \.isFinite)
         let showsCost = places.contains { ($0.cost ?? 0) > 0 }
         let showsBytes = places.contains { ($0.bytes ?? 0) > 0 }
-        // Bars begin at a round number below the worst, so that 97.6 and 97.9 can be told apart; the axis is named.
-        let finite = accuracies.filter(\.isFinite)
-        let spread = (finite.max() ?? 1) - (finite.min() ?? 0)
-        let axis = Axis(covering: finite + finite.map { $0 - spread * 0.3 }, steps: 3, floor: 0, ceiling: 1)
-        var head = [""]
-        if showsAccuracy { head += ["accuracy", ""] }
-        head += ["loss", "time"] + (showsBytes ? ["bytes"] : []) + (showsCost ? ["cost"] : [])
-        var rows: [Markup] = []
-        for (index, place) in places.enumerated() {
-            var cells = [Markup.element("td", text: place.name)]
-            if showsAccuracy {
-                let share = place.accuracy.isFinite ? max(0.01, axis.position(place.accuracy)) : 0
-                cells.append(.element("td", text: Figures.percent(place.accuracy)))
-                cells.append(
-                    .element(
-                        "td", [("class", "bars")],
-                        .element(
-                            "i",
-                            [
-                                ("class", index == 0 ? "bar" : "bar other"),
-                                ("style", "width:\(Figures.decimal(share * 100, digits: 1))%"),
-                            ])))
-            }
-            cells.append(.element("td", text: Figures.loss(place.loss)))
+        let showsAccuracy = places.contains { $0.accuracy.isFinite }
+        let head =
+            [""] + (showsAccuracy ? ["loss"] : []) + ["time"] + (showsBytes ? ["bytes"] : [])
+            + (showsCost ? ["cost"] : [])
+        let rows = places.map { place in
+            var cells = [Markup.element("td", [], .swatch(place.kind.colour) + Markup(text: place.name))]
+            if showsAccuracy { cells.append(.element("td", text: Figures.loss(place.loss))) }
             cells.append(.element("td", text: Figures.duration(place.seconds)))
             if showsBytes { cells.append(.element("td", text: place.bytes.map(Figures.bytes) ?? "–")) }
             if showsCost { cells.append(.element("td", text: Figures.cost(place.cost))) }
-            rows.append(.element("tr", index == 0 ? [("class", "first")] : [], cells.reduce(Markup(), +)))
+            return Markup.element("tr", place.kind == .federated ? [("class", "first")] : [], cells.reduce(Markup(), +))
         }
-        var note = "The same model, the same number of passes over the data it sees, the same test set."
-        if showsAccuracy {
-            note += " Bars run from \(Figures.short(axis.lower * 100)) % to \(Figures.short(axis.upper * 100)) %."
-        }
-        return .element("h2", text: "Compared with one place and one shard") + panel(table(head: head, rows: rows))
-            + .element("p", [("class", "note")], text: note)
+        let subject = showsAccuracy ? "Test accuracy" : "Test loss"
+        let chart = Markup.element(
+            "figure", [],
+            .element("figcaption", [], .element("b", text: subject)) + PlaceChart(places: places).markup())
+        return .element("h2", text: "Compared with one place and one shard")
+            + .element("div", [("class", "pair")], .lines([panel(chart), panel(table(head: head, rows: rows))]))
+            + .element(
+                "p", [("class", "note")],
+                text: "The same model, the same number of passes over the data it sees, the same test set.")
     }
 
-    private func workerSection() -> Markup {
-        var parts = Markup.element("h2", text: "Workers")
-        if !workers.isEmpty {
-            let showsCost = workers.contains { ($0.cost ?? 0) > 0 }
-            let head =
-                ["", "tasks", "failed", "examples", "time", "samples/s", "sent", "back"] + (showsCost ? ["cost"] : [])
-            let rows = workers.map { worker in
-                var cells = [
-                    Markup.element("td", text: worker.name), .element("td", text: "\(worker.tasks)"),
-                    .element("td", worker.failures > 0 ? [("class", "bad")] : [], text: "\(worker.failures)"),
-                    .element("td", text: Figures.grouped(worker.examples)),
-                    .element("td", text: Figures.duration(worker.seconds)),
-                    .element("td", text: worker.samplesPerSecond.map(Figures.grouped) ?? "–"),
-                    .element("td", text: Figures.bytes(worker.bytesUp)),
-                    .element("td", text: Figures.bytes(worker.bytesDown)),
-                ]
-                if showsCost { cells.append(.element("td", text: Figures.cost(worker.cost))) }
-                return Markup.element("tr", [], cells.reduce(Markup(), +))
-            }
-            let shown = 12
-            parts += panel(table(head: head, rows: Array(rows.prefix(shown))))
-            if rows.count > shown {
-                parts += folded(
-                    "\(rows.count - shown) more workers", panel(table(head: head, rows: Array(rows.dropFirst(shown)))))
-            }
-        }
-        if !failures.isEmpty {
-            let items = failures.map { Markup.element("li", text: $0) }
-            parts += .element(
-                "p", [("class", "bad")], text: failures.count == 1 ? "One failure" : "\(failures.count) failures")
-            parts += .element("ul", [], .lines(Array(items.prefix(50))))
-            if items.count > 50 {
-                parts += .element("p", [("class", "note")], text: "The rest is in events.jsonl.")
-            }
-        }
-        return parts
-    }
+    func panel(_ content: Markup) -> Markup { .panel(content) }
 
-    private func auditSection(_ audits: Audits) -> Markup {
-        let rows = audits.providers.map { line in
-            let isBad = line.mismatches > 0 || line.falseRefusals > 0
-            let cells = [
-                Markup.element("td", text: line.name), .element("td", text: "\(line.answers)"),
-                .element("td", text: "\(line.audited)"),
-                .element("td", isBad ? [("class", "bad")] : [], text: "\(line.mismatches)"),
-                .element("td", isBad ? [("class", "bad")] : [], text: "\(line.falseRefusals)"),
-            ]
-            return Markup.element("tr", [], cells.reduce(Markup(), +))
-        }
-        let head = ["", "answers", "audited", "mismatches", "false refusals"]
-        let shown = 12
-        var parts =
-            Markup.element("h2", text: "Checked work") + panel(table(head: head, rows: Array(rows.prefix(shown))))
-            + .element("p", [("class", "note")], text: audits.sentence)
-        if rows.count > shown {
-            parts += folded(
-                "\(rows.count - shown) more providers", panel(table(head: head, rows: Array(rows.dropFirst(shown)))))
-        }
-        return parts
-    }
-
-    private func distribution() -> Markup {
-        .element("h2", text: "Labels on each shard")
-            + panel(LabelDistributionChart(classes: classes, counts: labelCounts).markup())
-    }
-
-    private func confusionSection() -> Markup {
-        let chart = ConfusionMatrixChart(classes: classes, counts: confusion)
-        let pairs = chart.worstPairs(8).map { pair in
-            Markup.element("li", [], text: "\(pair.truth) taken for \(pair.predicted): \(Figures.grouped(pair.count))")
-        }
-        let total = confusion.map { $0.saturatingSum() }.saturatingSum()
-        let right = confusion.enumerated().compactMap { $1.indices.contains($0) ? $1[$0] : nil }.saturatingSum()
-        var side = Markup.element(
-            "p", text: "\(Figures.grouped(right)) of \(Figures.grouped(total)) test examples are right.")
-        if !pairs.isEmpty {
-            side += .element("p", [("class", "note")], text: "Most frequent mistakes")
-            side += .element("ul", [("class", "note")], .lines(pairs))
-        }
-        return .element("h2", text: "Confusion matrix")
-            + panel(.element("div", [("class", "matrix-row")], chart.markup() + .element("div", [], side)))
-    }
-
-    private func roundTable() -> Markup {
-        let showsCost = rounds.contains { ($0.cost ?? 0) > 0 }
-        let head =
-            ["round", "accuracy", "loss", "clients", "failed", "time", "sent", "back"] + (showsCost ? ["cost"] : [])
-        let rows = rounds.map { round in
-            var texts = [
-                "\(round.number)", Figures.percent(round.accuracy), Figures.loss(round.loss), "\(round.clients)",
-                "\(round.failures)", Figures.duration(round.seconds), Figures.bytes(round.bytesUp),
-                Figures.bytes(round.bytesDown),
-            ]
-            if showsCost { texts.append(Figures.cost(round.cost)) }
-            return Markup.element(
-                "tr", round.number == best?.number ? [("class", "first")] : [],
-                texts.map { .element("td", text: $0) }.reduce(Markup(), +))
-        }
-        return folded("Every round as a table", panel(table(head: head, rows: rows)))
-    }
-
-    private func settingsSection() -> Markup {
-        let rows = settings.map { setting in
-            Markup.element(
-                "tr", [],
-                .element("td", text: setting.name)
-                    + .element("td", [("class", "text")], .element("code", text: setting.value)))
-        }
-        return folded("Settings", panel(table(head: [], rows: rows)))
-    }
-
-    private func footer() -> Markup {
-        var text = Markup(text: "Made by DeML.")
-        if !modelSHA256.isEmpty {
-            text += Markup(text: " Final model: SHA-256 ") + .element("code", text: modelSHA256)
-        }
-        return .element("footer", [], text)
-    }
-
-    private func panel(_ content: Markup) -> Markup { .panel(content) }
-
-    private func folded(_ summary: String, _ content: Markup) -> Markup {
+    func folded(_ summary: String, _ content: Markup) -> Markup {
         .element("details", [], .element("summary", text: summary) + content)
     }
 
-    private func table(head: [String], rows: [Markup]) -> Markup { .table(head: head, rows: rows) }
+    func table(head: [String], rows: [Markup]) -> Markup { .table(head: head, rows: rows) }
 }

@@ -103,6 +103,20 @@ public struct RunReport: Sendable, Equatable {
 
     /// One way of training the model: federated, in one place, on one shard alone.
     public struct Place: Sendable, Equatable {
+        public enum Kind: Sendable, Equatable {
+            case federated, onePlace, oneShard
+
+            /// Name of its colour.
+            var colour: String {
+                switch self {
+                case .federated: "accent"
+                case .onePlace: "other"
+                case .oneShard: "third"
+                }
+            }
+        }
+
+        public var kind: Kind
         public var name: String
         public var accuracy: Double
         public var loss: Double
@@ -113,9 +127,10 @@ public struct RunReport: Sendable, Equatable {
         public var curve: [CurvePoint]
 
         public init(
-            name: String, accuracy: Double, loss: Double, seconds: Double, bytes: Int? = nil, cost: Double? = nil,
-            curve: [CurvePoint] = []
+            _ kind: Kind, name: String, accuracy: Double, loss: Double, seconds: Double, bytes: Int? = nil,
+            cost: Double? = nil, curve: [CurvePoint] = []
         ) {
+            self.kind = kind
             self.name = name
             self.accuracy = accuracy
             self.loss = loss
@@ -139,6 +154,109 @@ public struct RunReport: Sendable, Equatable {
         }
     }
 
+    /// A contract with a provider, and what became of its bill.
+    public struct Agreement: Sendable, Equatable {
+        public var provider: String
+        public var id: String
+        public var tasks: Int
+        public var seconds: Double
+        /// In GLM.
+        public var billed: Double
+        public var paid: Double
+        /// "settled", "accepted", "rejected".
+        public var state: String
+        public var reason: String?
+
+        public init(
+            provider: String, id: String, tasks: Int, seconds: Double, billed: Double, paid: Double, state: String,
+            reason: String? = nil
+        ) {
+            self.provider = provider
+            self.id = id
+            self.tasks = tasks
+            self.seconds = seconds
+            self.billed = billed
+            self.paid = paid
+            self.state = state
+            self.reason = reason
+        }
+    }
+
+    /// Something that was decided about the data when it was read.
+    public struct Decision: Sendable, Equatable {
+        public var subject: String
+        public var text: String
+        /// It may well be a mistake.
+        public var isWarning: Bool
+
+        public init(_ subject: String, _ text: String, isWarning: Bool = false) {
+            self.subject = subject
+            self.text = text
+            self.isWarning = isWarning
+        }
+    }
+
+    /// A test picture that the model was sure of and wrong about.
+    public struct Mistake: Sendable, Equatable {
+        /// Row of the test set, from 0.
+        public var row: Int
+        public var truth: Int
+        public var predicted: Int
+        /// What the model gave the wrong class, 0 to 1.
+        public var probability: Double
+        /// A PNG file in base64.
+        public var png: String
+
+        public init(row: Int, truth: Int, predicted: Int, probability: Double, png: String) {
+            self.row = row
+            self.truth = truth
+            self.predicted = predicted
+            self.probability = probability
+            self.png = png
+        }
+    }
+
+    /// A command that a reader may want to give next.
+    public struct Command: Sendable, Equatable {
+        public var purpose: String
+        public var line: String
+
+        public init(_ purpose: String, _ line: String) {
+            self.purpose = purpose
+            self.line = line
+        }
+    }
+
+    /// The layers of the model, a row each.
+    public struct Model: Sendable, Equatable {
+        public var head: [String]
+        public var rows: [[String]]
+        public var note: String
+
+        public init(head: [String], rows: [[String]], note: String) {
+            self.head = head
+            self.rows = rows
+            self.note = note
+        }
+    }
+
+    /// Where the time went, in seconds.
+    public struct Times: Sendable, Equatable {
+        /// From the command to the summary.
+        public var whole: Double
+        public var rounds: Double
+        public var comparison: Double
+
+        public init(whole: Double, rounds: Double, comparison: Double) {
+            self.whole = whole
+            self.rounds = rounds
+            self.comparison = comparison
+        }
+
+        /// Reading the data, cutting it, waiting for machines, settling their bills.
+        public var preparation: Double { max(0, whole - rounds - comparison) }
+    }
+
     /// A line of the list of settings.
     public struct Setting: Sendable, Equatable {
         public var name: String
@@ -150,8 +268,9 @@ public struct RunReport: Sendable, Equatable {
         }
     }
 
+    /// Data, model and date.
     public var title: String
-    /// One sentence under the title: model, fleet, dataset.
+    /// A line under title and verdict: the run's name, its settings in short.
     public var subtitle: String
     public var rounds: [Round]
     public var workers: [Worker]
@@ -170,12 +289,28 @@ public struct RunReport: Sendable, Equatable {
     /// How good the last model is on the test set; `nil` while that is not known.
     public var measures: Measures?
     public var audits: Audits?
+    /// The best round, by the one rule there is for that; `nil` while there is none.
+    public var bestRound: Int?
+    /// Why the rounds ended early, in few words: "no better for 5 rounds"; `nil` where all were done.
+    public var stop: String?
+    public var agreements: [Agreement]
+    /// What the whole run has cost in GLM, where machines were rented.
+    public var cost: Double?
+    public var decisions: [Decision]
+    /// The surest mistakes, for pictures.
+    public var mistakes: [Mistake]
+    public var commands: [Command]
+    public var times: Times?
+    /// The model's layers.
+    public var model: Model?
 
     public init(
         title: String, subtitle: String = "", rounds: [Round], workers: [Worker] = [], places: [Place] = [],
         classes: [String] = [], labelCounts: [[Int]] = [], confusion: [[Int]] = [], failures: [String] = [],
         settings: [Setting] = [], modelSHA256: String = "", measures: Measures? = nil,
-        audits: Audits? = nil
+        audits: Audits? = nil, bestRound: Int? = nil, stop: String? = nil, agreements: [Agreement] = [],
+        cost: Double? = nil, decisions: [Decision] = [], mistakes: [Mistake] = [], commands: [Command] = [],
+        times: Times? = nil, model: Model? = nil
     ) {
         self.audits = audits
         self.title = title
@@ -190,25 +325,23 @@ public struct RunReport: Sendable, Equatable {
         self.settings = settings
         self.modelSHA256 = modelSHA256
         self.measures = measures
+        self.bestRound = bestRound
+        self.stop = stop
+        self.agreements = agreements
+        self.cost = cost
+        self.decisions = decisions
+        self.mistakes = mistakes
+        self.commands = commands
+        self.times = times
+        self.model = model
     }
 
-    /// The round with the best accuracy on the validation set (the test set where there is none), and of those the lowest loss; where there is no accuracy, the lowest loss; of
-    /// equals the first. What is not a number never wins; `nil` when nothing else is there.
-    public var best: Round? {
-        var best: Round?
-        for round in rounds where !round.chosenBy.loss.isNaN && (best.map { Self.isBetter(round, than: $0) } ?? true) {
-            best = round
-        }
-        return best
-    }
+    public var best: Round? { bestRound.flatMap { number in rounds.last { $0.number == number } } }
 
     /// The set that the best round is chosen by.
     public var chosenOn: String { rounds.contains { $0.validationLoss != nil } ? "validation set" : "test set" }
 
-    private static func isBetter(_ first: Round, than second: Round) -> Bool {
-        let (round, other) = (first.chosenBy, second.chosenBy)
-        if round.accuracy.isNaN != other.accuracy.isNaN { return other.accuracy.isNaN }
-        if !round.accuracy.isNaN, round.accuracy != other.accuracy { return round.accuracy > other.accuracy }
-        return round.loss < other.loss
-    }
+    func place(_ kind: Place.Kind) -> Place? { places.first { $0.kind == kind } }
+
+    func className(_ label: Int) -> String { classes.indices.contains(label) ? classes[label] : "\(label)" }
 }

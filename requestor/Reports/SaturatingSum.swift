@@ -4,6 +4,12 @@ extension Int {
         let (sum, overflow) = addingReportingOverflow(other)
         return overflow ? (other < 0 ? .min : .max) : sum
     }
+
+    /// The product of two numbers that are not negative, or the largest number there is where it is beyond.
+    public func multipliedSaturating(by other: Int) -> Int {
+        let (product, overflow) = multipliedReportingOverflow(by: other)
+        return overflow ? .max : product
+    }
 }
 
 extension Sequence<Int> {

@@ -52,7 +52,7 @@ struct ScatterChart {
         let drawing = Markup.element(
             "svg",
             [
-                ("viewBox", "0 0 \(Int(Self.width)) \(Int(Self.height))"), ("role", "img"),
+                ("class", "plot"), ("viewBox", "0 0 \(Int(Self.width)) \(Int(Self.height))"), ("role", "img"),
                 ("aria-label", "\(title): \(shown.count) examples"),
             ], .lines(body))
         let caption = Markup.element("b", text: title) + Markup(text: vertical)

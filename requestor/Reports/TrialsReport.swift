@@ -124,7 +124,7 @@ public struct TrialsReport: Sendable, Equatable {
             LineChart(
                 title: "\(set) loss", lines: lines { $0.chosenBy.loss }, written: { Figures.short($0) },
                 writtenExactly: { Figures.loss($0) }
-            ).markup())
+            ).markup(scale: "loss-axis"))
         return .element("h2", text: "Learning curves")
             + .element("div", [("class", "pair")], .lines(charts.map { .panel($0) }))
     }
@@ -156,18 +156,21 @@ struct GridChart {
         for (index, value) in grid.columnValues.enumerated() {
             body.append(
                 text(
-                    "tick middle", left + (Double(index) + 0.5) * Self.cellWidth, Self.top - 8, String(value.prefix(13))
+                    "tick middle", left + (Double(index) + 0.5) * Self.cellWidth, Self.top - 8,
+                    Figures.shortened(value, to: 13)
                 ))
         }
         for (row, rowValue) in grid.rowValues.enumerated() {
             let y = Self.top + Double(row) * Self.cellHeight
-            if hasRows { body.append(text("tick", 2, y + Self.cellHeight / 2 + 4, String(rowValue.prefix(18)))) }
+            if hasRows {
+                body.append(text("tick", 2, y + Self.cellHeight / 2 + 4, Figures.shortened(rowValue, to: 18)))
+            }
             for column in grid.columnValues.indices {
                 let index = row * grid.columnValues.count + column
                 guard grid.cells.indices.contains(index) else { continue }
                 let cell = grid.cells[index]
                 let value = cell.value.flatMap { $0.isFinite ? $0 : nil }
-                let strength = value.map { high > low ? 0.08 + 0.84 * ($0 - low) / (high - low) : 0.5 } ?? 0
+                let share = value.map { high > low ? 0.1 + 0.9 * ($0 - low) / (high - low) : 0.5 } ?? 0
                 let x = left + Double(column) * Self.cellWidth
                 body.append(
                     .element(
@@ -175,11 +178,10 @@ struct GridChart {
                         [
                             ("class", "heat"), ("x", coordinate(x + 1)), ("y", coordinate(y + 1)),
                             ("width", coordinate(Self.cellWidth - 2)), ("height", coordinate(Self.cellHeight - 2)),
-                            ("fill-opacity", Figures.decimal(strength, digits: 2)), ("rx", "4"),
+                            ("fill-opacity", Figures.decimal(Palette.strongestHeat * share, digits: 2)), ("rx", "4"),
                         ], .element("title", text: "\(cell.text), \(cell.note)")))
-                let style = strength > 0.55 ? "cell strong" : "cell"
-                body.append(text(style, x + Self.cellWidth / 2, y + Self.cellHeight / 2, cell.text))
-                body.append(text(style, x + Self.cellWidth / 2, y + Self.cellHeight / 2 + 14, cell.note))
+                body.append(text("cell", x + Self.cellWidth / 2, y + Self.cellHeight / 2, cell.text))
+                body.append(text("cell", x + Self.cellWidth / 2, y + Self.cellHeight / 2 + 14, cell.note))
             }
         }
         return .element(

@@ -29,21 +29,29 @@ struct CompareCommand: ParsableCommand {
         let terminal = Terminal.current()
         let paint = Paint(terminal.hasColour)
         var lines = table(rows, paint: paint, width: terminal.columns)
-        for row in rows {
-            let points = row.metrics.filter { $0.round > 0 }.compactMap { round in
-                round.accuracy.map { LearningCurve.Point(round: round.round, value: $0) }
-            }
-            if points.count > 1 {
-                lines +=
-                    [""]
-                    + LearningCurve(title: row.run, points: points, height: 5).lines(
-                        paint: paint, width: terminal.columns)
-            }
-        }
+        let chart = chart(rows).drawn(paint: paint, width: terminal.columns)
+        if !chart.isEmpty { lines += [""] + chart }
         if rows.count > 1 {
             lines += [""] + differences(comparison, paint: paint, width: terminal.columns)
         }
         Output.standard.lines(lines)
+    }
+
+    /// All runs on one axis: accuracies, where every run has some, else losses.
+    private func chart(_ rows: [RunComparison.Row]) -> CurveChart {
+        let showsAccuracy = rows.allSatisfy { $0.metrics.contains { $0.accuracy != nil } }
+        let lines = rows.map { row in
+            CurveChart.Line(
+                name: row.run,
+                points: row.metrics.compactMap { round in
+                    (showsAccuracy ? round.accuracy : round.loss).map { .init(round: round.round, value: $0) }
+                })
+        }
+        if showsAccuracy { return CurveChart(title: "Test accuracy", lines: lines) }
+        let isPositive = rows.allSatisfy { $0.metrics.allSatisfy { !($0.loss < 0) } }
+        return CurveChart(
+            title: "Test loss", lines: lines, floor: isPositive ? 0 : -.infinity, ceiling: .infinity,
+            written: { Figures.short(($0 * 1e4).rounded() / 1e4) })
     }
 
     private func table(_ rows: [RunComparison.Row], paint: Paint, width: Int) -> [String] {
@@ -80,9 +88,8 @@ struct CompareCommand: ParsableCommand {
         guard !differences.isEmpty else { return [paint("  The settings are the same.", .dim)] }
         let columns =
             [TextTable.Column("setting", toRight: false)]
-            + comparison.rows.map { .init(TextWidth.cut($0.run, to: 28)) }
-        return TextTable(
-            columns, rows: differences.map { [$0.key] + $0.values.map { TextWidth.cut($0, to: 28) } }
-        ).lines(paint: paint, width: width)
+            + comparison.rows.map { .init(TextWidth.harmless($0.run), isText: true) }
+        return TextTable(columns, rows: differences.map { [$0.key] + $0.values.map { TextWidth.harmless($0) } })
+            .lines(paint: paint, width: width)
     }
 }

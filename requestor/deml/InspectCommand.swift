@@ -22,6 +22,7 @@ struct InspectCommand: ParsableCommand {
             let inspection = try Application.ofThisProcess.inspect(file)
             if json { return try Output.standard.json(inspection) }
             Output.standard.line(inspection.text)
+            if let table = inspection.table { Output.standard.lines([""] + ModelText.lines(table)) }
         }
     }
 }

@@ -2,6 +2,7 @@ import Application
 import ArgumentParser
 import CommandLineSupport
 import Foundation
+import Reports
 
 struct PaymentsCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -32,7 +33,7 @@ struct PaymentsCommand: AsyncParsableCommand {
             if pages.isEmpty { Output.standard.line("no run on Golem has left a ledger") }
             for page in pages {
                 Output.standard.line(
-                    "\(page.run): \(page.paidText) GLM accepted" + (page.note.map { " (\($0))" } ?? ""))
+                    "\(page.run): \(Figures.amount(page.paidText)) GLM accepted" + (page.note.map { " (\($0))" } ?? ""))
                 let table = TextTable(
                     [
                         .init("provider", toRight: false), .init("agreement", toRight: false), .init("seconds"),
@@ -41,8 +42,7 @@ struct PaymentsCommand: AsyncParsableCommand {
                     rows: page.lines.map { line in
                         [
                             line.provider, String(line.agreement.prefix(8)), "\(Int(saturating: line.seconds))",
-                            line.billed,
-                            line.paid, line.state, line.reason ?? "",
+                            Figures.amount(line.billed), Figures.amount(line.paid), line.state, line.reason ?? "",
                         ]
                     })
                 if !page.lines.isEmpty {

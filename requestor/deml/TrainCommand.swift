@@ -28,6 +28,9 @@ struct TrainCommand: AsyncParsableCommand {
     @Flag(help: "Print summary.json as the last line of stdout; everything else goes to stderr.")
     var json = false
 
+    @Flag(help: "A line for each worker of a round, where the output is no terminal.")
+    var verbose = false
+
     @OptionGroup(title: "What is learned")
     var learning: LearningOptions
     @OptionGroup(title: "How a table is read")
@@ -102,7 +105,7 @@ struct TrainCommand: AsyncParsableCommand {
         let output = json ? Output.standardError : Output.standard
         let terminal = Terminal.current(of: output.descriptor)
         let display = TrainDisplay(
-            terminal: terminal, output: output, epochs: handle.configuration.training.localEpochs)
+            terminal: terminal, output: output, epochs: handle.configuration.training.localEpochs, isVerbose: verbose)
         let title = Paint(terminal.hasColour)((folder.path as NSString).lastPathComponent, .bold)
         display.say("\(title)  \(application.paths.shown(folder.path))")
         for line in DecisionText.lines(handle.decisions, paint: Paint(terminal.hasColour)) { display.say(line) }

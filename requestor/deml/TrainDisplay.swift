@@ -14,8 +14,8 @@ import Synchronization
 final class TrainDisplay: Sendable {
     private struct State {
         var rounds = 0
-        var asked = 0
-        var best: Double?
+        var best: Merit?
+        var outlook = Outlook()
         var board: ProgressBoard?
         var roundStart = ContinuousClock.now
         var region = LiveRegion()
@@ -36,10 +36,11 @@ final class TrainDisplay: Sendable {
     private let output: Output
     private let epochs: Int
 
-    /// With more clients in a round, a line for each would bury the rounds when the output is not a terminal.
-    private static let mostPlainLines = 8
+    /// Whether each worker has a line of its own where the output is no terminal: it would bury the rounds.
+    private let isVerbose: Bool
 
-    init(terminal: Terminal, output: Output, epochs: Int) {
+    init(terminal: Terminal, output: Output, epochs: Int, isVerbose: Bool = false) {
+        self.isVerbose = isVerbose
         self.terminal = terminal
         self.output = output
         self.epochs = epochs
@@ -113,11 +114,14 @@ final class TrainDisplay: Sendable {
     private func region(_ state: State) -> [String] {
         // Asked each time: a window changes its size. One line is left for the cursor.
         let terminal = Terminal.current(of: output.descriptor)
-        if let board = state.board {
+        if var board = state.board {
+            let elapsed = seconds(since: state.roundStart)
+            let outlook = state.outlook.text(round: board.round, of: board.rounds, elapsed: elapsed)
+            board.outlook = outlook.isEmpty ? nil : outlook
             // The machines that are still to come are told below those that work.
             let renting = state.renting.map { [TextWidth.cut(paint("  " + $0, .dim), to: terminal.columns - 1)] } ?? []
             return board.lines(
-                seconds: seconds(since: state.roundStart), paint: paint, width: terminal.columns - 1,
+                seconds: elapsed, paint: paint, width: terminal.columns - 1,
                 height: terminal.rows - 2 - renting.count) + renting
         }
         if let note = state.note ?? state.renting {
@@ -139,7 +143,6 @@ final class TrainDisplay: Sendable {
         switch kind {
         case .runStarted(let run):
             state.rounds = run.rounds
-            state.asked = run.clientsPerRound
             return started(run)
         case .roundStarted(let round):
             state.board = ProgressBoard(
@@ -186,7 +189,7 @@ final class TrainDisplay: Sendable {
             if let board = state.board, board.finished == board.rows.count {
                 state.board?.note = "averaging and testing"
             }
-            guard !terminal.isInteractive, state.asked <= Self.mostPlainLines else { return [] }
+            guard !terminal.isInteractive, isVerbose else { return [] }
             return [plain(success, rounds: state.rounds)]
         case .attemptFailed(let failure):
             if failure.next != .elsewhere {
@@ -221,10 +224,21 @@ final class TrainDisplay: Sendable {
         case .roundFinished(let metrics):
             state.board = nil
             guard metrics.round > 0 else { return [] }
-            let accuracy = metrics.validationLoss == nil ? metrics.accuracy : metrics.validationAccuracy
-            let better = accuracy.map { accuracy in state.best.map { accuracy > $0 } ?? true } ?? false
-            if better { state.best = accuracy }
-            return [RunText.round(RunReport.Round(metrics), of: state.rounds, best: better, paint: paint)]
+            let merit = metrics.merit
+            let better = state.best.map { merit.isBetter(than: $0) } ?? !merit.loss.isNaN
+            if better {
+                state.best = merit
+                state.outlook.isBest(
+                    round: metrics.round,
+                    merit.accuracy.map { Figures.percent($0) } ?? "loss " + Figures.loss(merit.loss))
+            }
+            state.outlook.finished(seconds: metrics.seconds)
+            var line = RunText.round(RunReport.Round(metrics), of: state.rounds, best: better, paint: paint)
+            if !terminal.isInteractive, metrics.round < state.rounds {
+                let outlook = state.outlook.text(round: metrics.round + 1, of: state.rounds, elapsed: 0)
+                if !outlook.isEmpty { line += "   " + outlook }
+            }
+            return [line]
         case .bestModel:
             return []
         case .comparisonStarted(let start):

@@ -166,7 +166,8 @@ public struct Sweep: Sendable {
             }
         }
         let metrics = try run.readMetrics().filter { $0.round <= rounds }
-        guard let best = metrics.min(by: { Self.isBetter($0, $1) }) else { return trial }
+        guard let index = Merit.best(of: metrics.map(\.merit)) else { return trial }
+        let best = metrics[index]
         trial.rounds = rounds
         trial.bestRound = best.round
         trial.accuracy = best.validationAccuracy
@@ -176,13 +177,6 @@ public struct Sweep: Sendable {
         let epochs = try run.readConfiguration().training.localEpochs
         trial.examples = metrics.reduce(0) { $0.addingSaturating($1.examples.multipliedSaturating(by: epochs)) }
         return trial
-    }
-
-    private static func isBetter(_ one: RoundMetrics, _ other: RoundMetrics) -> Bool {
-        let accuracies = (one.validationAccuracy ?? -1, other.validationAccuracy ?? -1)
-        if accuracies.0 != accuracies.1 { return accuracies.0 > accuracies.1 }
-        let losses = (one.validationLoss ?? .infinity, other.validationLoss ?? .infinity)
-        return losses.0 != losses.1 ? losses.0 < losses.1 : one.round < other.round
     }
 
     private func write(_ summary: inout SweepSummary) throws {
@@ -318,12 +312,5 @@ extension Application {
             throw DeMLError(.malformed, "it is not what DeML writes there", place: group.folder + "/" + Sweep.file)
         }
         return Sweep(summary.axes, factor: summary.factor, summary.rungs, group)
-    }
-}
-
-extension Int {
-    fileprivate func multipliedSaturating(by other: Int) -> Int {
-        let (product, overflow) = multipliedReportingOverflow(by: other)
-        return overflow ? .max : product
     }
 }

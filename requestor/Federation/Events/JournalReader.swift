@@ -1,3 +1,4 @@
+import Foundation
 import Tensors
 
 #if canImport(Glibc)
@@ -124,6 +125,11 @@ package final class JournalReader {
 }
 
 extension RunFolder {
+    /// When the run began; `nil` where there is no journal.
+    public func firstEventTime() throws(DeMLError) -> Date? {
+        try JournalReader(path: events, after: .beginning).read().first?.event.time
+    }
+
     /// Every event of the journal in its order, a block of them in memory at a time; none where there is no journal.
     public func forEachEvent(_ body: (RunEvent) -> Void) throws(DeMLError) {
         let journal = JournalReader(path: events, after: .beginning)

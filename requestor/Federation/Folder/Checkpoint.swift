@@ -77,13 +77,8 @@ public struct RoundRecord: Codable, Sendable, Equatable {
         bestTestLoss = metrics.loss
     }
 
-    /// Whether a result on the set that is chosen by is better than the best so far: by accuracy, by loss among equals and for
-    /// regression. A NaN is never better.
-    func isImproved(by accuracy: Double?, loss: Double) -> Bool {
-        if loss.isNaN || bestLoss.isNaN { return !loss.isNaN }
-        if let accuracy, let bestAccuracy, accuracy != bestAccuracy { return accuracy > bestAccuracy }
-        return loss < bestLoss
-    }
+    /// Of the best round, on the set that is chosen by.
+    var bestMerit: Merit { Merit(accuracy: bestAccuracy, loss: bestLoss) }
 }
 
 /// A finished round as it is written and found again.

@@ -230,6 +230,12 @@ public struct Summary: Sendable, Equatable, Codable {
     }
     /// What was checked; absent where audits were off, and in the summaries of older versions.
     public var audits: AuditTotals?
+    /// Wall-clock seconds of everything: reading the data, cutting it, waiting for machines, all rounds, the comparison,
+    /// settling the bills; absent in the summaries of older versions. Of the earlier parts of a run that was resumed only
+    /// the rounds are in it.
+    public var wallSeconds: Double?
+    /// Of which the comparison.
+    public var comparisonSeconds: Double?
 
     public init(
         accuracy: Double?, loss: Double, rounds: Int, seconds: Double, bytesUp: Int, bytesDown: Int, costGLM: Double,
@@ -274,6 +280,8 @@ public struct Summary: Sendable, Equatable, Codable {
         case bestValidationAccuracy = "best_validation_accuracy"
         case bestValidationLoss = "best_validation_loss"
         case audits
+        case wallSeconds = "wall_seconds"
+        case comparisonSeconds = "comparison_seconds"
         case bytesUp = "bytes_up"
         case bytesDown = "bytes_down"
         case costGLM = "cost_glm"
@@ -282,15 +290,5 @@ public struct Summary: Sendable, Equatable, Codable {
         case bestAccuracy = "best_accuracy"
         case bestLoss = "best_loss"
         case labelCounts = "label_counts"
-    }
-}
-
-extension Summary {
-    /// The position of the one with the best accuracy, or the lowest loss where none has an accuracy; of equals the first.
-    /// What is not a number never wins.
-    public static func best(of summaries: [Summary]) -> Int? {
-        let hasAccuracy = summaries.contains { $0.accuracy != nil }
-        let figures = summaries.map { hasAccuracy ? $0.accuracy ?? .nan : -$0.loss }
-        return figures.indices.filter { !figures[$0].isNaN }.max { (figures[$0], -$0) < (figures[$1], -$1) }
     }
 }

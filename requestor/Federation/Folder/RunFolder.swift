@@ -14,6 +14,7 @@ import Tensors
 ///     model.safetensors     weights of the last finished round
 ///     best.safetensors      weights of the best round
 ///     comparison.json       once it is done, so that a resume need not do it again
+///     mistakes.json         the surest mistakes on a test set of pictures (Mistake); made before the summary
 ///     summary.json          once the run has ended
 ///     report.html
 ///     tensorboard/          the curves for TensorBoard
@@ -36,6 +37,7 @@ public struct RunFolder: Sendable, Hashable {
     public var best: String { path + "/best.safetensors" }
     public var comparison: String { path + "/comparison.json" }
     public var summary: String { path + "/summary.json" }
+    public var mistakes: String { path + "/mistakes.json" }
     public var report: String { path + "/report.html" }
     public var tensorBoard: String { path + "/tensorboard" }
     public var rounds: String { path + "/rounds" }
@@ -72,6 +74,8 @@ public struct RunFolder: Sendable, Hashable {
     /// Nil for a run of before there was such a file.
     public func readData() throws -> RunData? { Files.exists(data) ? try decode(data) : nil }
     public func readSummary() throws -> Summary { try decode(summary) }
+    /// None where there are none.
+    public func readMistakes() throws -> [Mistake] { Files.exists(mistakes) ? try decode(mistakes) : [] }
     public func readMetrics() throws -> [RoundMetrics] { try decodeLines(metrics) }
     public func readEvents() throws -> [RunEvent] { try decodeLines(events) }
 }

@@ -28,6 +28,20 @@ final class SharedEvaluator: Sendable {
             try box.evaluate(weights, validation, plan, false)
         }
     }
+
+    /// The surest mistakes on the test set, where that is of pictures. What cannot be predicted is no reason to lose a run.
+    func mistakes(_ weights: Weights) async throws -> [Mistake] {
+        guard plan.model.loss == .crossEntropy, PictureShape(plan.model.inputShape) != nil else { return [] }
+        return try await onOwnThread(named: "mistakes") { [plan, box] in
+            do {
+                return try Mistake.surest(of: plan.test, shape: plan.model.inputShape) { part in
+                    try box.predict(weights, part, plan)
+                }
+            } catch is DeMLError {
+                return []
+            }
+        }
+    }
 }
 
 /// An `Evaluator` that is made when it is first needed, and used by one thread at a time.
@@ -39,13 +53,18 @@ private final class EvaluatorBox: @unchecked Sendable {
     func evaluate(
         _ weights: Weights, _ examples: Examples, _ plan: RunPlan, _ metrics: Bool
     ) throws -> Evaluation {
-        try lock.withLock {
-            let evaluator =
-                try evaluator
-                ?? Evaluator(model: plan.model, threads: plan.threads, examples: plan.test.count)
-            self.evaluator = evaluator
-            return try evaluator.evaluate(weights, examples, metrics: metrics)
-        }
+        try lock.withLock { try made(plan).evaluate(weights, examples, metrics: metrics) }
+    }
+
+    func predict(_ weights: Weights, _ examples: Examples, _ plan: RunPlan) throws -> Tensor {
+        try lock.withLock { try made(plan).predict(weights, examples) }
+    }
+
+    private func made(_ plan: RunPlan) throws -> Evaluator {
+        let evaluator =
+            try evaluator ?? Evaluator(model: plan.model, threads: plan.threads, examples: plan.test.count)
+        self.evaluator = evaluator
+        return evaluator
     }
 }
 

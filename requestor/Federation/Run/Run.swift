@@ -28,6 +28,8 @@ public struct Run: Sendable {
     private let onEvent: (@Sendable (RunEvent) -> Void)?
     private let storage: RunStorage
     private let isResumed: Bool
+    private let begun: Date?
+    private let clock: @Sendable () -> Date
     /// What happens in the run. May be subscribed to before the run begins.
     public let feed: RunFeed
 
@@ -37,24 +39,29 @@ public struct Run: Sendable {
     ///   - resume: go on with the run that the plan's folder holds, if it holds one. Without it such a folder is refused.
     ///   - onEvent: an observer of the ``feed``, told every event, one at a time and in order. The end of the run waits
     ///     for it, though not for ever (see ``RunObservation/finished(patience:)``).
+    ///   - begun: when the run was asked for: what is said of its time counts from there. `nil`: when ``run()`` is called.
     ///   - clock: the time of events.
     public init(
-        _ plan: RunPlan, fleet: any Fleet, resume: Bool = false,
+        _ plan: RunPlan, fleet: any Fleet, resume: Bool = false, begun: Date? = nil,
         onEvent: (@Sendable (RunEvent) -> Void)? = nil, clock: @escaping @Sendable () -> Date = { Date() }
     ) {
-        self.init(plan, fleet: fleet, resume: resume, clock: clock, storage: RunStorage(), onEvent: onEvent)
+        self.init(
+            plan, fleet: fleet, resume: resume, begun: begun, clock: clock, storage: RunStorage(), onEvent: onEvent)
     }
 
     /// A run on another disk than this machine's.
     package init(_ plan: RunPlan, fleet: any Fleet, resume: Bool = false, files: any RunFiles) {
         self.init(
-            plan, fleet: fleet, resume: resume, clock: { Date() }, storage: RunStorage(files: files), onEvent: nil)
+            plan, fleet: fleet, resume: resume, begun: nil, clock: { Date() }, storage: RunStorage(files: files),
+            onEvent: nil)
     }
 
     private init(
-        _ plan: RunPlan, fleet: any Fleet, resume: Bool, clock: @escaping @Sendable () -> Date, storage: RunStorage,
-        onEvent: (@Sendable (RunEvent) -> Void)?
+        _ plan: RunPlan, fleet: any Fleet, resume: Bool, begun: Date?, clock: @escaping @Sendable () -> Date,
+        storage: RunStorage, onEvent: (@Sendable (RunEvent) -> Void)?
     ) {
+        self.begun = begun
+        self.clock = clock
         self.plan = plan
         self.fleet = fleet
         feed = RunFeed(folder: plan.folder, now: clock)
@@ -83,7 +90,8 @@ public struct Run: Sendable {
         let journal = feed
         try journal.open()
         let rounds = RunRounds(
-            plan: plan, fleet: fleet, store: CheckpointStore(folder: folder, storage: storage), journal: journal)
+            plan: plan, fleet: fleet, store: CheckpointStore(folder: folder, storage: storage), journal: journal,
+            begun: begun ?? clock(), clock: clock)
         do {
             let summary = try await rounds.run()
             journal.record(

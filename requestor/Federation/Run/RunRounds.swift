@@ -11,6 +11,9 @@ struct RunRounds: Sendable {
     let fleet: any Fleet
     let store: CheckpointStore
     let journal: RunFeed
+    /// When the run was asked for, and what time it is.
+    let begun: Date
+    let clock: @Sendable () -> Date
 
     private var configuration: RunConfiguration { plan.configuration }
     private var folder: RunFolder { plan.folder }
@@ -57,8 +60,18 @@ struct RunRounds: Sendable {
             audits = sessionEnd.value.1
             expenses = sessionEnd.expenses
         }
+        let mistakes = try await evaluator.mistakes(end.weights.weights)
+        if mistakes.isEmpty {
+            try store.storage.remove(folder.mistakes)
+        } else {
+            try store.storage.replace(folder.mistakes, with: try RunJSON.encode(mistakes))
+        }
+        let comparisonStart = clock()
         let comparison = try await comparison(rounds: end.record.metrics.round, evaluator)
-        let summary = summary(end, comparison, expenses, configuration.auditPolicy == .off ? nil : audits)
+        var summary = summary(end, comparison, expenses, configuration.auditPolicy == .off ? nil : audits)
+        let now = clock()
+        summary.comparisonSeconds = max(0, now.timeIntervalSince(comparisonStart))
+        summary.wallSeconds = max(0, now.timeIntervalSince(begun)) + start.record.seconds
         try store.storage.replace(folder.summary, with: try RunJSON.encode(summary))
         return summary
     }
@@ -429,7 +442,7 @@ extension RoundRecord {
     /// Goes on to the next round.
     mutating func add(_ metrics: RoundMetrics, _ collected: Round.Result) {
         let chosenBy = metrics.chosenBy
-        if isImproved(by: chosenBy.accuracy, loss: chosenBy.loss) {
+        if metrics.merit.isBetter(than: bestMerit) {
             bestRound = metrics.round
             bestAccuracy = chosenBy.accuracy
             bestLoss = chosenBy.loss
