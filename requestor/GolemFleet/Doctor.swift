@@ -79,7 +79,7 @@ public struct Doctor: Sendable {
                 tell(
                     Finding(
                         "allocations", .warning,
-                        "\(old.count) \(old.count == 1 ? "holds" : "hold") back \(sum) GLM (of other runs, or of one that was killed)",
+                        "\(old.count) \(old.count == 1 ? "holds" : "hold") back \(shortText(sum.glm)) GLM (of other runs, or of one that was killed)",
                         remedy: "yagna payment release-allocations"))
             }
             let troubles = try await client.payment.driverProblems(network: settings.network, driver: settings.driver)

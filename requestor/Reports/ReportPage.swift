@@ -27,9 +27,9 @@ extension RunReport {
     }
 
     private func tiles() -> Markup {
-        func tile(_ value: String, _ name: String, first: Bool = false) -> Markup {
+        func tile(_ value: String, _ name: String, first: Bool = false, isWide: Bool = false) -> Markup {
             .element(
-                "div", [("class", first ? "tile first" : "tile")],
+                "div", [("class", "tile" + (first ? " first" : "") + (isWide ? " wide" : ""))],
                 .element("b", text: value) + .element("span", text: name))
         }
         let up = rounds.map(\.bytesUp).saturatingSum()
@@ -54,7 +54,8 @@ extension RunReport {
                 var parts = ["rounds \(Figures.duration(times.rounds))"]
                 if times.comparison > 0 { parts.append("comparison \(Figures.duration(times.comparison))") }
                 parts.append("preparation and end \(Figures.duration(times.preparation))")
-                tiles.append(tile(Figures.duration(times.whole), "in all: " + parts.joined(separator: ", ")))
+                tiles.append(
+                    tile(Figures.duration(times.whole), "in all: " + parts.joined(separator: ", "), isWide: true))
             } else {
                 tiles.append(tile(Figures.duration(trained.reduce(0) { $0 + $1.seconds }), "time of the rounds"))
             }

@@ -135,7 +135,7 @@ extension RunReport {
             return .element(
                 "tr", [],
                 texts.map { .element("td", text: $0) }.reduce(Markup(), +)
-                    + .element("td", [("class", isWell ? "text" : "text bad")], text: state))
+                    + .element("td", [("class", isWell ? "wrap" : "wrap bad")], text: state))
         }
         let head = ["provider", "agreement", "tasks", "time", "billed", "paid", "settlement"]
         let billed = agreements.reduce(0) { $0 + $1.billed }
@@ -186,9 +186,7 @@ extension RunReport {
         let rows = model.rows.map { row in
             Markup.element(
                 "tr", [],
-                row.enumerated().map { index, text in
-                    .element("td", index == 1 ? [("class", "text")] : [], text: text)
-                }.reduce(Markup(), +))
+                row.map { .element("td", text: $0) }.reduce(Markup(), +))
         }
         return folded(
             "Layers of the model",
