@@ -175,6 +175,7 @@ import Testing
         for seconds in [600, 10, 11, 9, .nan] as [Double] { outlook.finished(seconds: seconds) }
         #expect(outlook.secondsLeft(round: 5, of: 10, elapsed: 4) == 7 + 5 * 11)
         #expect(outlook.secondsLeft(round: 10, of: 10, elapsed: 40) == 0)
+        #expect(outlook.text(round: 10, of: 10, elapsed: 4.8) == "about 7 s left")
         outlook.isBest(round: 3, "97.11 %")
         #expect(outlook.text(round: 5, of: 10, elapsed: 0) == "about 1 min 06 s left   best 97.11 % in round 3")
     }

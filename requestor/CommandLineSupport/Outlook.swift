@@ -32,7 +32,8 @@ public struct Outlook: Sendable, Equatable {
         var parts: [String] = []
         if let left = secondsLeft(round: round, of: rounds, elapsed: elapsed) {
             // Tenths of a second would only flicker.
-            parts.append("about \(Figures.duration(left < 10 ? left.rounded(.up) : left.rounded())) left")
+            let text = left < 59.5 ? "\(Int(saturating: left.rounded(.up))) s" : Figures.duration(left.rounded())
+            parts.append("about \(text) left")
         }
         if let best { parts.append(best) }
         return parts.joined(separator: "   ")

@@ -105,8 +105,15 @@ extension Measures {
             let classRows = classes.prefix(Self.mostRows).map { row in
                 Markup.element("tr", [], row.cells.map { .element("td", text: $0) }.reduce(Markup(), +))
             }
-            let table = Markup.table(head: ClassRow.head, rows: Array(classRows))
+            // A few more than are shown at once are not worth a click.
+            let shown = classRows.count > 20 ? 12 : classRows.count
+            let table = Markup.table(head: ClassRow.head, rows: Array(classRows.prefix(shown)))
             parts += .element("div", [("class", "pair")], .lines([.panel(overall), .panel(table)]))
+            if classRows.count > shown {
+                let rest = Markup.table(head: ClassRow.head, rows: Array(classRows.dropFirst(shown)))
+                parts += .element(
+                    "details", [], .element("summary", text: "\(classRows.count - shown) more classes") + .panel(rest))
+            }
             if classes.count > Self.mostRows {
                 parts += .element(
                     "p", [("class", "note")],

@@ -13,7 +13,7 @@ struct PlaceChart {
         let spread = (values.max() ?? 1) - (values.min() ?? 0)
         let padded = values + values.flatMap { [$0 - spread * 0.15, $0 + spread * 0.15] }
         let axis = Axis(
-            covering: padded, steps: 4, floor: values.allSatisfy { $0 >= 0 } ? 0 : -.infinity,
+            covering: padded, steps: 3, floor: values.allSatisfy { $0 >= 0 } ? 0 : -.infinity,
             ceiling: showsAccuracy ? 1 : .infinity)
         func left(_ value: Double) -> String { "left:\(Figures.decimal(axis.position(value) * 100, digits: 1))%" }
         let grid = axis.ticks.map { Markup.element("u", [("style", left($0))]) }.reduce(Markup(), +)

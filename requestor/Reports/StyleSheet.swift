@@ -27,7 +27,7 @@ enum StyleSheet {
         figure{margin:0}figcaption{font-size:13px;color:var(--muted);margin:0 0 8px}
         figcaption b{color:var(--ink);font-size:14px;margin-right:12px}
         .key{display:inline-block;margin-right:11px;white-space:nowrap;max-width:100%;overflow:hidden;
-        text-overflow:ellipsis}
+        text-overflow:ellipsis;vertical-align:bottom}
         .key i,i.swatch{display:inline-block;width:11px;height:11px;border-radius:3px;margin-right:5px;
         vertical-align:-1px}
         i.swatch{border-radius:50%;margin-right:8px}
@@ -38,20 +38,22 @@ enum StyleSheet {
         .reference{stroke-width:1.3;opacity:.85}
         .level{stroke-width:1.6;stroke-dasharray:5 4}.mark{stroke:var(--muted);stroke-width:1;stroke-dasharray:2 3}
         .point{stroke:var(--panel);stroke-width:1}.point:hover,.dot:hover{stroke:var(--ink);stroke-width:2}
+        .plot .tick{paint-order:stroke;stroke:var(--panel);stroke-width:3px}
+        .pair td,.pair th{padding-left:8px;padding-right:8px}
         .tick{font-size:11px;fill:var(--muted)}.label{font-size:12px;fill:var(--ink)}
         .end{text-anchor:end}.middle{text-anchor:middle}
         .scale{accent-color:var(--accent);margin:0 4px 0 0;vertical-align:-1px}
         .scale+label{font-size:12.5px;color:var(--muted);margin-right:12px;cursor:pointer}
         .log{display:none}.scale.logarithmic:checked~.linear{display:none}.scale.logarithmic:checked~.log{display:block}
-        .dots{display:grid;grid-template-columns:max-content minmax(90px,1fr) max-content;gap:4px 14px;
+        .dots{display:grid;grid-template-columns:max-content minmax(90px,1fr) max-content;gap:0 14px;
         align-items:center;
         font-variant-numeric:tabular-nums}
         .dots b{font-weight:600;text-align:right}
-        .track{position:relative;height:26px;background:linear-gradient(var(--rule),
+        .track{position:relative;height:28px;margin:0 16px;background:linear-gradient(var(--rule),
         var(--rule)) 0 50%/100% 1px no-repeat}
         .track i{position:absolute;top:50%;width:13px;height:13px;margin:-6.5px 0 0 -6.5px;border-radius:50%}
         .track u{position:absolute;top:0;bottom:0;width:1px;background:var(--rule)}
-        .scaleline{position:relative;height:17px;font-size:11px;color:var(--muted)}
+        .scaleline{position:relative;height:17px;margin:0 16px;font-size:11px;color:var(--muted)}
         .scaleline span{position:absolute;transform:translateX(-50%);white-space:nowrap}
         .shards{display:grid;grid-template-columns:max-content 1fr max-content;gap:6px 10px;align-items:center;
         font-size:13px;
@@ -70,7 +72,7 @@ enum StyleSheet {
         .matrix td.mistake{background:color-mix(in srgb,var(--wrong) var(--heat),var(--panel))}
         .matrix td.recall{color:var(--muted);padding-left:10px}
         .matrix-row{display:grid;grid-template-columns:max-content minmax(180px,1fr);gap:24px;align-items:start}
-        .mistakes{display:grid;grid-template-columns:repeat(auto-fill,minmax(120px,1fr));gap:14px}
+        .mistakes{display:grid;grid-template-columns:repeat(auto-fill,minmax(92px,1fr));gap:16px}
         .mistakes figure{min-width:0}
         .mistakes img{display:block;width:84px;height:84px;object-fit:contain;image-rendering:pixelated;
         border-radius:4px;border:1px solid var(--rule);background:#000}
