@@ -125,7 +125,8 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
             ],
             // The page is part of the program: there is no folder that would have to lie beside it.
-            path: "requestor/UserInterface", resources: [.embedInCode("Assets")], swiftSettings: strict),
+            path: "requestor/UserInterface", exclude: ["README.md"], resources: [.embedInCode("Assets")],
+            swiftSettings: strict),
         .executableTarget(
             name: "deml",
             dependencies: [

@@ -12,6 +12,7 @@ import struct
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -190,6 +191,11 @@ def doors(browser, ui, work):
         paints.append(page.evaluate("performance.getEntriesByName('first-contentful-paint')[0]?.startTime"))
     check("first contentful paint", min(paints) < PAINT_LIMIT, f"{min(paints):.0f} ms, of {[round(p) for p in paints]}")
     browser.look(page, "home-empty")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name="Train MNIST now")).to_be_focused()
 
     # Train MNIST with one click, watch, stop, resume.
     page.get_by_role("button", name="Train MNIST now").click()
@@ -277,6 +283,16 @@ def doors(browser, ui, work):
     page.get_by_role("button", name="Train", exact=True).click()
     expect(page.get_by_role("heading", level=1, name="trees")).to_be_visible()
     wait_state(page, "finished", 120)
+    # More rounds, by the keyboard alone.
+    page.get_by_role("button", name="More rounds").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_label("Rounds in all")).to_be_focused()
+    page.keyboard.press("ControlOrMeta+a")
+    page.keyboard.type("6")
+    page.keyboard.press("Enter")
+    expect(page.locator(".tile", has_text="rounds").locator("b")).to_have_text("6 / 6", timeout=60000)
+    wait_state(page, "finished", 60)
+    check("a finished run is given more rounds", True)
     page.get_by_role("link", name="Try the model").click()
     expect(page.locator(".verdict")).to_have_text(re.compile("oak|ash"))
     page.get_by_label("height").fill("3.2")
@@ -292,6 +308,18 @@ def doors(browser, ui, work):
     lines = Path(download.value.path()).read_text().splitlines()
     check("predictions for unknown rows come down", [line.split(",")[1] for line in lines[1:]] == ["ash", "oak", "ash"], lines)
     browser.look(page, "try-row")
+    # The same by processes, as by other machines: the same bytes.
+    page.get_by_label("Processes here").check()
+    page.locator(".drop input[type=file]").first.set_input_files(SCRATCH / "unknown.csv")
+    page.get_by_role("button", name="Predict unknown.csv").click()
+    with page.expect_download(timeout=60_000) as download:
+        page.get_by_role("link", name="Download predictions").click(timeout=60_000)
+    check("processes predict the same", Path(download.value.path()).read_text().splitlines() == lines)
+    page.reload()
+    expect(page.get_by_role("link", name="Download predictions")).to_be_visible()
+    page.get_by_label("Golem").check()
+    expect(page.get_by_role("button", name="Rent and predict for at most 5 GLM")).to_be_enabled()
+    browser.look(page, "try-elsewhere")
 
     # What only the run itself can find is said on its page.
     page.request.post(f"{ui.base}/api/runs", headers={"Origin": ui.base}, data={
@@ -361,8 +389,7 @@ def doors(browser, ui, work):
     lock.kill()
     lock.wait()
 
-    weight = sum(int(subprocess.run(["curl", "-s", "-o", "/dev/null", "-w", "%{size_download}", f"{ui.base}/assets/{name}"],
-                                    stdout=subprocess.PIPE, text=True).stdout)
+    weight = sum(len(urllib.request.urlopen(f"{ui.base}/assets/{name}").read())
                  for name in os.listdir(ROOT / "requestor/UserInterface/Assets"))
     check("everything of the page together", weight < WEIGHT_LIMIT, f"{weight:,} bytes")
 

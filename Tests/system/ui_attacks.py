@@ -218,6 +218,33 @@ def crowd(server):
     journal.close()
 
 
+def watched(server):
+    """A run that three pages follow: what they take of the machine's time."""
+    def used():
+        fields = Path(f"/proc/{server.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    status, answer = server.json("POST", "/api/runs", {"name": "watched", "settings": {
+        "data": "mnist", "model": {"layers": [{"type": "flatten"}, {"type": "linear", "out_features": 128}, {"type": "relu"}, {"type": "linear"}],
+                                   "input": {"divide_by": 255}}, "fleet": "simulated", "rounds": 4, "local_epochs": 3, "comparison": False}})
+    assert status == 201, answer
+    folder = SCRATCH / "work/runs" / answer["run"]
+    while not (folder / "events.jsonl").exists():
+        time.sleep(0.02)
+    before, begun = used(), time.monotonic()
+    pages = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(3)]
+    for page in pages:
+        page.sendall(head(server, f"GET /api/runs/{answer['run']}/live HTTP/1.1\r\n"))
+        threading.Thread(target=lambda page=page: all(iter(lambda: page.recv(65536), b"")), daemon=True).start()
+    while not (folder / "summary.json").exists():
+        time.sleep(0.05)
+    seconds = time.monotonic() - begun
+    share = (used() - before) / seconds / os.cpu_count()
+    tried("a run that three pages follow", share < 0.01, f"they take {share * 100:.2f} % of the machine in {seconds:.1f} s")
+    for page in pages:
+        page.shutdown(socket.SHUT_RDWR)
+
+
 def slow(server):
     """Clients that send a letter a second hold nobody up; those that send nothing are let go."""
     sockets = []
@@ -281,6 +308,7 @@ def main():
         names(server, work)
         floods(server)
         crowd(server)
+        watched(server)
         slow(server)
         script(server, work)
         tried("after all that", server.alive(), f"it answers; {server.memory():.0f} MB")

@@ -1,5 +1,5 @@
 // Curves over rounds, drawn in the width there is, with a line that follows the pointer.
-import { h, s, short } from "./tools.js";
+import { h, s, short, tick } from "./tools.js";
 
 /** Round numbers between which all values lie: [lower, upper, step]. */
 function axis(values, floor, ceiling, steps = 5) {
@@ -32,7 +32,7 @@ function thinned(points, most) {
  * A chart. `draw(lines)` shows lines of {name, colour, points: [[round, value]], kind: "", "reference" or "dash"}.
  * Options: title, written (value on the axis), exactly (value in words), floor, ceiling.
  */
-export function lineChart({ title, written = short, exactly = written, floor = -Infinity, ceiling = Infinity, best }) {
+export function lineChart({ title, written = tick, exactly = written, floor = -Infinity, ceiling = Infinity, best }) {
   const legend = h("figcaption");
   const svg = s("svg", { class: "chart", role: "img", "aria-label": title });
   const tip = h("div", { class: "tip", hidden: true, "aria-hidden": "true" });

@@ -246,7 +246,7 @@ export default async function run(main, { signal, parameters: [name], go }) {
     tile("rounds", of ? `${grouped(trained.length || card.rounds)} / ${grouped(of)}` : "–", "rounds");
     tile("time", duration(trained.length ? trained.reduce((sum, row) => sum + row[5], 0) : card.seconds || Number.NaN), "training time");
     const up = trained.reduce((sum, row) => sum + row[6], 0), down = trained.reduce((sum, row) => sum + row[7], 0);
-    if (up + down || live?.start) tile("bytes", bytes(up + down), up + down ? `sent ${bytes(up)}, back ${bytes(down)}` : "moved");
+    if (up + down || live?.start && live.start.fleet !== "simulated") tile("bytes", bytes(up + down), up + down ? `sent ${bytes(up)}, back ${bytes(down)}` : "moved");
     if ((live?.start?.fleet ?? card.fleet) === "golem") {
       const cost = trained.reduce((sum, row) => sum + (row[8] ?? 0), 0);
       tile("cost", glm(summary?.cost_glm ?? cost), details.budget ? `of at most ${glm(details.budget)}` : "cost");
@@ -359,7 +359,7 @@ export default async function run(main, { signal, parameters: [name], go }) {
     if (!body || cost !== hasCost) {
       hasCost = cost;
       rows.clear();
-      const whole = table(["worker", h("th", { scope: "col", class: "text" }, "now"), h("th", { scope: "col" }, h("span", { class: "unseen" }, "epochs")), "loss", "samples/s", "tasks", "failed", "examples", ...(cost ? ["cost"] : [])], []);
+      const whole = table(["worker", h("th", { scope: "col", class: "text" }, "now"), h("th", { scope: "col" }, h("span", { class: "unseen" }, "epochs")), "loss", "samples/s", "tasks", "failed", "examples", ...(cost ? ["cost", "an hour"] : [])], []);
       body = whole.tBodies[0];
       const frame = scrolls("Workers", whole);
       frame.classList.add("tall");
@@ -372,7 +372,7 @@ export default async function run(main, { signal, parameters: [name], go }) {
       if (!row) {
         const bar = h("div", { class: "bar" }, h("i"));
         bar.style.width = "84px";
-        const cells = Array.from({ length: cost ? 9 : 8 }, () => h("td"));
+        const cells = Array.from({ length: cost ? 10 : 8 }, () => h("td"));
         cells[0].className = "name";
         cells[1].className = "text";
         cells[1].style.minWidth = "118px";
@@ -394,7 +394,10 @@ export default async function run(main, { signal, parameters: [name], go }) {
       say(cells[6], grouped(worker.failures));
       cells[6].className = worker.failures ? "bad-text" : "";
       say(cells[7], grouped(worker.examples));
-      if (cost) say(cells[8], glm(worker.cost));
+      if (cost) {
+        say(cells[8], glm(worker.cost));
+        say(cells[9], worker.seconds ? glm(worker.cost / worker.seconds * 3600) : "–");
+      }
     }
   }
   const stages = { start: "starting", train: "training", upload: "sending", download: "bringing back" };

@@ -159,6 +159,9 @@ export function glm(value) {
 
 export const short = (value) => (Number.isFinite(number(value)) ? String(Number(value.toPrecision(6))) : "–");
 
+/** A number at an axis, where there is little room. */
+export const tick = (value) => (Math.abs(value) >= 1e5 ? value.toExponential(2) : short(value));
+
 export const counted = (count, noun) => `${grouped(count)} ${noun}${count === 1 ? "" : "s"}`;
 
 export function ago(seconds) {

@@ -150,6 +150,9 @@ export default async function train(main, { signal, go }) {
         const found = await ask("/api/models/read", { body: { model: data }, signal });
         wish.weights = found.weights ?? null;
         modelNote.replaceChildren(h("p", { class: "note" }, found.weights ? `Training goes on from the weights in ${files[0].name}.` : `The model of ${files[0].name}.`));
+        // What a description leaves out, the data says.
+        const last = found.model.layers?.findLast((layer) => layer.type === "linear");
+        if (last && last.out_features === undefined) last.out_features = look.outputs;
         editor.set({ loss: look.model.loss, ...found.model, input: { ...look.model.input, ...(found.model.input ?? {}) } });
       } catch (error) { if (error.name !== "AbortError") modelNote.replaceChildren(troubleBox(error)); }
     },

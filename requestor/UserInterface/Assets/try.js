@@ -232,6 +232,8 @@ export default async function tryModel(main, { signal, parameters: [name], go })
           return;
         }
         const { job } = await ask(`${base}/predict/elsewhere`, { body: { data, fleet, ...(fleet === "golem" ? { budget: amount(), agreedGLM: amount() } : {}) }, signal });
+        // A reload, and whoever gets the address, sees the same.
+        history.replaceState(null, "", `#${job}`);
         await watch(job);
       } catch (error) { if (error.name !== "AbortError") answer.replaceChildren(troubleBox(error)); tell(); }
     }
@@ -266,6 +268,11 @@ export default async function tryModel(main, { signal, parameters: [name], go })
         }
         await new Promise((resolve) => setTimeout(resolve, 500));
       }
+    }
+    if (/^#[0-9a-f]{16}$/.test(location.hash)) {
+      data = `upload:${location.hash.slice(1)}`;
+      file = "the file";
+      watch(location.hash.slice(1)).catch((error) => { if (error.name !== "AbortError") answer.replaceChildren(troubleBox(error)); });
     }
     return h("div", null, zone, h("div", { class: "top-gap" }, choices), golem, h("p", { class: "actions top-gap" }, begin), answer);
   }

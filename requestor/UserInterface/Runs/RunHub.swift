@@ -40,6 +40,8 @@ final class RunHub: Sendable {
             state.count += 1
             state.readers[state.count] = wake
             defer { state.isReading = true }
+            // What was wrong may be mended.
+            if !state.isReading { state.failure = nil }
             return (state.count, !state.isReading)
         }
         wake.yield()

@@ -39,9 +39,7 @@ struct RunRoutes: Sendable {
             try Response.json(try details(try folder(context)))
         }
         router.get("/api/runs/:run/live") { _, context in
-            let folder = try folder(context)
-            try streams.enter()
-            return live(folder)
+            live(try folder(context))
         }
         router.get("/api/runs/:run/report") { _, context in
             let folder = try folder(context)
@@ -104,6 +102,8 @@ struct RunRoutes: Sendable {
         let hub = library.hub(folder)
         let streams = streams
         return .events { writer in
+            // Counted where it is written: a reader that goes before that was none.
+            try streams.enter()
             let (id, wakes) = hub.look()
             defer {
                 hub.leave(id)
