@@ -38,7 +38,8 @@ struct FuzzTarget: Sendable {
 
     static let all: [FuzzTarget] =
         [
-            safetensors, safetensorsGzip, gzip, npz, npy, idx, csv, text, table, dataset, schema, picture, modelDescription,
+            safetensors, safetensorsGzip, gzip, npz, npy, idx, csv, text, table, dataset, schema, picture,
+            modelDescription,
             trainingOptions, weights,
             shard, state, delta, report, progress,
         ] + modelFiles

@@ -58,7 +58,7 @@ public struct ModelOutlook: Sendable {
                 // Without being the last one: what the loss wants of that is looked at when all are there.
                 guard
                     let line = try LayerPlace.resolve(
-                        good + [layer, .sigmoid], input: input.shape, loss: loss
+                        good + [layer, .sigmoid], input: input, loss: loss
                     ).dropLast().last
                 else { continue }
                 lines.append(LayerLine(line))
@@ -66,7 +66,7 @@ public struct ModelOutlook: Sendable {
             } catch {
                 // As a last layer alone some are allowed (softmax).
                 if index == layers.count - 1, let layer = try? Self.layer(text),
-                    let line = try? LayerPlace.resolve(good + [layer], input: input.shape, loss: loss).last
+                    let line = try? LayerPlace.resolve(good + [layer], input: input, loss: loss).last
                 {
                     lines.append(LayerLine(line))
                     good.append(layer)
