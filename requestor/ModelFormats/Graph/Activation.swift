@@ -43,7 +43,8 @@ enum Activation {
         candidates += [LayerSketch("gelu"), LayerSketch("gelu", ["approximate": .text("tanh")]), LayerSketch("elu")]
         func short(_ value: Double) -> JSONTree { .number((value * 1e6).rounded() / 1e6) }
         if far < 0 {
-            candidates.append(LayerSketch("leaky_relu", ["negative_slope": short(-near)]))
+            // A slope of 1 would be nothing at all, or an ε.
+            if abs(near + 1) > 1e-4 { candidates.append(LayerSketch("leaky_relu", ["negative_slope": short(-near)])) }
             candidates.append(LayerSketch("elu", ["alpha": short(-far)]))
         }
         if atZero > 0 {

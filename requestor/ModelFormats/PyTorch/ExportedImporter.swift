@@ -31,7 +31,7 @@ struct ExportedImporter {
                 node: node, program: program, sequences: sequences, graph: graph, values: values)
             if let output = node.outputs.first, sequences.absorbed.contains(output) { continue }
             // What works on weights alone (a counter of batch_norm), or asks for sizes, makes no value.
-            guard call.hasData, let output = node.outputs.first else { continue }
+            guard let output = node.outputs.first, call.hasData || sequences.attentions[output] != nil else { continue }
             if values[output] != nil { continue }
             let value: Int
             do throws(DeMLError) { value = try call.value() } catch { throw error.at(node.origin.place) }

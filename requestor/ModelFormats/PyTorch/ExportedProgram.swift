@@ -98,7 +98,11 @@ struct ExportedProgram {
         for argument in tree["inputs"]?.list ?? [] {
             if let name = argument["name"]?.text { arguments[name] = argument["arg"] }
         }
-        let outputs = (tree["outputs"]?.list ?? []).compactMap { $0["as_tensor"]?["name"]?.text }
+        // One value after the other, or a list of them.
+        let outputs = (tree["outputs"]?.list ?? []).flatMap { output -> [String] in
+            output["as_tensor"]?["name"]?.text.map { [$0] }
+                ?? (output["as_tensors"]?.list ?? []).compactMap { $0["name"]?.text }
+        }
         return Node(
             operation: parts.count > 2 && target.hasPrefix("torch.ops") == false ? target : operation,
             name: tree["name"]?.text ?? outputs.first ?? operation, arguments: arguments, outputs: outputs)
