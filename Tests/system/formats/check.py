@@ -183,6 +183,38 @@ def every_layer():
             check(apart < 1e-5, f"{file.stem}: the written module differs by {apart}")
 
 
+def training():
+    """A model of another tool is what training begins with: its first accuracy is 1 on labels of its own."""
+    random = numpy.random.default_rng(3)
+    x = random.normal(size=(120, 1, 14, 14)).astype("float32")
+    numpy.savez(SCRATCH / "own.npz", x=x)
+    y = numbers(MODELS / "lenet.pt2", SCRATCH / "own.npz", "own", soft=True).argmax(1)
+    numpy.savez(SCRATCH / "own.npz", x=x, y=y)
+    options = ["--data", SCRATCH / "own.npz", "--on", "simulated", "--workers", "2", "--rounds", "1", "--no-comparison",
+               "--learning-rate", "0.001"]
+
+    def first(output):
+        lines = (SCRATCH / output / "metrics.jsonl").read_text().splitlines()
+        return json.loads(lines[0])["accuracy"]
+
+    for file in ("lenet.pt2", "lenet.onnx", "lenet.script.onnx"):
+        done = deml("train", "--model", MODELS / file, *options, "--output", SCRATCH / f"run-{file}")
+        check(done.returncode == 0 and first(f"run-{file}") == 1, f"training begins with {file}: {done.stderr}")
+    layers = [
+        {"type": "conv2d", "out_channels": 16, "kernel_size": 3}, {"type": "relu"}, {"type": "max_pool2d", "kernel_size": 2},
+        {"type": "conv2d", "out_channels": 32, "kernel_size": 3, "padding": 1}, {"type": "relu"},
+        {"type": "max_pool2d", "kernel_size": 2}, {"type": "dropout", "p": 0.25}, {"type": "flatten"},
+        {"type": "linear", "out_features": 16}, {"type": "relu"}, {"type": "linear", "out_features": 5}]
+    (SCRATCH / "lenet.yaml").write_text(json.dumps(
+        {"model": {"input": {"shape": [1, 14, 14]}, "layers": layers, "loss": "cross_entropy"}}))
+    done = deml("train", SCRATCH / "lenet.yaml", "--initial-weights", MODELS / "lenet.pth", *options,
+                "--output", SCRATCH / "run-pth")
+    check(done.returncode == 0 and first("run-pth") == 1, f"training begins with lenet.pth: {done.stderr}")
+    check("conv1 → 0, conv2 → 3, fc1 → 8, fc2 → 10" in done.stdout, f"what was taken for what is said: {done.stdout[:600]}")
+    refused = deml("train", "--model", MODELS / "lenet.pth", *options, "--output", SCRATCH / "run-alone")
+    check(refused.returncode != 0 and "initial-weights" in refused.stderr, f"weights alone are no model: {refused.stderr}")
+
+
 # The peer's tests -------------------------------------------------------------------------------------------------------
 
 OPERATORS = set(
@@ -325,6 +357,7 @@ def hostile():
 
 own_tools()
 every_layer()
+training()
 hostile()
 peers()
 print("model formats:", "all hold" if failed == 0 else f"{failed} failed")
