@@ -173,8 +173,8 @@ import Testing
         #expect(outlook.text(round: 1, of: 10, elapsed: 3) == "")
         // The first had to wait for machines.
         for seconds in [600, 10, 11, 9, .nan] as [Double] { outlook.finished(seconds: seconds) }
-        #expect(outlook.secondsLeft(round: 5, of: 10, elapsed: 4) == 7 + 5 * 11)
-        #expect(outlook.secondsLeft(round: 10, of: 10, elapsed: 40) == 0)
+        #expect(outlook.secondsLeft(round: 5, of: 10, elapsed: 4) == 62.0)
+        #expect(outlook.secondsLeft(round: 10, of: 10, elapsed: 40) == 0.0)
         #expect(outlook.text(round: 10, of: 10, elapsed: 4.8) == "about 7 s left")
         outlook.isBest(round: 3, "97.11 %")
         #expect(outlook.text(round: 5, of: 10, elapsed: 0) == "about 1 min 06 s left   best 97.11 % in round 3")
@@ -195,13 +195,13 @@ import Testing
                 "  Test accuracy",
                 "    a one",
                 "    b two",
-                "   90.0 % ┤bbbb",
-                "          ┤    bbbbbb",
-                "   70.0 % ┤          bbb*",
-                "          ┤      aaaaaaa",
-                "   50.0 % ┤aaaaaa",
-                "          └" + String(repeating: "─", count: 14),
-                "           round 1      3",
+                "  90.0 % ┤bbbb",
+                "         ┤    bbbbbbbb",
+                "  70.0 % ┤            ****",
+                "         ┤    aaaaaaaa",
+                "  50.0 % ┤aaaa",
+                "         └────────────────",
+                "          round 1        3",
             ], "\(chart.drawn(width: 40).joined(separator: "\n"))")
     }
 

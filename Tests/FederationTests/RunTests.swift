@@ -200,7 +200,7 @@ struct RunTests {
         #expect(summary.comparison?.oneShard?.curve.count == 2 * summary.rounds)
     }
 
-    @Test("the best of several runs has the best accuracy, or the lowest loss; NaN never wins")
+    @Test("the best of several runs has the best accuracy, of equals the lowest loss; NaN never wins")
     func bestSummary() async throws {
         let scratch = try ScratchFolder()
         var summary = try await run(scratch.path)
@@ -212,7 +212,7 @@ struct RunTests {
                     return summary
                 })
         }
-        #expect(best([(0.9, 5), (0.95, 9), (0.95, 1), (nil, 0)]) == 1)
+        #expectXX
         #expect(best([(nil, 5), (nil, 2), (nil, .nan), (nil, 2)]) == 1)
         #expect(best([(nil, .nan), (nil, 3)]) == 1)
         #expect(best([(nil, .nan)]) == nil && best([]) == nil)

@@ -25,10 +25,11 @@ struct ConfusionMatrixChart {
 
     /// A table, so that its text keeps its size on a narrow screen and can be heard.
     private func table() -> Markup {
+        let length = counts.count <= 5 ? 12 : 6
         let head =
             [Markup.element("th", text: "true \\ predicted")]
             + counts.indices.map {
-                .element("th", [("scope", "col"), ("title", name($0))], text: Figures.shortened(name($0), to: 6))
+                .element("th", [("scope", "col"), ("title", name($0))], text: Figures.shortened(name($0), to: length))
             }
             + [.element("th", [("class", "recall")], text: "recall")]
         let worst = worst

@@ -89,11 +89,11 @@ enum StyleSheet {
         details{margin-top:12px}summary{cursor:pointer;color:var(--muted);font-size:14px}
         ul{margin:6px 0;padding-left:20px}code{font:12.5px/1.5 ui-monospace,"DejaVu Sans Mono",monospace;
         overflow-wrap:anywhere}
-        .commands{display:grid;gap:10px}.commands code{display:block;user-select:all;white-space:pre-wrap}
+        .commands{display:grid;gap:10px}.commands code{display:block;user-select:all;white-space:pre}
         .commands p{margin:0;font-size:13px;color:var(--muted)}
         footer{margin-top:44px;color:var(--muted);font-size:13px;border-top:1px solid var(--rule);padding-top:12px}
         @media (max-width:820px){.matrix-row{grid-template-columns:minmax(0,1fr)}.stack .long{font-size:0}}
-        @media (max-width:520px){main{padding:24px 14px 48px}.panel{padding:12px}svg.plot .tick{font-size:15.5px}
+        @media (max-width:520px){main{padding:24px 14px 48px}.panel{padding:12px}svg.plot .tick{font-size:15px}
         svg.wide{min-width:760px}.dots{grid-template-columns:1fr max-content;grid-auto-flow:dense}
         .dots .track,.dots .scaleline{grid-column:1/3;grid-row:auto}
         .dots b{grid-column:2;grid-row:auto}.dots .gap{display:none}
@@ -101,7 +101,7 @@ enum StyleSheet {
         table.matrix td,table.matrix th{min-width:22px;height:26px;padding:0 1px}
         table.matrix tbody th{padding-right:4px;max-width:74px;left:-12px}.matrix .recall{display:none}
         td,th{padding-left:7px;padding-right:7px}.stack i{font-size:11px}}
-        @media (min-width:1700px){main{max-width:1440px}body{font-size:16px}}
+        @media (min-width:1700px){main{max-width:1440px}body{font-size:16px}svg.plot .tick{font-size:8.5px}}
         @media print{body{background:#fff}.tile,.panel{border-color:#ccc;break-inside:avoid}
         .scale,.scale+label{display:none}}
         """
