@@ -26,7 +26,7 @@ import Testing
 
     @Test func structureIsKept() throws {
         let model = try ForeignModel(contentsOf: fixture("resnet.pt2")).weights().model
-        let types = model.rows.map(\.type)
+        let types = model.layerTable.map(\.type)
         #expect(types.count { $0 == "residual" } == 2 && types.count { $0 == "gate" } == 2)
         #expect(types.count { $0 == "batch_norm" } == 6)
         let names = try ForeignModel(contentsOf: fixture("resnet.pt2")).names

@@ -242,6 +242,10 @@ def doors(browser, ui, work):
         page.get_by_role("link", name="Download").first.click()
     model = Path(download.value.path()).read_bytes()
     check("the model comes down whole", model == (work / "runs/mnist-mlp/best.safetensors").read_bytes(), len(model))
+    with page.expect_download() as download:
+        page.get_by_role("link", name="ONNX").click()
+    onnx = Path(download.value.path()).read_bytes()
+    check("the model comes down as ONNX", download.value.suggested_filename == "mnist-mlp.onnx" and len(onnx) > 400_000, len(onnx))
     page.get_by_role("link", name="Try the model").click()
     expect(page.locator("canvas.pad")).to_be_visible()
     browser.look(page, "try-empty")

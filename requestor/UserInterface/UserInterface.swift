@@ -81,7 +81,7 @@ public struct UserInterface: Sendable {
         router.get("/api/place") { _, _ in
             try Response.json(["folder": application.paths.workingFolder.harmless(maximum: 1000)])
         }
-        RunRoutes(library).add(to: router)
+        RunRoutes(library, uploads).add(to: router)
         TrainRoutes(library: library, uploads: uploads, places: places).add(to: router)
         let trying = TryRoutes(library: library, uploads: uploads, places: places)
         trying.add(to: router)

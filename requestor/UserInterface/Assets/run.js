@@ -1,6 +1,6 @@
 // One run: live while it goes, its result when it has ended.
 import {
-  h, say, ask, troubleBox, stateBadge, percent, loss, duration, bytes, glm, grouped, counted, clock, middle, number, isGoing, announce,
+  h, say, ask, Trouble, troubleBox, stateBadge, percent, loss, duration, bytes, glm, grouped, counted, clock, middle, number, isGoing, announce,
   table, scrolls, sentence, short, stateWords, plain, setting,
 } from "./tools.js";
 import { lineChart } from "./chart.js";
@@ -465,6 +465,10 @@ export default async function run(main, { signal, parameters: [name], go }) {
     drawnCurves = "";
     if (known.live) drawCurves();
     const parts = [];
+    if (details.hasModel && summary) {
+      parts.push(h("p", { class: "note formats" }, "The model also for ", [["onnx", "ONNX"], ["keras", "Keras"], ["state_dict", "PyTorch (state dictionary)"], ["module", "PyTorch (module)"]].map(([format, text], index) =>
+        [index ? ", " : "", h("a", { href: `${base}/model?as=${format}`, onclick: (event) => { event.preventDefault(); fetchModel(format); } }, text)])));
+    }
     if (places.length > 1) {
       const isClasses = places.every((place) => place.accuracy !== null && place.accuracy !== undefined);
       const values = places.map((place) => isClasses ? place.accuracy : number(place.loss));
@@ -501,6 +505,17 @@ export default async function run(main, { signal, parameters: [name], go }) {
   drawResult();
   follow();
   if (details.card.state === "preparing") watchBeginning();
+
+  /** A model that cannot be written so is a sentence here, not a broken download. */
+  async function fetchModel(format) {
+    try {
+      const response = await fetch(`${base}/model?as=${format}`, { signal });
+      if (!response.ok) throw new Trouble(await response.json(), response.status);
+      const url = URL.createObjectURL(await response.blob());
+      h("a", { href: url, download: /filename="([^"]+)"/.exec(response.headers.get("Content-Disposition"))?.[1] ?? name }).click();
+      setTimeout(() => URL.revokeObjectURL(url), 10_000);
+    } catch (error) { if (error.name !== "AbortError") note.replaceChildren(troubleBox(error)); }
+  }
 
   function about() {
     const { decisions, settings } = details;

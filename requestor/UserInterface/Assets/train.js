@@ -143,7 +143,7 @@ export default async function train(main, { signal, go }) {
   const editor = layerEditor({ signal, changed: (model, isGood) => { isModelGood = isGood; tell(); } });
   const models = h("div", { class: "actions" });
   const modelFile = dropZone({
-    text: "Or drop a model: weights (safetensors) or a description (YAML, JSON)", label: "Choose a file", folders: false,
+    text: "Or drop a model: weights (safetensors), PyTorch, ONNX, Keras, or a description (YAML, JSON)", label: "Choose a file", folders: false,
     take: async (files) => {
       try {
         const data = await upload(files, () => {}, signal);

@@ -77,7 +77,7 @@ export default async function tryModel(main, { signal, parameters: [name], go })
   /** Weights that somebody has, from here or from elsewhere. */
   function modelFile() {
     const note = h("div");
-    return h("div", null, dropZone({ text: "Drop a model's weights (safetensors)", label: "Choose a file", folders: false, take: async (files) => {
+    return h("div", null, dropZone({ text: "Drop a model: safetensors, PyTorch, ONNX or Keras", label: "Choose a file", folders: false, take: async (files) => {
       const text = h("p", { class: "note", role: "status" }, "Sending …");
       note.replaceChildren(text);
       try {
