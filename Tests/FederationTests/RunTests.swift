@@ -212,7 +212,7 @@ struct RunTests {
                     return summary
                 })
         }
-        #expectXX
+        #expect(best([(0.9, 5), (0.95, 9), (0.95, 1), (0.95, 1), (nil, 0)]) == 2)
         #expect(best([(nil, 5), (nil, 2), (nil, .nan), (nil, 2)]) == 1)
         #expect(best([(nil, .nan), (nil, 3)]) == 1)
         #expect(best([(nil, .nan)]) == nil && best([]) == nil)
