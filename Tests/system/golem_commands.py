@@ -172,7 +172,7 @@ def main():
                 states = {finding["subject"]: finding["state"] for finding in findings}
                 expect({"daemon", "app-key", "funds", "market"} <= set(states), "the doctor looked at all", findings)
                 expect(all(states[subject] == "good" for subject in ("daemon", "app-key", "funds", "market")), "all is well", findings)
-                answers = [value for name, value in told("/api/golem/offers?seconds=20&machines=2") if name == "offers"]
+                answers = [value for name, value in told("/api/golem/offers?seconds=6&machines=2") if name == "offers"]
                 expect({offer["provider"] for offer in answers[0]["offers"]} == {"provider-0", "provider-1"}, "both providers", answers)
                 expect(abs(answers[0]["expected"] - 2 * 0.288) < 1e-9 and answers[0]["worst"] > 0, "what it costs", answers)
                 runs = json.loads(opener.open(base + "/api/golem/payments", timeout=30).read())["runs"]
