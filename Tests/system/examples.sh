@@ -25,7 +25,7 @@ example mnist-cnn 0.60 --rounds 1 --local-epochs 1
 equal "CNN: parameters" 1663370 "$(json "$DEML_TEST_SCRATCH/mnist-cnn/summary.json" "['parameters']")"
 example mnist-cnn-noniid 0.20 --rounds 2
 example fashion-cnn 0.60 --rounds 1
-example shakespeare-transformer 0.20 --rounds 1
+example shakespeare-transformer 0.12 --rounds 1
 equal "transformer: parameters" 803200 "$(json "$DEML_TEST_SCRATCH/shakespeare-transformer/summary.json" "['parameters']")"
 succeeds "the transformer writes on" "$DEML" generate --model "$DEML_TEST_SCRATCH/shakespeare-transformer" \
     --prompt MENENIUS: --tokens 100 --seed 3
