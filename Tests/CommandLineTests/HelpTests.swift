@@ -35,7 +35,7 @@ import deml
         let told = Set(try #require(table).matches(of: /\n\| `([a-z0-9_]+)` \|/).map { String($0.output.1) })
         let help = try String(contentsOf: Self.folder.appendingPathComponent("deml-train.txt"), encoding: .utf8)
         var keys = Set(help.matches(of: /\n  (?:-\w, )?--([a-z0-9-]+)/).map { String($0.output.1) })
-        for other in ["worker", "resume", "json", "version", "help"] { keys.remove(other) }
+        for other in ["verbose", "worker", "resume", "json", "version", "help"] { keys.remove(other) }
         let asInFiles = keys.map { key -> String in
             if key == "on" { return "fleet" }
             return String(key.hasPrefix("no-") ? key.dropFirst(3) : key[...]).replacing("-", with: "_")

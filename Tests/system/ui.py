@@ -234,7 +234,7 @@ def doors(browser, ui, work):
     accuracy = page.locator(".tile.first b").inner_text()
     check("MNIST is learned", float(accuracy.split()[0]) > 97, accuracy)
     page.locator("summary", has_text="The report").click()
-    expect(page.frame_locator("iframe.report").get_by_role("heading", level=1)).to_have_text("mnist-mlp")
+    expect(page.frame_locator("iframe.report").get_by_role("heading", level=1)).to_contain_text("mnist · MLP")
     browser.look(page, "run-finished")
 
     # The model, downloaded, and tried.
