@@ -138,7 +138,7 @@ public struct PoolStateMachine: Sendable {
     ) -> [Action] {
         offersSeen += 1
         providersSeen.insert(provider)
-        if let until = providers[provider]?.leftUntil, until <= now { comeBack(provider) }
+        if let until = providers[provider]?.leftUntil, until <= now { comeBack(provider, now) }
         guard stopReason == nil, providers[provider]?.leftBecause == nil else { return [.forget(proposal)] }
         guard objection == nil, let score, !score.isNaN else {
             // Another offer of this node may do.
@@ -312,10 +312,11 @@ public struct PoolStateMachine: Sendable {
     // MARK: Decisions
 
     /// The provider may be asked again: one more failure, and it is left for longer.
-    private mutating func comeBack(_ id: NodeID) {
+    private mutating func comeBack(_ id: NodeID, _ now: Timestamp) {
         providers[id]?.leftBecause = nil
         providers[id]?.leftUntil = nil
         providers[id]?.failures = max(0, settings.failuresAllowed - 1)
+        providers[id]?.lastFailure = now
         objections[id] = nil
     }
 
@@ -328,7 +329,7 @@ public struct PoolStateMachine: Sendable {
                 && !isSilent(provider, now)
         }
         guard !those.isEmpty else { return }
-        for id in those.keys { comeBack(id) }
+        for id in those.keys { comeBack(id, now) }
         clockStoodStill(now)
         // Their offers have been forgotten.
         refreshes = 0
