@@ -30,7 +30,7 @@ help:
 swift-is-here:
 	@tools/build-folders
 	@command -v swift >/dev/null 2>&1 || { \
-	    echo "DeML needs Swift 6.1 or newer: https://www.swift.org/install/linux" >&2; exit 69; }
+	    echo "DeML needs Swift 6.2 or newer: https://www.swift.org/install/linux" >&2; exit 69; }
 	@tools/need-packages $(SWIFT_PACKAGES)
 
 # All programs in one go: two products one after the other would leave a processor idle in between.
