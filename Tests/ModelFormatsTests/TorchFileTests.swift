@@ -65,4 +65,12 @@ import Testing
         let error = refusal { _ = try ForeignModel(contentsOf: fixture("lenet.pth")).weights() }
         #expect(error?.hint?.contains("--initial-weights") == true)
     }
+
+    /// Whatever the length of its header, a safetensors file is no pickle.
+    @Test func safetensorsAreOurs() throws {
+        for length in 0..<64 {
+            let file = Safetensors(tensors: [], metadata: ["note": String(repeating: "x", count: length * 8)]).encoded()
+            #expect(!ForeignModel.isForeign(start: Array(file.prefix(16)), name: "x.safetensors"), "\(file[0])")
+        }
+    }
 }

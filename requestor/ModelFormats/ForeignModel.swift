@@ -25,7 +25,9 @@ public struct ForeignModel: Sendable {
 
     /// Whether a file begins as one of those that are read here. YAML, JSON and our own weights do not.
     public static func isForeign(start: [UInt8], name: String) -> Bool {
-        ZipArchive.isZip(start) || start.starts(with: [0x89, 0x48, 0x44, 0x46]) || start.first == 0x80
+        // Safetensors begin with the length of their header, whose first byte may be any.
+        if start.count > 8, start[8] == UInt8(ascii: "{"), start[7] == 0 { return false }
+        return ZipArchive.isZip(start) || start.starts(with: [0x89, 0x48, 0x44, 0x46]) || start.first == 0x80
             || name.hasSuffix(".onnx") || name.hasSuffix(".pt") || name.hasSuffix(".pth") || name.hasSuffix(".pt2")
             || name.hasSuffix(".keras") || name.hasSuffix(".h5")
     }

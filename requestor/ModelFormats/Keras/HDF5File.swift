@@ -34,14 +34,24 @@ struct HDF5File {
             guard try file.integer(13, 2) == 0x0808 else { throw Self.unknown("addresses that have not eight bytes") }
             let start = try file.integer(8, 1) == 0 ? 24 : 28
             guard try file.integer(start, 8) == 0 else { throw Self.unknown("a base address") }
+            try Self.requireWhole(bytes, end: try file.integer(start + 16, 8))
             address = try file.integer(start + 32 + 8, 8)
         case 2, 3:
             guard try file.integer(9, 2) == 0x0808 else { throw Self.unknown("addresses that have not eight bytes") }
             guard try file.integer(12, 8) == 0 else { throw Self.unknown("a base address") }
+            try Self.requireWhole(bytes, end: try file.integer(28, 8))
             address = try file.integer(36, 8)
         default: throw Self.unknown("a superblock of an unknown version")
         }
         root = try object(at: address)
+    }
+
+    private static func requireWhole(_ bytes: [UInt8], end: Int) throws(DeMLError) {
+        guard end <= bytes.count else {
+            throw DeMLError(
+                .truncated, "the HDF5 file says that it has \(end) bytes, but there are \(bytes.count)",
+                hint: "is the file complete?")
+        }
     }
 
     private static func unknown(_ what: String) -> DeMLError {

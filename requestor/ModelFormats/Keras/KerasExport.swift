@@ -82,11 +82,46 @@ struct KerasWriter {
 
     mutating func chain(_ layers: [WalkedLayer], _ value: Int) throws(DeMLError) -> Int {
         var value = value
-        for layer in layers {
+        var index = 0
+        while index < layers.count {
+            let layer = layers[index]
             place = layer.name.replacing(".", with: "_")
+            index += 1
+            // What padding 'same' of a pool was read as is written so again.
+            if index < layers.count, isSamePadding(layer, before: layers[index]) {
+                let pool = layers[index]
+                value = add(
+                    "MaxPooling2D",
+                    [
+                        "pool_size": .ints(pool.sizes("kernel_size", 1)), "strides": .ints(strides(pool)),
+                        "padding": .text("same"),
+                    ], behind: [value], shape: pool.output)
+                index += 1
+                continue
+            }
             value = try add(layer, value)
         }
         return value
+    }
+
+    private func strides(_ pool: WalkedLayer) -> [Int] {
+        pool.options["stride"] == nil ? pool.sizes("kernel_size", 1) : pool.sizes("stride", 1)
+    }
+
+    /// Whether a pad of the smallest numbers before a pool is what Keras's 'same' puts there.
+    private func isSamePadding(_ pad: WalkedLayer, before pool: WalkedLayer) -> Bool {
+        guard pad.type == "pad", pool.type == "max_pool2d",
+            pad.double("value", 0) <= -Double(Float.greatestFiniteMagnitude),
+            pool.sizes("padding", 0) == [0, 0], let sides = pad.options["padding"]?.ints, sides.count == 4
+        else { return false }
+        let (kernel, strides) = (pool.sizes("kernel_size", 1), strides(pool))
+        return (0..<2).allSatisfy { axis in
+            let size = pad.input[axis + 1]
+            let outputs = (size + strides[axis] - 1) / strides[axis]
+            let total = max(0, (outputs - 1) * strides[axis] + kernel[axis] - size)
+            let first = axis == 0 ? 2 : 0
+            return sides[first] == total / 2 && sides[first + 1] == total - total / 2
+        }
     }
 
     private func refusal(_ layer: WalkedLayer, _ message: String) -> DeMLError {
@@ -106,7 +141,8 @@ struct KerasWriter {
         case "leaky_relu": return plain("LeakyReLU", ["negative_slope": .number(layer.double("negative_slope", 0.01))])
         case "elu": return plain("ELU", ["alpha": .number(layer.double("alpha", 1))])
         case "gelu" where layer.options["approximate"] == nil: return activation("gelu")
-        case "softplus" where layer.double("beta", 1) == 1: return activation("softplus")
+        case "softplus" where layer.double("beta", 1) == 1 && layer.double("threshold", 20) >= 17:
+            return activation("softplus")
         case "dropout": return plain("Dropout", ["rate": .number(layer.double("p", 0.5))])
         case "flatten":
             let value = plain("Flatten")

@@ -175,9 +175,13 @@ struct ONNXGraphWriter {
         case "gelu":
             return node("Gelu", [x], [("approximate", .text(layer.options["approximate"]?.text ?? "none"))])
         case "softplus":
-            let beta = layer.double("beta", 1)
-            guard beta != 1 else { return node("Softplus", [x]) }
-            return node("Div", [node("Softplus", [node("Mul", [x, number(beta)])]), number(beta)])
+            let (beta, threshold) = (layer.double("beta", 1), layer.double("threshold", 20))
+            let scaled = beta == 1 ? x : node("Mul", [x, number(beta)])
+            let plus = node("Softplus", [scaled])
+            let smooth = beta == 1 ? plus : node("Div", [plus, number(beta)])
+            // From 17 on single precision knows no difference.
+            guard threshold < 17 else { return smooth }
+            return node("Where", [node("Greater", [scaled, number(threshold)]), x, smooth])
         case "softmax": return node("Softmax", [x], [("axis", .int(-1))])
         case "log_softmax": return node("LogSoftmax", [x], [("axis", .int(-1))])
         case "dropout": return node("Dropout", [x, number(layer.double("p", 0.5))])
