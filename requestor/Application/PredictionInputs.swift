@@ -16,10 +16,13 @@ struct PredictionInputs {
     private var targets: [[Float]]?
 
     init(_ request: PredictRequest, _ model: ModelArgument, _ paths: Paths) throws {
-        guard !model.weights.model.labelsTokens else {
+        let labelsTokens = model.weights.model.labelsTokens
+        guard !labelsTokens || request.writesOnlyArrays else {
             throw DeMLError(
                 .usage, "the model says what follows each token of a text", place: paths.shown(model.path),
-                hint: "deml generate writes text with it, deml evaluate measures it")
+                hint:
+                    "deml generate writes text with it, deml evaluate measures it; --output of .npz or .safetensors has its numbers"
+            )
         }
         if let picture = request.picture {
             path = "picture"
@@ -52,7 +55,7 @@ struct PredictionInputs {
             notes.append(
                 Decision("examples", "the \(found.rows.count) of the test set (--split all takes every row)"))
         }
-        guard let y = found.y else { return }
+        guard let y = found.y, !labelsTokens else { return }
         if model.weights.model.loss == .crossEntropy {
             labels = try y.integers()
         } else {
@@ -111,5 +114,13 @@ struct PredictionInputs {
         }
         let pixels = DrawnDigit.pixels(of: picture, invert: request.invert)
         return Tensor(shape: [1] + shape, bytes: pixels)
+    }
+}
+
+extension PredictRequest {
+    /// Whether what the model says is only written, as it is.
+    fileprivate var writesOnlyArrays: Bool {
+        guard let output, contents == .all else { return false }
+        return [.npz, .safetensors].contains(format ?? PredictionFormat(path: output))
     }
 }
