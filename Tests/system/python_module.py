@@ -22,6 +22,8 @@ import torch  # noqa: E402
 from torch import nn  # noqa: E402
 
 SCRATCH = pathlib.Path(os.environ["DEML_TEST_SCRATCH"])
+# A script in the background has Ctrl-C ignored, and what it starts too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 failed = 0
 
 
