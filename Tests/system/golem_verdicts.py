@@ -154,7 +154,10 @@ def cases(network):
         expect(run.failures("provider-0"), "provider-0 could not deliver")
         check_money(network, run)
         bad = lines_of(run, "provider-0")
-        expect(bad and all(a["paid_glm"] == 0 for a in bad), "what did not deliver is not paid", bad)
+        # On a slow computer one more machine than wanted may be rented of it for a moment, and is paid for its time.
+        failed = [a for a in bad if "No space left" in a.get("reason", "")]
+        expect(failed and all(a["paid_glm"] == 0 for a in failed), "what did not deliver is not paid", bad)
+        expect(all(a["tasks"] == 0 for a in bad), "and nothing else was done there", bad)
         paid_in_full(run, "provider-1", "provider-2")
         memory = remembered("no-room")
         expect(memory["provider-0"]["failures"] > 0, "it is remembered", memory)
