@@ -3,6 +3,10 @@ import PackageDescription
 
 let strict: [SwiftSetting] = [.swiftLanguageMode(.v6)]
 
+/// For modules that wait, decide and print: what computes is in others. Unoptimised they compile in a quarter of the time,
+/// and nobody can tell the difference; whoever builds from source can.
+let unhurried: [SwiftSetting] = strict + [.unsafeFlags(["-Onone"], .when(configuration: .release))]
+
 let package = Package(
     name: "DeML",
     products: [
@@ -66,7 +70,7 @@ let package = Package(
         .target(
             // Files of other tools: PyTorch, ONNX, Keras.
             name: "ModelFormats", dependencies: ["ForeignText", "NeuralNetwork", "Tensors"],
-            path: "requestor/ModelFormats", exclude: ["README.md"], swiftSettings: strict),
+            path: "requestor/ModelFormats", exclude: ["README.md"], swiftSettings: unhurried),
         .target(
             name: "CProcess", path: "requestor/CProcess", cSettings: [.unsafeFlags(["-Wall", "-Wextra"])]),
         .target(name: "Waiting", path: "requestor/Waiting", swiftSettings: strict),
@@ -74,21 +78,25 @@ let package = Package(
             name: "Fleets", dependencies: ["CProcess", "Jobs", "Waiting", "Worker", "NeuralNetwork", "Tensors"],
             path: "requestor/Fleets", swiftSettings: strict),
         .target(
-            name: "Federation", dependencies: ["Fleets", "Jobs", "Worker", "Datasets", "NeuralNetwork", "Tensors"],
-            path: "requestor/Federation", swiftSettings: strict),
+            // What is done with each value of a delta: rules, server optimisers, fingerprints.
+            name: "Aggregation", dependencies: ["Tensors"], path: "requestor/Aggregation", swiftSettings: strict),
+        .target(
+            name: "Federation",
+            dependencies: ["Aggregation", "Fleets", "Jobs", "Worker", "Datasets", "NeuralNetwork", "Tensors"],
+            path: "requestor/Federation", swiftSettings: unhurried),
         .target(
             name: "Inference",
             // A finished model's use has readers and a reason to change of its own; from training it takes who works on
             // what and who is believed.
-            dependencies: ["Federation", "Fleets", "Jobs", "NeuralNetwork", "Tensors"],
-            path: "requestor/Inference", swiftSettings: strict),
-        .target(name: "Reports", path: "requestor/Reports", swiftSettings: strict),
+            dependencies: ["Aggregation", "Federation", "Fleets", "Jobs", "NeuralNetwork", "Tensors"],
+            path: "requestor/Inference", swiftSettings: unhurried),
+        .target(name: "Reports", path: "requestor/Reports", swiftSettings: unhurried),
         .target(
             name: "TensorBoard", dependencies: ["Federation", "NeuralNetwork", "Tensors"],
-            path: "requestor/TensorBoard", swiftSettings: strict),
+            path: "requestor/TensorBoard", swiftSettings: unhurried),
         .target(
             name: "CommandLineSupport", dependencies: ["ForeignText", "Reports"], path: "requestor/CommandLineSupport",
-            swiftSettings: strict),
+            swiftSettings: unhurried),
         .target(
             name: "Golem",
             dependencies: [
@@ -105,7 +113,7 @@ let package = Package(
             name: "GolemFleet",
             // What is remembered of providers is asked by id and faded by time, by several runs at once: SQLite.
             dependencies: ["CSQLite", "Golem", "Fleets", "Federation", "Jobs", "NeuralNetwork", "Tensors", "Waiting"],
-            path: "requestor/GolemFleet", exclude: ["README.md"], swiftSettings: strict),
+            path: "requestor/GolemFleet", exclude: ["README.md"], swiftSettings: unhurried),
         .target(
             name: "Application",
             dependencies: [
@@ -113,20 +121,24 @@ let package = Package(
                 "ModelFormats", "Jobs", "Worker",
                 "NeuralNetwork", "Tensors", .product(name: "Yams", package: "Yams"),
             ],
-            path: "requestor/Application", swiftSettings: strict),
+            path: "requestor/Application", swiftSettings: unhurried),
+        // The page is part of the program: there is no folder that would have to lie beside it.
+        .target(
+            name: "CPageAssets", path: "requestor/UserInterface/CPageAssets",
+            cSettings: [.unsafeFlags(["-std=c23", "-Wall", "-Wextra"])]),
         .target(
             name: "UserInterface",
             dependencies: [
-                "Application", "Reports", "Golem", "GolemFleet", "Federation", "Fleets", "Datasets", "ForeignText",
+                "Application", "CPageAssets", "Reports", "Golem", "GolemFleet", "Federation", "Fleets", "Datasets",
+                "ForeignText",
                 "Jobs", "NeuralNetwork", "Tensors",
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "Logging", package: "swift-log"),
             ],
-            // The page is part of the program: there is no folder that would have to lie beside it.
-            path: "requestor/UserInterface", exclude: ["README.md"], resources: [.embedInCode("Assets")],
-            swiftSettings: strict),
+            path: "requestor/UserInterface", exclude: ["README.md", "Assets", "CPageAssets"],
+            swiftSettings: unhurried),
         .executableTarget(
             name: "deml",
             dependencies: [
@@ -134,7 +146,7 @@ let package = Package(
                 "Fleets", "Datasets", "NeuralNetwork", "Tensors", "UserInterface",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
-            path: "requestor/deml", swiftSettings: strict),
+            path: "requestor/deml", swiftSettings: unhurried),
 
         // Damaged files for every reader: a program, because a crash must not end the tests.
         .executableTarget(
@@ -146,6 +158,7 @@ let package = Package(
             path: "Tests/Fuzz", swiftSettings: strict),
 
         // Tests: one target a module.
+        .target(name: "TestSupport", dependencies: ["Tensors"], path: "Tests/TestSupport", swiftSettings: strict),
         .testTarget(name: "WaitingTests", dependencies: ["Waiting"], swiftSettings: strict),
         .testTarget(name: "ForeignTextTests", dependencies: ["ForeignText"], swiftSettings: strict),
         .testTarget(name: "CKernelsTests", dependencies: ["CKernels"], swiftSettings: strict),
@@ -159,7 +172,8 @@ let package = Package(
             swiftSettings: strict),
         .target(name: "CAllocationCounter", path: "Tests/CAllocationCounter"),
         .testTarget(
-            name: "FleetsTests", dependencies: ["Fleets", "ForeignText", "Jobs", "Worker", "NeuralNetwork", "Tensors"],
+            name: "FleetsTests",
+            dependencies: ["Fleets", "ForeignText", "Jobs", "Worker", "NeuralNetwork", "Tensors", "TestSupport"],
             swiftSettings: strict),
         .testTarget(name: "JobsTests", dependencies: ["Jobs", "NeuralNetwork", "Tensors"], swiftSettings: strict),
         .testTarget(
@@ -193,9 +207,15 @@ let package = Package(
             ],
             exclude: ["Golden"], swiftSettings: strict),
         .testTarget(
+            name: "AggregationTests", dependencies: ["Aggregation", "Tensors", "TestSupport"], exclude: ["Reference"],
+            swiftSettings: strict),
+        .testTarget(
             name: "FederationTests",
-            dependencies: ["Federation", "Fleets", "Datasets", "Jobs", "Worker", "NeuralNetwork", "Tensors"],
-            exclude: ["Reference"], swiftSettings: strict),
+            dependencies: [
+                "Aggregation", "Federation", "Fleets", "Datasets", "Jobs", "Worker", "NeuralNetwork", "Tensors",
+                "TestSupport",
+            ],
+            swiftSettings: strict),
         .testTarget(
             name: "InferenceTests",
             dependencies: ["Inference", "Federation", "Fleets", "Jobs", "NeuralNetwork", "Tensors"],

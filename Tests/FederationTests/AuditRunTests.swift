@@ -4,6 +4,7 @@ import Foundation
 import Jobs
 import Synchronization
 import Tensors
+import TestSupport
 import Testing
 
 /// Whole runs in which one worker lies.

@@ -3,6 +3,7 @@ import Fleets
 import Foundation
 import Synchronization
 import Tensors
+import TestSupport
 import Testing
 
 /// A disk on which a run ends at its n-th operation, as a `kill -9` would end it: what is written can end in its middle.

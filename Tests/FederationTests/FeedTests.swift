@@ -4,6 +4,7 @@ import Fleets
 import Foundation
 import Synchronization
 import Tensors
+import TestSupport
 import Testing
 
 @Suite("The feed of a run", .timeLimit(.minutes(1)))

@@ -4,6 +4,7 @@ import Foundation
 import Jobs
 import NeuralNetwork
 import Tensors
+import TestSupport
 import Testing
 
 @Suite("Workers as processes")

@@ -4,6 +4,7 @@ import Fleets
 import Foundation
 import NeuralNetwork
 import Tensors
+import TestSupport
 import Testing
 
 /// What a run tells of its model beside loss and accuracy.

@@ -3,6 +3,7 @@ import Fleets
 import Foundation
 import Synchronization
 import Tensors
+import TestSupport
 import Testing
 
 @Suite("Every number of a configuration")

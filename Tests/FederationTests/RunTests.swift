@@ -4,6 +4,7 @@ import Foundation
 import NeuralNetwork
 import Synchronization
 import Tensors
+import TestSupport
 import Testing
 import Worker
 

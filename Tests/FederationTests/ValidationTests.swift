@@ -4,6 +4,7 @@ import Fleets
 import Foundation
 import NeuralNetwork
 import Tensors
+import TestSupport
 import Testing
 
 /// What is chosen by a validation set, and when a run ends by itself.

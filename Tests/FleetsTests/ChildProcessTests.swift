@@ -4,6 +4,7 @@ import Foundation
 import Jobs
 import Synchronization
 import Tensors
+import TestSupport
 import Testing
 
 @Suite("Processes of workers", .serialized)

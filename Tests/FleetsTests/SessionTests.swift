@@ -4,6 +4,7 @@ import Jobs
 import NeuralNetwork
 import Synchronization
 import Tensors
+import TestSupport
 import Testing
 import Worker
 

@@ -1,3 +1,5 @@
+import Aggregation
+
 /// What the server makes of the deltas.
 public struct AveragingSettings: SettingGroup {
     /// What the averaged delta is multiplied by.
@@ -23,5 +25,18 @@ public struct AveragingSettings: SettingGroup {
     func rules() -> [ConfigurationProblem] {
         serverNesterov && serverMomentum == 0
             ? [ConfigurationProblem("server_nesterov", "needs a server_momentum above 0")] : []
+    }
+}
+
+extension Aggregator {
+    /// What the settings say of the server's side.
+    public init(_ configuration: RunConfiguration) {
+        self.init(
+            rule: FederatedAveraging(),
+            optimizer: ServerMomentum(
+                learningRate: configuration.averaging.serverLearningRate,
+                momentum: configuration.averaging.serverMomentum,
+                isNesterov: configuration.averaging.serverNesterov),
+            clipping: configuration.averaging.clipNorm.map(NormClipping.init(norm:)))
     }
 }

@@ -1,3 +1,4 @@
+import Aggregation
 import Fleets
 import Foundation
 import Jobs

@@ -1,3 +1,4 @@
+import Aggregation
 import Foundation
 
 /// What deltas of this run look like, and which do not. Being strange proves nothing: it only says what is to be looked at.

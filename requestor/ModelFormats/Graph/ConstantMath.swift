@@ -83,18 +83,7 @@ enum ConstantMath {
 
     /// The same numbers with their axes in another order.
     static func transposed(_ tensor: Tensor, _ axes: [Int]) throws(DeMLError) -> Tensor {
-        guard axes.sorted() == Array(tensor.shape.indices) else {
-            throw DeMLError(.shape, "the order of axes \(axes) is none of the shape \(tensor.shape)")
-        }
-        guard axes != axes.sorted() else { return tensor }
-        var strides = [Int](repeating: 1, count: axes.count)
-        for axis in axes.indices.dropLast().reversed() { strides[axis] = strides[axis + 1] * tensor.shape[axis + 1] }
-        let shape = axes.map { tensor.shape[$0] }
-        if tensor.dtype == .f32 {
-            let values = gathered(try tensor.floats(), shape: shape, strides: axes.map { strides[$0] })
-            return Tensor(shape: shape, floats: values)
-        }
-        let values = gathered(try doubles(tensor), shape: shape, strides: axes.map { strides[$0] })
-        return make(values, shape, integers: !tensor.dtype.isFloatingPoint)
+        let isPlain = tensor.dtype == .f32 || !tensor.dtype.isFloatingPoint
+        return try (isPlain ? tensor : Tensor(shape: tensor.shape, floats: tensor.floats())).permuted(axes)
     }
 }

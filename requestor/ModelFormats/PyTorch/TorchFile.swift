@@ -267,23 +267,7 @@ struct StridedTensor {
             let start = storage.startIndex + offset * width
             return try Tensor(dtype: dtype, shape: shape, bytes: storage[start..<start + count * width])
         }
-        var gathered = [UInt8](repeating: 0, count: count * width)
-        storage.withUnsafeBytes { source in
-            var index = [Int](repeating: 0, count: shape.count)
-            var element = offset
-            for target in 0..<count {
-                for byte in 0..<width { gathered[target * width + byte] = source[element * width + byte] }
-                var axis = shape.count - 1
-                while axis >= 0 {
-                    index[axis] += 1
-                    element += strides[axis]
-                    if index[axis] < shape[axis] { break }
-                    element -= shape[axis] * strides[axis]
-                    index[axis] = 0
-                    axis -= 1
-                }
-            }
-        }
+        let gathered = storage.gathered(width: width, shape: shape, strides: strides, offset: offset)
         return try Tensor(dtype: dtype, shape: shape, bytes: ByteRegion(gathered))
     }
 }

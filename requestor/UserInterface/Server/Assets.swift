@@ -1,3 +1,4 @@
+import CPageAssets
 import Foundation
 import Hummingbird
 import Tensors
@@ -17,24 +18,25 @@ struct Assets: Sendable {
     }
 
     private let assets: [String: Asset]
-    private static let script = "text/javascript; charset=utf-8"
 
     init() {
-        assets = [
-            "index.html": Asset(PackageResources.index_html, "text/html; charset=utf-8"),
-            "style.css": Asset(PackageResources.style_css, "text/css; charset=utf-8"),
-            "icon.svg": Asset(PackageResources.icon_svg, "image/svg+xml"),
-            "app.js": Asset(PackageResources.app_js, Self.script),
-            "tools.js": Asset(PackageResources.tools_js, Self.script),
-            "chart.js": Asset(PackageResources.chart_js, Self.script),
-            "home.js": Asset(PackageResources.home_js, Self.script),
-            "run.js": Asset(PackageResources.run_js, Self.script),
-            "compare.js": Asset(PackageResources.compare_js, Self.script),
-            "train.js": Asset(PackageResources.train_js, Self.script),
-            "layers.js": Asset(PackageResources.layers_js, Self.script),
-            "try.js": Asset(PackageResources.try_js, Self.script),
-            "golem.js": Asset(PackageResources.golem_js, Self.script),
-        ]
+        var count = 0
+        let table = UnsafeBufferPointer(start: page_assets(&count), count: count)
+        assets = Dictionary(
+            uniqueKeysWithValues: table.map { asset in
+                let name = String(cString: asset.name)
+                let bytes = [UInt8](UnsafeBufferPointer(start: asset.bytes, count: asset.count))
+                return (name, Asset(bytes, Self.type(of: name)))
+            })
+    }
+
+    private static func type(of name: String) -> String {
+        switch name.split(separator: ".").last {
+        case "html": "text/html; charset=utf-8"
+        case "css": "text/css; charset=utf-8"
+        case "svg": "image/svg+xml"
+        default: "text/javascript; charset=utf-8"
+        }
     }
 
     /// Bytes of everything that a page may load.

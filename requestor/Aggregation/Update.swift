@@ -44,7 +44,7 @@ public struct Update: Sendable {
 extension [Float] {
     /// Sum of squares in float64: eight chains over the indices modulo 8, added in a fixed order, so that the same values
     /// give the same bits everywhere. NaN or infinite when an element is.
-    var squaredNorm: Double {
+    package var squaredNorm: Double {
         withUnsafeBytes { bytes in
             var chains = SIMD8<Double>()
             let whole = count / 8 * 8

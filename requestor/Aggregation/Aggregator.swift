@@ -12,16 +12,6 @@ public struct Aggregator: Sendable {
         self.clipping = clipping
     }
 
-    public init(_ configuration: RunConfiguration) {
-        self.init(
-            rule: FederatedAveraging(),
-            optimizer: ServerMomentum(
-                learningRate: configuration.averaging.serverLearningRate,
-                momentum: configuration.averaging.serverMomentum,
-                isNesterov: configuration.averaging.serverNesterov),
-            clipping: configuration.averaging.clipNorm.map(NormClipping.init(norm:)))
-    }
-
     /// Begins a round's average.
     /// - Parameters:
     ///   - clients: numbers of the clients that were asked.

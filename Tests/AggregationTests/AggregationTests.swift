@@ -1,5 +1,6 @@
-import Federation
+import Aggregation
 import Tensors
+import TestSupport
 import Testing
 
 @Suite("Averaging")

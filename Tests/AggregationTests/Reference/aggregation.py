@@ -1,4 +1,4 @@
-"""Makes the constants of AggregationTests.swift, with exact fractions: python3 Tests/FederationTests/Reference/aggregation.py
+"""Makes the constants of AggregationTests.swift, with exact fractions: python3 Tests/AggregationTests/Reference/aggregation.py
 
 Client k of 5 has examples n_k = 100, 50, 250, 1, 99; element i of its delta is ((37 i + 11 k) mod 97 - 48) / 64, element i of
 the weights ((29 i) mod 31 - 15) / 16: all exact in float32. Printed are some elements of the weights after three rounds of

@@ -55,7 +55,7 @@ package struct DeltaFingerprint: Sendable, Equatable {
     }
 
     /// The cosine between this delta and a sum of sketches, about; nil where one of them is zero.
-    func cosine(to sum: [Double]) -> Double? {
+    package func cosine(to sum: [Double]) -> Double? {
         let length = sum.reduce(0) { $0 + $1 * $1 }.squareRoot()
         guard length > 0, norm > 0 else { return nil }
         return zip(sketch, sum).reduce(0) { $0 + $1.0 * $1.1 } / length
