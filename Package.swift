@@ -163,7 +163,8 @@ let package = Package(
         .testTarget(name: "ForeignTextTests", dependencies: ["ForeignText"], swiftSettings: strict),
         .testTarget(name: "CKernelsTests", dependencies: ["CKernels"], swiftSettings: strict),
         .testTarget(
-            name: "TensorsTests", dependencies: ["CKernels", "Tensors"], exclude: ["Fixtures"], swiftSettings: strict),
+            name: "TensorsTests", dependencies: ["CKernels", "Tensors", "TestSupport"], exclude: ["Fixtures"],
+            swiftSettings: strict),
         .testTarget(
             name: "NeuralNetworkTests",
             dependencies: [
@@ -180,7 +181,8 @@ let package = Package(
             name: "WorkerTests", dependencies: ["Jobs", "Worker", "NeuralNetwork", "Tensors"], swiftSettings: strict),
         .testTarget(
             name: "DatasetsTests",
-            dependencies: ["Datasets", "NeuralNetwork", "Tensors"], exclude: ["Fixtures"], swiftSettings: strict),
+            dependencies: ["Datasets", "NeuralNetwork", "Tensors", "TestSupport"], exclude: ["Fixtures"],
+            swiftSettings: strict),
         .testTarget(
             name: "ModelFormatsTests",
             dependencies: ["ModelFormats", "NeuralNetwork", "Tensors"], exclude: ["Fixtures"], swiftSettings: strict),

@@ -178,29 +178,12 @@ extension ZipArchive {
     /// A zip file of members as they are given: stored, without times, so that the same members give the same bytes.
     /// Throws `tooLarge` where zip64 would be needed.
     package static func encode(_ members: [(name: String, content: [UInt8])]) throws(DeMLError) -> [UInt8] {
-        func little(_ value: Int, _ count: Int) -> [UInt8] {
-            (0..<count).map { UInt8(truncatingIfNeeded: value >> (8 * $0)) }
-        }
+        var directory = ZipDirectory()
         var file: [UInt8] = []
-        var directory: [UInt8] = []
-        guard members.count < 0xffff, members.reduce(0, { $0 + $1.content.count }) < 0xf000_0000 else {
-            throw DeMLError(.tooLarge, "a zip file of \(members.count) members has more than 4 GB")
-        }
         for (name, content) in members {
-            // 1 January 1980, the first day there is.
-            let fields =
-                little(0, 2) + little(0, 2) + little(0x21, 2) + little(Int(crc32(content[...])), 4)
-                + little(content.count, 4) + little(content.count, 4) + little(name.utf8.count, 2)
-            directory += little(0x0201_4b50, 4) + little(20, 2) + little(20, 2) + little(0x800, 2) + fields
-            directory += little(0, 2) + little(0, 2) + little(0, 2) + little(0, 2) + little(0, 4)
-            directory += little(file.count, 4) + Array(name.utf8)
-            file += little(0x0403_4b50, 4) + little(20, 2) + little(0x800, 2) + fields + little(0, 2)
-            file += Array(name.utf8) + content
+            file += try directory.add(name, checksum: crc32(content[...]), count: content.count) + content
         }
-        let end =
-            little(0x0605_4b50, 4) + little(0, 4) + little(members.count, 2) + little(members.count, 2)
-            + little(directory.count, 4) + little(file.count, 4) + little(0, 2)
-        return file + directory + end
+        return file + directory.end()
     }
 }
 

@@ -1,5 +1,6 @@
 import Datasets
 import Tensors
+import TestSupport
 import Testing
 
 /// Arrays as numpy and Keras users have them: `.npy` files in a folder.

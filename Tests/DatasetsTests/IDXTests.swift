@@ -1,5 +1,6 @@
 import Datasets
 import Tensors
+import TestSupport
 import Testing
 
 /// Where Debian's package dataset-fashion-mnist puts its files.

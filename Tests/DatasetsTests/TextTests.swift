@@ -1,6 +1,7 @@
 import Datasets
 import NeuralNetwork
 import Tensors
+import TestSupport
 import Testing
 
 /// Texts as examples. examples/coriolanus.txt is the beginning of Shakespeare's Coriolanus: 35,876 characters, 58 of them different.

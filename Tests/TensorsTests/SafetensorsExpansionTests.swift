@@ -1,4 +1,5 @@
 import Tensors
+import TestSupport
 import Testing
 
 /// A compressed file whose content is larger than memory is expanded into a file, which is the one that was compressed.

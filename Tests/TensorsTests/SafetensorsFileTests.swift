@@ -1,4 +1,5 @@
 import Tensors
+import TestSupport
 import Testing
 
 /// Tensors that are read from their file by rows.

@@ -20,3 +20,9 @@ package final class ScratchFolder: Sendable {
         return path
     }
 }
+
+/// A folder of its own for `body`, removed with what is in it.
+package func withScratch(_ body: (String) throws -> Void) throws {
+    let folder = try ScratchFolder()
+    try withExtendedLifetime(folder) { try body(folder.path) }
+}

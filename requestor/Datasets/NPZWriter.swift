@@ -10,15 +10,8 @@ public struct NPZWriter {
         case texts([String])
     }
 
-    private struct Member {
-        var name: [UInt8]
-        var checksum: UInt32
-        var count: Int
-        var offset: Int
-    }
-
     private let file: DurableFile
-    private var members: [Member] = []
+    private var directory = ZipDirectory()
 
     /// Throws what creating a file throws.
     public init(_ path: String) throws(DeMLError) {
@@ -31,27 +24,15 @@ public struct NPZWriter {
         let (type, shape, content) = try Self.content(array)
         let header = Self.header(type, shape)
         let bytes = header + content
-        let count = bytes.count
-        guard count < 0xffff_ffff, file.count + count < 0xffff_0000 else {
-            throw DeMLError(
-                .tooLarge, "the array '\(name)' needs \(count) bytes, and an npz file of DeML holds less than 4 GiB",
-                place: file.path, hint: "safetensors has no such limit")
-        }
-        let member = Member(
-            name: Swift.Array("\(name).npy".utf8), checksum: crc32(bytes[...]), count: count, offset: file.count)
-        members.append(member)
-        try file.write(Self.record(0x0403_4b50, member, isLocal: true) + member.name)
+        do throws(DeMLError) {
+            try file.write(directory.add("\(name).npy", checksum: crc32(bytes[...]), count: bytes.count))
+        } catch { throw error.at(file.path) }
         try file.write(bytes)
     }
 
     /// Completes the file.
     public func commit() throws(DeMLError) {
-        let start = file.count
-        for member in members { try file.write(Self.record(0x0201_4b50, member, isLocal: false) + member.name) }
-        let size = file.count - start
-        var end = Self.bytes(0x0605_4b50, 4) + Self.bytes(0, 4)
-        end += Self.bytes(members.count, 2) + Self.bytes(members.count, 2) + Self.bytes(size, 4) + Self.bytes(start, 4)
-        try file.write(end + Self.bytes(0, 2))
+        try file.write(directory.end())
         try file.commit()
     }
 
@@ -94,20 +75,6 @@ public struct NPZWriter {
         // The array begins at a multiple of 64.
         text += String(repeating: " ", count: (64 - (10 + text.utf8.count + 1) % 64) % 64) + "\n"
         return [0x93] + Swift.Array("NUMPY".utf8) + [1, 0] + bytes(text.utf8.count, 2) + Swift.Array(text.utf8)
-    }
-
-    // MARK: zip
-
-    /// The record before a member, or of it in the directory; its name follows.
-    private static func record(_ signature: Int, _ member: Member, isLocal: Bool) -> [UInt8] {
-        var record = bytes(signature, 4)
-        if !isLocal { record += bytes(20, 2) }
-        // Needs version 2.0; names are UTF-8; stored; the first day that zip knows.
-        record += bytes(20, 2) + bytes(0x0800, 2) + bytes(0, 2) + bytes(0, 2) + bytes(0x0021, 2)
-        record += bytes(Int(member.checksum), 4) + bytes(member.count, 4) + bytes(member.count, 4)
-        record += bytes(member.name.count, 2) + bytes(0, 2)
-        if !isLocal { record += bytes(0, 2) + bytes(0, 2) + bytes(0, 2) + bytes(0, 4) + bytes(member.offset, 4) }
-        return record
     }
 
     private static func bytes(_ value: Int, _ count: Int) -> [UInt8] {

@@ -27,7 +27,15 @@ struct AdaptiveAveragePool2d: LayerDefinition {
     ) throws(DeMLError) -> Activations {
         let input = try network.converted(x, to: .channelsLast)
         let y = try network.output(layer.output, .channelsLast, of: input)
-        network.append(AdaptiveAveragePool2dOperation(input, y))
+        // y[b][oh][ow][c] = the mean of its window. Backward: the gradient is spread evenly over the window.
+        network.append(
+            ImageOperation(
+                input, y,
+                deml_resize2d(
+                    batch: 0, height: input.height, width: input.width, channels: input.channels, out_height: y.height,
+                    out_width: y.width, bilinear: false, scale_height: 0, scale_width: 0),
+                batch: \.batch, forward: deml_adaptive_avg_pool2d_forward,
+                backward: deml_adaptive_avg_pool2d_backward))
         return y
     }
 }
@@ -46,31 +54,5 @@ extension Layer {
     /// The means of as many windows as the output has numbers: [c, h, w] → [c, h', w'].
     public static func adaptiveAveragePool2d(outputSize: Size2D) -> Layer {
         Layer(AdaptiveAveragePool2d(outputSize: outputSize))
-    }
-}
-
-/// y[b][oh][ow][c] = the mean of its window. Backward: the gradient is spread evenly over the window.
-private final class AdaptiveAveragePool2dOperation: Operation {
-    private let x: Activations
-    private let y: Activations
-    private var shape: deml_resize2d
-
-    init(_ x: Activations, _ y: Activations) {
-        self.x = x
-        self.y = y
-        shape = deml_resize2d(
-            batch: 0, height: x.height, width: x.width, channels: x.channels, out_height: y.height,
-            out_width: y.width, bilinear: false, scale_height: 0, scale_width: 0)
-    }
-
-    func forward(_ pass: Pass) {
-        shape.batch = pass.batch
-        deml_adaptive_avg_pool2d_forward(pass.pool, &shape, x.values, y.values)
-    }
-
-    func backward(_ pass: Pass) {
-        guard let dy = y.gradient, let dx = x.gradient else { return }
-        shape.batch = pass.batch
-        deml_adaptive_avg_pool2d_backward(pass.pool, &shape, dy, dx)
     }
 }

@@ -13,7 +13,11 @@ struct AveragePool2d: PoolingLayer {
     ) throws(DeMLError) -> Activations {
         let input = try network.converted(x, to: .channelsLast)
         let y = try network.output(layer.output, .channelsLast, of: input)
-        network.append(AveragePool2dOperation(input, y, window))
+        // y[b][oh][ow][c] = the mean of its window. Backward: the gradient is spread evenly over the window.
+        network.append(
+            ImageOperation(
+                input, y, window.kernel(over: input), batch: \.batch, forward: deml_avg_pool2d_forward,
+                backward: deml_avg_pool2d_backward))
         return y
     }
 }
@@ -29,28 +33,4 @@ extension AveragePool2d {
 extension Layer {
     /// The mean of each window, padding counting as zeros. The stride's default is the kernel's size.
     public static func averagePool2d(_ window: Window2D) -> Layer { Layer(AveragePool2d(window: window)) }
-}
-
-/// y[b][oh][ow][c] = the mean of its window. Backward: the gradient is spread evenly over the window.
-private final class AveragePool2dOperation: Operation {
-    private let x: Activations
-    private let y: Activations
-    private var shape: deml_pool2d
-
-    init(_ x: Activations, _ y: Activations, _ window: Window2D) {
-        self.x = x
-        self.y = y
-        shape = window.kernel(over: x)
-    }
-
-    func forward(_ pass: Pass) {
-        shape.batch = pass.batch
-        deml_avg_pool2d_forward(pass.pool, &shape, x.values, y.values)
-    }
-
-    func backward(_ pass: Pass) {
-        guard let dy = y.gradient, let dx = x.gradient else { return }
-        shape.batch = pass.batch
-        deml_avg_pool2d_backward(pass.pool, &shape, dy, dx)
-    }
 }

@@ -77,7 +77,9 @@ struct ConvTranspose2d: LayerDefinition {
         let y = try network.output(layer.output, .channelsLast, of: input, hasParameters: true)
         network.append(
             ConvTranspose2dOperation(
-                input, y, convolution, weight: weight, bias: bias, activation: network.takeActivation()))
+                ConvolutionOperands(
+                    x: input, y: y, weight: weight, bias: bias, activation: network.takeActivation()),
+                convolution))
         return y
     }
 }
@@ -129,45 +131,32 @@ extension Layer {
 /// y = f(b + the gradient by the input of a convolution from y's shape to x's, whose output's gradient is x). Its own
 /// gradients are that convolution forward (by x) and its weights' gradient with the roles of x and dy exchanged.
 private final class ConvTranspose2dOperation: Operation {
-    private let x: Activations
-    private let y: Activations
-    private let weight: Parameter
-    private let bias: Parameter?
-    private let activation: deml_activation
+    private let operands: ConvolutionOperands
     private var shape: deml_conv2d
 
-    init(
-        _ x: Activations, _ y: Activations, _ convolution: Convolution, weight: Parameter, bias: Parameter?,
-        activation: deml_activation
-    ) {
-        self.x = x
-        self.y = y
-        self.weight = weight
-        self.bias = bias
-        self.activation = activation
-        shape = convolution.kernel(from: y, to: x)
+    init(_ operands: ConvolutionOperands, _ convolution: Convolution) {
+        self.operands = operands
+        shape = convolution.kernel(from: operands.y, to: operands.x)
     }
 
     func forward(_ pass: Pass) {
         shape.batch = pass.batch
         deml_conv2d_transposed_forward(
-            pass.pool, &shape, x.values, weight.values, bias?.values, activation, y.values)
+            pass.pool, &shape, operands.x.values, operands.weight.values, operands.bias?.values, operands.activation,
+            operands.y.values)
     }
 
     func backward(_ pass: Pass) {
-        guard let dy = y.gradient else { return }
+        guard let dy = operands.y.gradient else { return }
         shape.batch = pass.batch
-        if activation != DEML_IDENTITY {
-            deml_activation_backward(
-                pass.pool, activation, deml_activation_options(), pass.batch * y.size, nil, y.values, dy, dy)
-        }
+        operands.undoActivation(dy, pass)
         // Before the weights change.
-        if let dx = x.gradient {
-            deml_conv2d_forward(pass.pool, &shape, dy, weight.values, nil, DEML_IDENTITY, dx)
+        if let dx = operands.x.gradient {
+            deml_conv2d_forward(pass.pool, &shape, dy, operands.weight.values, nil, DEML_IDENTITY, dx)
         }
-        deml_conv2d_weight_gradient(pass.pool, &shape, dy, x.values, weight.sink, nil)
-        if let bias {
-            deml_bias_gradient_of(pass.pool, pass.batch * y.pixels, y.channels, dy, bias.sink)
+        deml_conv2d_weight_gradient(pass.pool, &shape, dy, operands.x.values, operands.weight.sink, nil)
+        if let bias = operands.bias {
+            deml_bias_gradient_of(pass.pool, pass.batch * operands.y.pixels, operands.y.channels, dy, bias.sink)
         }
     }
 

@@ -71,7 +71,10 @@ struct Convolution: Equatable {
         let bias = try bias ? network.parameter(layer.ownParameters[1]) : nil
         let y = try network.output(layer.output, .channelsLast, of: input, hasParameters: true)
         network.append(
-            ConvolutionOperation(input, y, self, weight: weight, bias: bias, activation: network.takeActivation()))
+            ConvolutionOperation(
+                ConvolutionOperands(
+                    x: input, y: y, weight: weight, bias: bias, activation: network.takeActivation()),
+                self))
         return y
     }
 }
@@ -85,45 +88,49 @@ extension ParameterOrder {
     }
 }
 
+/// What the operations of a convolution and of its transpose work with.
+struct ConvolutionOperands {
+    let x: Activations
+    let y: Activations
+    let weight: Parameter
+    let bias: Parameter?
+    let activation: deml_activation
+
+    /// Makes of the gradient by the output that by what was there before the activation.
+    func undoActivation(_ dy: UnsafeMutablePointer<Float>, _ pass: Pass) {
+        guard activation != DEML_IDENTITY else { return }
+        deml_activation_backward(
+            pass.pool, activation, deml_activation_options(), pass.batch * y.size, nil, y.values, dy, dy)
+    }
+}
+
 /// y[b][oh][ow][out] = f(b[out] + Σ over (kh, kw, in) of x padded · W[kh][kw][in][out]); f: identity or relu. The kernels
 /// know the gradients by x, W and b.
 private final class ConvolutionOperation: Operation {
-    private let x: Activations
-    private let y: Activations
-    private let weight: Parameter
-    private let bias: Parameter?
-    private let activation: deml_activation
+    private let operands: ConvolutionOperands
     private var shape: deml_conv2d
 
-    init(
-        _ x: Activations, _ y: Activations, _ convolution: Convolution, weight: Parameter, bias: Parameter?,
-        activation: deml_activation
-    ) {
-        self.x = x
-        self.y = y
-        self.weight = weight
-        self.bias = bias
-        self.activation = activation
-        shape = convolution.kernel(from: x, to: y)
+    init(_ operands: ConvolutionOperands, _ convolution: Convolution) {
+        self.operands = operands
+        shape = convolution.kernel(from: operands.x, to: operands.y)
     }
 
     func forward(_ pass: Pass) {
         shape.batch = pass.batch
-        deml_conv2d_forward(pass.pool, &shape, x.values, weight.values, bias?.values, activation, y.values)
+        deml_conv2d_forward(
+            pass.pool, &shape, operands.x.values, operands.weight.values, operands.bias?.values, operands.activation,
+            operands.y.values)
     }
 
     func backward(_ pass: Pass) {
-        guard let dy = y.gradient else { return }
+        guard let dy = operands.y.gradient else { return }
         shape.batch = pass.batch
-        if activation != DEML_IDENTITY {
-            deml_activation_backward(
-                pass.pool, activation, deml_activation_options(), pass.batch * y.size, nil, y.values, dy, dy)
-        }
+        operands.undoActivation(dy, pass)
         // Before the weights change.
-        if let dx = x.gradient {
-            deml_conv2d_input_gradient(pass.pool, &shape, dy, weight.values, dx)
+        if let dx = operands.x.gradient {
+            deml_conv2d_input_gradient(pass.pool, &shape, dy, operands.weight.values, dx)
         }
-        deml_conv2d_weight_gradient(pass.pool, &shape, x.values, dy, weight.sink, bias?.sink)
+        deml_conv2d_weight_gradient(pass.pool, &shape, operands.x.values, dy, operands.weight.sink, operands.bias?.sink)
     }
 
     func scratch(_ conditions: KernelConditions) -> deml_scratch {

@@ -47,12 +47,14 @@ struct Pad: LayerDefinition {
         let sides = sides
         let isImage = input.shape.count == 3
         network.append(
-            PadOperation(
+            // y[b][oh][ow][c] = x within, `value` around it. Backward: the gradient within.
+            ImageOperation(
                 input, y,
                 deml_pad2d(
                     batch: 0, height: isImage ? input.height : 1, width: isImage ? input.width : input.pixels,
                     channels: input.channels, top: isImage ? sides[2] : 0, bottom: isImage ? sides[3] : 0,
-                    left: sides[0], right: sides[1], value: Float(value))))
+                    left: sides[0], right: sides[1], value: Float(value)),
+                batch: \.batch, forward: deml_pad2d_forward, backward: deml_pad2d_backward))
         return y
     }
 }
@@ -74,28 +76,4 @@ extension Layer {
     /// `value` around an image or a sequence; `padding` is one number for all sides, or [left, right, top, bottom]
     /// ([left, right] of a sequence).
     public static func pad(_ padding: [Int], value: Double = 0) -> Layer { Layer(Pad(padding: padding, value: value)) }
-}
-
-/// y[b][oh][ow][c] = x within, `value` around it. Backward: the gradient within.
-private final class PadOperation: Operation {
-    private let x: Activations
-    private let y: Activations
-    private var shape: deml_pad2d
-
-    init(_ x: Activations, _ y: Activations, _ shape: deml_pad2d) {
-        self.x = x
-        self.y = y
-        self.shape = shape
-    }
-
-    func forward(_ pass: Pass) {
-        shape.batch = pass.batch
-        deml_pad2d_forward(pass.pool, &shape, x.values, y.values)
-    }
-
-    func backward(_ pass: Pass) {
-        guard let dy = y.gradient, let dx = x.gradient else { return }
-        shape.batch = pass.batch
-        deml_pad2d_backward(pass.pool, &shape, dy, dx)
-    }
 }

@@ -59,12 +59,15 @@ struct Upsample: LayerDefinition {
             case .scaleFactor(let height, let width): (1 / height, 1 / width)
             }
         network.append(
-            UpsampleOperation(
+            // y[b][oh][ow][c] = a mixture of the inputs around its place. Backward: the gradient goes to them in the same
+            // shares.
+            ImageOperation(
                 input, y,
                 deml_resize2d(
                     batch: 0, height: x.height, width: x.width, channels: x.channels, out_height: y.height,
                     out_width: y.width, bilinear: mode == .bilinear, scale_height: Float(scale.0),
-                    scale_width: Float(scale.1))))
+                    scale_width: Float(scale.1)),
+                batch: \.batch, forward: deml_upsample2d_forward, backward: deml_upsample2d_backward))
         return y
     }
 }
@@ -116,29 +119,5 @@ extension Layer {
     /// An image of another size, by the nearest numbers or, if `bilinear`, mixtures of four.
     public static func upsample(size: Size2D, bilinear: Bool = false) -> Layer {
         Layer(Upsample(target: .size(size), mode: bilinear ? .bilinear : .nearest))
-    }
-}
-
-/// y[b][oh][ow][c] = a mixture of the inputs around its place. Backward: the gradient goes to them in the same shares.
-private final class UpsampleOperation: Operation {
-    private let x: Activations
-    private let y: Activations
-    private var shape: deml_resize2d
-
-    init(_ x: Activations, _ y: Activations, _ shape: deml_resize2d) {
-        self.x = x
-        self.y = y
-        self.shape = shape
-    }
-
-    func forward(_ pass: Pass) {
-        shape.batch = pass.batch
-        deml_upsample2d_forward(pass.pool, &shape, x.values, y.values)
-    }
-
-    func backward(_ pass: Pass) {
-        guard let dy = y.gradient, let dx = x.gradient else { return }
-        shape.batch = pass.batch
-        deml_upsample2d_backward(pass.pool, &shape, dy, dx)
     }
 }

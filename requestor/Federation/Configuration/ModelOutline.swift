@@ -7,10 +7,10 @@ import Tensors
 ///
 ///     layers: [{type: linear, out_features: 32}, {type: relu}, {type: linear}]
 public struct ModelOutline: Sendable, Equatable, Codable {
-    private var tree: [String: DescriptionTree]
+    private var tree: [String: JSONTree]
 
     public init(from decoder: any Decoder) throws {
-        tree = try decoder.singleValueContainer().decode([String: DescriptionTree].self)
+        tree = try decoder.singleValueContainer().decode([String: JSONTree].self)
     }
 
     public func encode(to encoder: any Encoder) throws {
@@ -18,7 +18,7 @@ public struct ModelOutline: Sendable, Equatable, Codable {
         try container.encode(tree)
     }
 
-    private var layers: [DescriptionTree] {
+    private var layers: [JSONTree] {
         if case .list(let layers)? = tree["layers"] { layers } else { [] }
     }
 
@@ -72,7 +72,7 @@ public struct ModelOutline: Sendable, Equatable, Codable {
         var tree = tree
         if tree["loss"] == nil { tree["loss"] = .text(loss.name) }
         var input = tree["input"] ?? .mapping([:])
-        if input["shape"] == nil { input["shape"] = .list(inputShape.map(DescriptionTree.integer)) }
+        if input["shape"] == nil { input["shape"] = .list(inputShape.map(JSONTree.integer)) }
         if leavesTokensOut, let tokens { input["tokens"] = .integer(tokens) }
         tree["input"] = input
         if let index = openLayer {
@@ -85,57 +85,5 @@ public struct ModelOutline: Sendable, Equatable, Codable {
             throw DeMLError(.malformed, "the model cannot be read", cause: error)
         }
         return try ModelDescription(json: String(decoding: json, as: UTF8.self))
-    }
-}
-
-/// Any value of JSON or YAML.
-package enum DescriptionTree: Sendable, Equatable, Codable {
-    case null
-    case boolean(Bool)
-    case integer(Int)
-    case number(Double)
-    case text(String)
-    case list([DescriptionTree])
-    case mapping([String: DescriptionTree])
-
-    subscript(key: String) -> DescriptionTree? {
-        get { if case .mapping(let values) = self { values[key] } else { nil } }
-        set {
-            guard case .mapping(var values) = self else { return }
-            values[key] = newValue
-            self = .mapping(values)
-        }
-    }
-
-    package init(from decoder: any Decoder) throws {
-        let container = try decoder.singleValueContainer()
-        if container.decodeNil() {
-            self = .null
-        } else if let value = try? container.decode(Int.self) {
-            self = .integer(value)
-        } else if let value = try? container.decode(Double.self) {
-            self = .number(value)
-        } else if let value = try? container.decode(Bool.self) {
-            self = .boolean(value)
-        } else if let value = try? container.decode(String.self) {
-            self = .text(value)
-        } else if let value = try? container.decode([DescriptionTree].self) {
-            self = .list(value)
-        } else {
-            self = .mapping(try container.decode([String: DescriptionTree].self))
-        }
-    }
-
-    package func encode(to encoder: any Encoder) throws {
-        var container = encoder.singleValueContainer()
-        switch self {
-        case .null: try container.encodeNil()
-        case .boolean(let value): try container.encode(value)
-        case .integer(let value): try container.encode(value)
-        case .number(let value): try container.encode(value)
-        case .text(let value): try container.encode(value)
-        case .list(let values): try container.encode(values)
-        case .mapping(let values): try container.encode(values)
-        }
     }
 }

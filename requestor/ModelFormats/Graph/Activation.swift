@@ -1,4 +1,5 @@
 import Foundation
+import NeuralNetwork
 
 /// The activations that there are, as functions of one number.
 enum Activation {

@@ -1,3 +1,4 @@
+import NeuralNetwork
 import Tensors
 
 extension Simplifier {

@@ -1,3 +1,4 @@
+import NeuralNetwork
 import Tensors
 
 /// A `.pt2` file of `torch.export.save`: a zip with the program as JSON (torch/_export/serde/schema.py, version 8) and each

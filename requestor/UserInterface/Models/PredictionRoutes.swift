@@ -3,6 +3,7 @@ import Federation
 import Foundation
 import GolemFleet
 import Hummingbird
+import NeuralNetwork
 import Tensors
 
 /// A whole file for a model, by other processes or rented machines: `deml predict --on`, as a process of its own whose output
@@ -34,7 +35,7 @@ struct PredictionRoutes: Sendable {
         var message: String?
         var download: String?
         /// Of the end: rows, seconds, cost.
-        var summary: DescriptionTree?
+        var summary: JSONTree?
     }
 
     func add(to router: Router<PageContext>) {
@@ -110,7 +111,7 @@ struct PredictionRoutes: Sendable {
         if answer.state == .finished {
             answer.download = "/api/uploads/\(id)/predictions"
             answer.summary = lines.last.flatMap {
-                try? JSONDecoder().decode(DescriptionTree.self, from: Data($0.utf8))
+                try? JSONDecoder().decode(JSONTree.self, from: Data($0.utf8))
             }
         }
         return answer

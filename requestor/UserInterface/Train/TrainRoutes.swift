@@ -151,14 +151,14 @@ private struct DataWish: Decodable, Sendable {
 
 private struct RunWish: Decodable {
     var name: String?
-    var settings: [String: DescriptionTree]
+    var settings: [String: JSONTree]
     /// GLM that the button has named.
     var agreedGLM: Double?
 }
 
 private struct ModelWish: Decodable {
     var input: ModelDescription.Input
-    var layers: [DescriptionTree]
+    var layers: [JSONTree]
     var loss: ModelDescription.Loss
 
     struct Answer: Encodable {
@@ -186,9 +186,9 @@ private struct ModelWish: Decodable {
 
 /// JSON that is there already.
 struct RawJSON: Encodable {
-    private let tree: DescriptionTree?
+    private let tree: JSONTree?
 
-    init(_ text: String) { tree = try? JSONDecoder().decode(DescriptionTree.self, from: Data(text.utf8)) }
+    init(_ text: String) { tree = try? JSONDecoder().decode(JSONTree.self, from: Data(text.utf8)) }
 
     func encode(to encoder: any Encoder) throws { try tree.encode(to: encoder) }
 }

@@ -1,8 +1,7 @@
-import Foundation
 import Tensors
 
-/// Any value of JSON.
-enum JSONTree: Sendable, Equatable, Codable {
+/// Any value of JSON or YAML.
+package enum JSONTree: Sendable, Equatable, Codable {
     case null
     case boolean(Bool)
     case integer(Int)
@@ -11,21 +10,7 @@ enum JSONTree: Sendable, Equatable, Codable {
     case list([JSONTree])
     case mapping([String: JSONTree])
 
-    /// Reads the text of a file. Throws `malformed` and `tooLarge`.
-    init(parsing text: ArraySlice<UInt8>, of subject: String) throws(DeMLError) {
-        guard text.count <= 64 << 20 else {
-            throw DeMLError(.tooLarge, "\(subject) has \(text.count) bytes, more than 64 MB")
-        }
-        do {
-            self = try JSONDecoder().decode(JSONTree.self, from: Data(text))
-        } catch let error as DeMLError {
-            throw error
-        } catch {
-            throw DeMLError(.malformed, "\(subject) is no JSON")
-        }
-    }
-
-    init(from decoder: any Decoder) throws {
+    package init(from decoder: any Decoder) throws {
         guard decoder.codingPath.count <= 100 else {
             throw DeMLError(.tooLarge, "the values are nested too deep")
         }
@@ -49,7 +34,7 @@ enum JSONTree: Sendable, Equatable, Codable {
         }
     }
 
-    func encode(to encoder: any Encoder) throws {
+    package func encode(to encoder: any Encoder) throws {
         var container = encoder.singleValueContainer()
         switch self {
         case .null: try container.encodeNil()
@@ -63,12 +48,19 @@ enum JSONTree: Sendable, Equatable, Codable {
     }
 
     /// Of a mapping; `null` is nothing.
-    subscript(key: String) -> JSONTree? {
-        guard case .mapping(let values) = self, let value = values[key], value != .null else { return nil }
-        return value
+    package subscript(key: String) -> JSONTree? {
+        get {
+            guard case .mapping(let values) = self, let value = values[key], value != .null else { return nil }
+            return value
+        }
+        set {
+            guard case .mapping(var values) = self else { return }
+            values[key] = newValue
+            self = .mapping(values)
+        }
     }
 
-    var int: Int? {
+    package var int: Int? {
         switch self {
         case .integer(let value): value
         case .number(let value) where value.rounded() == value && abs(value) < 1e15: Int(value)
@@ -76,7 +68,7 @@ enum JSONTree: Sendable, Equatable, Codable {
         }
     }
 
-    var double: Double? {
+    package var double: Double? {
         switch self {
         case .integer(let value): Double(value)
         case .number(let value): value
@@ -84,22 +76,8 @@ enum JSONTree: Sendable, Equatable, Codable {
         }
     }
 
-    var text: String? { if case .text(let value) = self { value } else { nil } }
-    var bool: Bool? { if case .boolean(let value) = self { value } else { nil } }
-    var list: [JSONTree]? { if case .list(let values) = self { values } else { nil } }
-    var mapping: [String: JSONTree]? { if case .mapping(let values) = self { values } else { nil } }
-
-    /// A list of whole numbers.
-    var ints: [Int]? {
-        guard let list else { return nil }
-        let numbers = list.compactMap(\.int)
-        return numbers.count == list.count ? numbers : nil
-    }
-
-    static func ints(_ values: [Int]) -> JSONTree { .list(values.map(JSONTree.integer)) }
-
-    /// Height and width as a description writes them.
-    static func size(_ values: [Int]) -> JSONTree {
-        Set(values).count == 1 ? .integer(values[0]) : .ints(values)
-    }
+    package var text: String? { if case .text(let value) = self { value } else { nil } }
+    package var bool: Bool? { if case .boolean(let value) = self { value } else { nil } }
+    package var list: [JSONTree]? { if case .list(let values) = self { values } else { nil } }
+    package var mapping: [String: JSONTree]? { if case .mapping(let values) = self { values } else { nil } }
 }
