@@ -160,7 +160,7 @@ public struct Safetensors: Sendable, Equatable {
         var bytes: [UInt8] = []
         bytes.reserveCapacity(head.count + sorted.reduce(0) { $0 + $1.bytes.count })
         bytes += head
-        for tensor in sorted { bytes += tensor.bytes }
+        for tensor in sorted { tensor.bytes.withUnsafeBytes { bytes.append(contentsOf: $0) } }
         return bytes
     }
 

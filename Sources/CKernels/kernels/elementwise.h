@@ -170,73 +170,102 @@ static void normalize_f32(long count, const float *x, float scale, float shift, 
 /// SGD (Sutskever et al. 2013 for momentum and Nesterov), Adam (Kingma and Ba, arXiv:1412.6980), AdamW (Loshchilov and
 /// Hutter, arXiv:1711.05101), RMSprop (Tieleman and Hinton 2012), in the forms and with the order of operations of
 /// torch.optim; Lion (Chen et al., arXiv:2302.06675).
-static void update(const deml_update *u, long count, const float *g, float *value, float *state1, float *state2) {
-    const deml_optimizer *o = &u->o;
-    const bool decay = o->weight_decay != 0, couple = decay && o->kind != DEML_ADAMW && o->kind != DEML_LION;
-    const bool momentum = o->momentum != 0;
-    if (o->kind == DEML_SGD) {
-        for (long i = 0; i < count; i += LANES) {
-            const long n = count - i;
-            vf p = load_some(value + i, n), d = load_some(g + i, n);
-            if (couple) d = fma_((vf)o->weight_decay, p, d);
-            if (momentum) {
-                const vf buffer = fma_((vf)o->momentum, load_some(state1 + i, n), d);
-                store_some(state1 + i, buffer, n);
-                d = o->nesterov ? fma_((vf)o->momentum, buffer, d) : buffer;
+static void update_sgd(const deml_update *u, long count, const float *g, float *value, float *state1) {
+    // Copies: a store could change what u points to, for all that the compiler knows.
+    const vf rate = (vf)-u->o.learning_rate, decay = (vf)u->o.weight_decay, momentum = (vf)u->o.momentum;
+    const bool decays = u->o.weight_decay != 0, nesterov = u->o.nesterov;
+    if (u->o.momentum == 0) {
+        if (!decays) {
+            for (long i = 0; i < count; i += LANES) {
+                const long n = count - i;
+                store_some(value + i, fma_(rate, load_some(g + i, n), load_some(value + i, n)), n);
             }
-            store_some(value + i, fma_((vf)-o->learning_rate, d, p), n);
+            return;
         }
-        return;
-    }
-    if (o->kind == DEML_RMSPROP) {
         for (long i = 0; i < count; i += LANES) {
             const long n = count - i;
             const vf p = load_some(value + i, n);
-            vf d = load_some(g + i, n);
-            if (couple) d = fma_((vf)o->weight_decay, p, d);
-            const vf square = fma_(d * u->one_minus_beta2, d, load_some(state1 + i, n) * o->beta2);
-            store_some(state1 + i, square, n);
-            vf variance = square;
-            if (o->centered) {
-                const vf old = load_some(state2 + i, n), mean = fma_((vf)u->one_minus_beta2, d - old, old);
-                store_some(state2 + i, mean, n);
-                // Never below 0, where rounding would make a NaN of a gradient that is always the same.
-                variance = fma_(-mean, mean, square);
-                variance = choose(variance > 0, variance, (vf)0);
-            }
-            vf step = d / (square_root(variance) + o->epsilon);
-            if (momentum) {
-                step = fma_((vf)o->momentum, load_some(state2 + i, n), step);
-                store_some(state2 + i, step, n);
-            }
-            store_some(value + i, fma_((vf)-o->learning_rate, step, p), n);
-        }
-        return;
-    }
-    if (o->kind == DEML_LION) {
-        for (long i = 0; i < count; i += LANES) {
-            const long n = count - i;
-            const vf d = load_some(g + i, n), m = load_some(state1 + i, n);
-            vf p = load_some(value + i, n);
-            if (decay) p = p * u->decay_factor;
-            const vf direction = sign(fma_((vf)u->one_minus_beta1, d - m, m));
-            store_some(value + i, fma_((vf)-o->learning_rate, direction, p), n);
-            store_some(state1 + i, fma_((vf)u->one_minus_beta2, d - m, m), n);
+            store_some(value + i, fma_(rate, fma_(decay, p, load_some(g + i, n)), p), n);
         }
         return;
     }
     for (long i = 0; i < count; i += LANES) {
         const long n = count - i;
+        const vf p = load_some(value + i, n);
+        vf d = load_some(g + i, n);
+        if (decays) d = fma_(decay, p, d);
+        const vf buffer = fma_(momentum, load_some(state1 + i, n), d);
+        store_some(state1 + i, buffer, n);
+        store_some(value + i, fma_(rate, nesterov ? fma_(momentum, buffer, d) : buffer, p), n);
+    }
+}
+
+static void update_rmsprop(const deml_update *u, long count, const float *g, float *value, float *state1, float *state2) {
+    const deml_optimizer *o = &u->o;
+    const bool decays = o->weight_decay != 0, momentum = o->momentum != 0;
+    for (long i = 0; i < count; i += LANES) {
+        const long n = count - i;
+        const vf p = load_some(value + i, n);
+        vf d = load_some(g + i, n);
+        if (decays) d = fma_((vf)o->weight_decay, p, d);
+        const vf square = fma_(d * u->one_minus_beta2, d, load_some(state1 + i, n) * o->beta2);
+        store_some(state1 + i, square, n);
+        vf variance = square;
+        if (o->centered) {
+            const vf old = load_some(state2 + i, n), mean = fma_((vf)u->one_minus_beta2, d - old, old);
+            store_some(state2 + i, mean, n);
+            // Never below 0, where rounding would make a NaN of a gradient that is always the same.
+            variance = fma_(-mean, mean, square);
+            variance = choose(variance > 0, variance, (vf)0);
+        }
+        vf step = d / (square_root(variance) + o->epsilon);
+        if (momentum) {
+            step = fma_((vf)o->momentum, load_some(state2 + i, n), step);
+            store_some(state2 + i, step, n);
+        }
+        store_some(value + i, fma_((vf)-o->learning_rate, step, p), n);
+    }
+}
+
+static void update_lion(const deml_update *u, long count, const float *g, float *value, float *state1) {
+    const vf rate = (vf)-u->o.learning_rate, one_minus_beta1 = (vf)u->one_minus_beta1;
+    const vf one_minus_beta2 = (vf)u->one_minus_beta2, decay_factor = (vf)u->decay_factor;
+    const bool decays = u->o.weight_decay != 0;
+    for (long i = 0; i < count; i += LANES) {
+        const long n = count - i;
+        const vf d = load_some(g + i, n), m = load_some(state1 + i, n);
+        vf p = load_some(value + i, n);
+        if (decays) p = p * decay_factor;
+        store_some(value + i, fma_(rate, sign(fma_(one_minus_beta1, d - m, m)), p), n);
+        store_some(state1 + i, fma_(one_minus_beta2, d - m, m), n);
+    }
+}
+
+static void update_adam(const deml_update *u, long count, const float *g, float *value, float *state1, float *state2) {
+    const vf decay = (vf)u->o.weight_decay, decay_factor = (vf)u->decay_factor, beta2 = (vf)u->o.beta2;
+    const vf one_minus_beta1 = (vf)u->one_minus_beta1, one_minus_beta2 = (vf)u->one_minus_beta2;
+    const vf rate = (vf)-u->step_size, epsilon = (vf)u->o.epsilon, correction = (vf)u->rsqrt_correction2;
+    const bool decays = u->o.weight_decay != 0, couples = decays && u->o.kind != DEML_ADAMW;
+    for (long i = 0; i < count; i += LANES) {
+        const long n = count - i;
         vf p = load_some(value + i, n), d = load_some(g + i, n);
-        if (couple) d = fma_((vf)o->weight_decay, p, d);
-        else if (decay) p = p * u->decay_factor;
+        if (couples) d = fma_(decay, p, d);
+        else if (decays) p = p * decay_factor;
         vf m = load_some(state1 + i, n), v = load_some(state2 + i, n);
-        m = fma_((vf)u->one_minus_beta1, d - m, m);
-        v = fma_(d * u->one_minus_beta2, d, v * o->beta2);
+        m = fma_(one_minus_beta1, d - m, m);
+        v = fma_(d * one_minus_beta2, d, v * beta2);
         store_some(state1 + i, m, n);
         store_some(state2 + i, v, n);
-        const vf denominator = fma_(square_root(v), (vf)u->rsqrt_correction2, (vf)o->epsilon);
-        store_some(value + i, fma_((vf)-u->step_size, m / denominator, p), n);
+        store_some(value + i, fma_(rate, m / fma_(square_root(v), correction, epsilon), p), n);
+    }
+}
+
+static void update(const deml_update *u, long count, const float *g, float *value, float *state1, float *state2) {
+    switch (u->o.kind) {
+    case DEML_SGD: return update_sgd(u, count, g, value, state1);
+    case DEML_RMSPROP: return update_rmsprop(u, count, g, value, state1, state2);
+    case DEML_LION: return update_lion(u, count, g, value, state1);
+    default: return update_adam(u, count, g, value, state1, state2);
     }
 }
 
