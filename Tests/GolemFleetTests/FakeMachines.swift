@@ -65,7 +65,8 @@ struct FakeMachine: TrainingMachine {
 
     /// Runs commands as an exe-unit does: one result each, up to the first that fails.
     fileprivate func execute(
-        _ commands: [Command], limit: Duration, _ files: FakeFiles, _ onOutput: (String) -> Void
+        _ commands: [Command], limit: Duration, _ files: FakeFiles, _ onOutput: (String) -> Void,
+        _ onDone: (Int) -> Void
     ) async throws -> BatchResult {
         var told: [JSON] = []
         for (index, command) in commands.enumerated() {
@@ -86,6 +87,7 @@ struct FakeMachine: TrainingMachine {
             told.append(.object(result))
             if fault == .tellsTwice { told.append(.object(result)) }
             if isLast { break }
+            onDone(index + 1)
         }
         return BatchResult(told: try told.map { try CommandResult($0) }, commandCount: commands.count)
     }
@@ -212,51 +214,63 @@ private struct FakeLink: MachineLink {
     let files = FakeFiles()
 
     func serving<Value: Sendable>(
-        _ path: String, _ body: @Sendable @escaping (_ url: String) async throws -> Value
+        _ path: String, _ window: TransferWindow, _ body: @Sendable @escaping (_ url: String) async throws -> Value
     ) async throws -> Value {
         let reader = try SourceReader(.file(path))
-        return try await body(files.open(.reader(reader)))
+        return try await body(files.open(.reader(reader), window))
     }
 
     func receiving<Value: Sendable>(
-        into path: String, maximumBytes: Int, _ body: @Sendable @escaping (_ url: String) async throws -> Value
+        into path: String, maximumBytes: Int, _ window: TransferWindow,
+        _ body: @Sendable @escaping (_ url: String) async throws -> Value
     ) async throws -> (Value, ReceivedFile) {
         let upload = try Upload(path: path, maximumBytes: maximumBytes)
         defer { upload.discard() }
-        let value = try await body(files.open(.upload(upload)))
+        let value = try await body(files.open(.upload(upload), window))
         return (value, try await upload.conclude())
     }
 
     func run(
-        _ commands: [Command], limit: Duration, onEvent: (@Sendable (RuntimeEvent) -> Void)?
+        _ commands: [Command], limit: Duration, onEvent: (@Sendable (RuntimeEvent) -> Void)?,
+        onDone: @Sendable @escaping (Int) -> Void
     ) async throws -> BatchResult {
-        try await machine.execute(commands, limit: limit, files) { text in
+        let output: (String) -> Void = { text in
             let event = try? RuntimeEvent(["index": 0, "kind": ["stdout": .string(text)]])
             if let event { onEvent?(event) }
         }
+        return try await machine.execute(commands, limit: limit, files, output, onDone)
     }
 }
 
-/// Files that are open for a machine, by address, as an exe-unit sees them: asked for and sent piece by piece.
+/// Files that are bound for a machine, by address, as an exe-unit sees them: asked for and sent piece by piece. Of a batch
+/// one is served at a time, that of the command which runs.
 private final class FakeFiles: Sendable {
     enum End {
         case reader(SourceReader)
         case upload(Upload)
     }
 
-    private let ends = Mutex([String: End]())
+    private let ends = Mutex([String: (end: End, window: TransferWindow)]())
 
-    func open(_ end: End) -> String {
+    func open(_ end: End, _ window: TransferWindow) -> String {
         ends.withLock { ends in
             let url = "gftp://0x0/\(ends.count)"
-            ends[url] = end
+            ends[url] = (end, window)
             return url
         }
     }
 
+    /// What is served at an address now.
+    private func end(_ url: String) throws -> End {
+        let (end, open) = ends.withLock { ends in (ends[url], ends.filter { $0.value.window.isOpen }.map(\.key)) }
+        guard let end else { throw FakeFailure(message: "nothing is bound at \(url)") }
+        guard open == [url] else { throw FakeFailure(message: "\(open) are served, \(url) is wanted") }
+        return end.end
+    }
+
     func fetch(_ url: String) throws -> [UInt8] {
-        guard case .reader(let reader)? = ends.withLock({ $0[url] }) else {
-            throw FakeFailure(message: "nothing is served at \(url)")
+        guard case .reader(let reader) = try end(url) else {
+            throw FakeFailure(message: "nothing is offered at \(url)")
         }
         let size = try reader.answer("GetMetadata", .null)["fileSize"]?.integer ?? 0
         var bytes: [UInt8] = []
@@ -269,7 +283,7 @@ private final class FakeFiles: Sendable {
     }
 
     func send(_ bytes: [UInt8], to url: String) async throws {
-        guard case .upload(let upload)? = ends.withLock({ $0[url] }) else {
+        guard case .upload(let upload) = try end(url) else {
             throw FakeFailure(message: "nothing is received at \(url)")
         }
         for offset in stride(from: 0, to: bytes.count, by: 40 << 10) {

@@ -90,7 +90,8 @@ class Crowd:
         self.invoices, self.notes, self.ends = Feed(), Feed(), Feed()
         self.workers = asyncio.Semaphore(2)
         self.last = 0
-        self.open = self.most_open = self.rejects = 0
+        self.open = self.most_open = self.rejects = self.worked = self.told_again = 0
+        self.most_services = 0
 
     def name(self, kind):
         self.last += 1
@@ -256,8 +257,14 @@ class Crowd:
             await response.prepare(request)
             await batch["results"].wait(lambda: batch["done"], 600)
             return response
-        await batch["results"].wait(lambda: batch["done"], timeout_of(request))
-        return answer(batch["results"].items)
+        wanted = request.query.get("commandIndex")
+        if wanted is None:
+            await batch["results"].wait(lambda: batch["done"], timeout_of(request))
+            return answer(batch["results"].items)
+        known = batch["results"].items
+        if not await batch["results"].wait(lambda: batch["done"] or len(known) > int(wanted), timeout_of(request)):
+            return gone("Timeout", 408)
+        return answer(known[:int(wanted) + 1])
 
     async def run_batch(self, activity, batch, script):
         for index, command in enumerate(script):
@@ -281,6 +288,14 @@ class Crowd:
     async def work(self, activity, words):
         folder = activity["folder"]
         (folder / "golem/output").mkdir(parents=True, exist_ok=True)
+        known = self.a.answers and self.question(folder, words)
+        if known and known.exists():
+            job = json.loads(words[1])
+            for name in ("output", "report"):
+                shutil.copyfile(known / name, folder / job[name].lstrip("/"))
+            self.told_again += 1
+            return ""
+        self.worked += 1
         async with self.workers:
             begun = time.time()
             process = await asyncio.create_subprocess_exec(
@@ -290,7 +305,30 @@ class Crowd:
             activity["cpu"] += time.time() - begun
         if process.returncode:
             raise RuntimeError(f"ExeScript command exited with code {process.returncode}: {errors.decode()[-300:]}")
+        if known:
+            job, part = json.loads(words[1]), known.with_name(uuid.uuid4().hex)
+            part.mkdir(parents=True)
+            for name in ("output", "report"):
+                shutil.copyfile(folder / job[name].lstrip("/"), part / name)
+            if not known.exists():
+                part.rename(known)
         return output.decode()
+
+    def question(self, folder, words):
+        """Where the answer to a job lies, once a worker has given it: named after all that it depends on."""
+        if words[:1] != ["run"]:
+            return None
+        job = json.loads(words[1])
+        inputs = {}
+        for role, file in job["inputs"].items():
+            path = folder / file["file"].lstrip("/")
+            inputs[role] = hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else None
+            if inputs[role] != file.get("sha256"):
+                return None     # the worker will refuse it
+        if "output" not in job or "state" in job:
+            return None
+        question = [job["kind"], job.get("options"), job.get("form"), inputs]
+        return Path(self.a.answers) / hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()
 
     async def state(self, request):
         return answer({"state": ["Ready" if self.alive(request) else "Terminated", None]})
@@ -313,6 +351,7 @@ class Crowd:
 
     async def bind(self, request):
         address = (await request.json())["listen"]["on"]
+        self.most_services = max(self.most_services, len(self.services) + 1)
         self.services[address] = {"socket": None, "ready": asyncio.Event(), "asked": {}}
         return answer({"servicesId": base64.urlsafe_b64encode(address.encode()).decode().rstrip("=")}, 201)
 
@@ -430,7 +469,8 @@ class Crowd:
         rented = sorted(self.offers[one["provider"]]["golem.com.pricing.model.linear.coeffs"][0]
                         for one in self.agreements.values() if one["activities"])
         return answer({
-            "most_open": self.most_open, "rejects": self.rejects, "agreements": len(self.agreements),
+            "most_open": self.most_open, "most_services": self.most_services, "worked": self.worked,
+            "told_again": self.told_again, "rejects": self.rejects, "agreements": len(self.agreements),
             "activities": len(self.activities), "bills": statuses, "rented_prices": rented,
             "prices": sorted(o["golem.com.pricing.model.linear.coeffs"][0] for o in self.offers),
             "left": {"allocations": len(self.allocations), "demands": len(self.demands), "services": len(self.services),
@@ -504,6 +544,8 @@ if __name__ == "__main__":
     parser.add_argument("--twin", default="", help="prices of a second offer that every node makes after the first")
     parser.add_argument("--latency", type=float, default=0.0, help="seconds before a provider answers, about")
     parser.add_argument("--worker", required=True)
+    parser.add_argument("--answers", default="", help="a folder: what the worker once answered is given again for the same job, "
+                        "so that a thousand machines do not share two processors")
     parser.add_argument("--root", required=True)
     given = parser.parse_args()
     web.run_app(application(given), host="127.0.0.1", port=given.port, print=None, access_log=None, shutdown_timeout=1)

@@ -76,7 +76,8 @@ struct RentedMachine: TrainingMachine {
     ) async throws -> MachineBatchResults {
         while true {
             let before = daemonAway
-            let results = try await RentedMachineLink(machine: machine).perform(batch, limit: limit, onOutput: onOutput)
+            let results = try await RentedMachineLink(machine: machine, pool: pool).perform(
+                batch, limit: limit, onOutput: onOutput)
             // A transfer that broke because our own daemon was away is made again; that costs work, but nobody's name.
             let wasAway = daemonAway - before > DaemonWatch.hiccup
             guard wasAway,
@@ -93,23 +94,27 @@ struct RentedMachine: TrainingMachine {
 /// The Golem client's calls for one machine.
 private struct RentedMachineLink: MachineLink {
     let machine: Machine
+    let pool: MachinePool
 
+    /// The same file for many machines, as weights are, is served once.
     func serving<Value: Sendable>(
-        _ path: String, _ body: @Sendable @escaping (_ url: String) async throws -> Value
+        _ path: String, _ window: TransferWindow, _ body: @Sendable @escaping (_ url: String) async throws -> Value
     ) async throws -> Value {
-        try await machine.client.serving(.file(path), body)
+        try await pool.serving(path, window, body)
     }
 
     func receiving<Value: Sendable>(
-        into path: String, maximumBytes: Int, _ body: @Sendable @escaping (_ url: String) async throws -> Value
+        into path: String, maximumBytes: Int, _ window: TransferWindow,
+        _ body: @Sendable @escaping (_ url: String) async throws -> Value
     ) async throws -> (Value, ReceivedFile) {
-        try await machine.client.receiving(into: path, maximumBytes: maximumBytes, body)
+        try await machine.client.receiving(into: path, maximumBytes: maximumBytes, window, body)
     }
 
     func run(
-        _ commands: [Command], limit: Duration, onEvent: (@Sendable (RuntimeEvent) -> Void)?
+        _ commands: [Command], limit: Duration, onEvent: (@Sendable (RuntimeEvent) -> Void)?,
+        onDone: @Sendable @escaping (Int) -> Void
     ) async throws -> BatchResult {
-        try await machine.run(commands, limit: limit, onEvent: onEvent)
+        try await machine.run(commands, limit: limit, onEvent: onEvent, onDone: onDone)
     }
 }
 

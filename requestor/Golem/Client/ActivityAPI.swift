@@ -34,13 +34,19 @@ public struct ActivityAPI: Sendable {
         ).id(orUnder: "batchId")
     }
 
-    /// Results so far, from index 0. Waits up to `timeout` for the last command of the batch.
+    /// Results so far, from index 0.
+    ///
+    /// - Parameters:
+    ///   - command: the index of the command whose end is waited for; the last of the batch where none is given.
+    ///   - timeout: how long it is waited for.
+    /// - Returns: one result for each command that has ended; of those behind `command` none, or nothing at all where that
+    ///   one has not ended.
     public func results(
-        of batch: BatchID, on activity: ActivityID, timeout: Duration
+        of batch: BatchID, on activity: ActivityID, command: Int? = nil, timeout: Duration
     ) async throws -> [CommandResult] {
         try await client.poll(
-            .GET, prefix + "/\(activity)/exec/\(batch)", query: [("timeout", seconds(timeout))],
-            wait: timeout
+            .GET, prefix + "/\(activity)/exec/\(batch)",
+            query: [("timeout", seconds(timeout)), ("commandIndex", command.map { String($0) })], wait: timeout
         ).map { try CommandResult($0) }
     }
 

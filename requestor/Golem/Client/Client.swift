@@ -3,6 +3,7 @@ import Logging
 import NIOCore
 import NIOHTTP1
 import NIOPosix
+import Waiting
 
 #if canImport(Glibc)
     import Glibc
@@ -27,6 +28,8 @@ public struct GolemClient: Sendable {
     public var logger: Logger
     /// Whether the daemon answers this client and its copies.
     public let watch = DaemonWatch()
+    /// Whom the app-key stands for, once that was asked.
+    private let identity = OneShot<NodeID>()
 
     public init(address: DaemonAddress, appKey: String, logger: Logger = GolemClient.silent) {
         self.address = address
@@ -48,6 +51,14 @@ public struct GolemClient: Sendable {
         _ body: (GolemClient) async throws -> Result
     ) async throws -> Result {
         try await body(GolemClient(url: url, appKey: appKey, logger: logger))
+    }
+
+    /// Whom the app-key stands for; asked of the daemon once.
+    func nodeID() async throws -> NodeID {
+        if let known = identity.value { return known }
+        let id = try await me().nodeID
+        identity.set(id)
+        return id
     }
 
     /// A logger that writes nothing.

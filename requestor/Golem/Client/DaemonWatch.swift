@@ -1,4 +1,5 @@
 import Synchronization
+import Waiting
 
 /// Whether our own daemon answers, as the calls of its clients see it.
 ///
@@ -13,6 +14,7 @@ public final class DaemonWatch: Sendable {
         var total = Duration.zero
         /// The end of the last outage that was more than a hiccup.
         var lastReturn: ContinuousClock.Instant?
+        var nextReturn = OneShot<Void>()
     }
 
     /// A connection that breaks, and is there again at once, means nothing.
@@ -24,14 +26,16 @@ public final class DaemonWatch: Sendable {
 
     /// A call was answered, whatever the answer.
     package func answered(at now: ContinuousClock.Instant = .now) {
-        state.withLock { state in
-            if let since = state.awaySince {
-                state.total += now - since
-                if now - since > Self.hiccup { state.lastReturn = now }
-                state.awaySince = nil
-            }
-            state.lastAnswer = max(state.lastAnswer, now)
+        let returned = state.withLock { state -> OneShot<Void>? in
+            defer { state.lastAnswer = max(state.lastAnswer, now) }
+            guard let since = state.awaySince else { return nil }
+            state.total += now - since
+            if now - since > Self.hiccup { state.lastReturn = now }
+            state.awaySince = nil
+            defer { state.nextReturn = OneShot() }
+            return state.nextReturn
         }
+        returned?.set(())
     }
 
     /// A call was not answered, `waited` after it was sent.
@@ -46,6 +50,9 @@ public final class DaemonWatch: Sendable {
     public func awayFor(at now: ContinuousClock.Instant = .now) -> Duration? {
         state.withLock { state in state.awaySince.map { now - $0 } }
     }
+
+    /// Set when it answers again after it did not, however short that was: it may have forgotten what it was told.
+    package var nextReturn: OneShot<Void> { state.withLock { $0.nextReturn } }
 
     /// Why the last call that was not answered was not.
     package var reason: String { state.withLock { $0.reason } }

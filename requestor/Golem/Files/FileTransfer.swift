@@ -1,3 +1,5 @@
+import Waiting
+
 #if canImport(FoundationEssentials)
     import FoundationEssentials
 #else
@@ -8,6 +10,32 @@
 public enum FileSource: Sendable {
     case file(String)
     case bytes([UInt8])
+}
+
+/// When a file that is offered or taken is really served.
+///
+/// Of the files of a batch, one is on its way at a time; those of the others need no connection yet, or no more. Their
+/// addresses are bound all the while, and what is asked of one that is not open yet the daemon keeps.
+package struct TransferWindow: Sendable {
+    let opened = OneShot<Void>()
+    let closed = OneShot<Void>()
+
+    package init() {}
+
+    /// One that is open from the beginning.
+    static var always: TransferWindow {
+        let window = TransferWindow()
+        window.open()
+        return window
+    }
+
+    package func open() { opened.set(()) }
+
+    /// Whether the file is served now.
+    package var isOpen: Bool { opened.value != nil && closed.value == nil }
+
+    /// For good: nothing more is asked of this file.
+    package func close() { closed.set(()) }
 }
 
 extension GolemClient {
@@ -23,10 +51,18 @@ extension GolemClient {
         _ source: FileSource, onProgress: (@Sendable (TransferProgress) -> Void)? = nil,
         _ body: @Sendable @escaping (_ url: String) async throws -> Result
     ) async throws -> Result {
+        try await serving(source, .always, onProgress: onProgress, body)
+    }
+
+    /// The same, within the window only.
+    package func serving<Result: Sendable>(
+        _ source: FileSource, _ window: TransferWindow, onProgress: (@Sendable (TransferProgress) -> Void)? = nil,
+        _ body: @Sendable @escaping (_ url: String) async throws -> Result
+    ) async throws -> Result {
         let reader = try SourceReader(source)
         let meter = onProgress.map { TransferMeter(total: reader.size, $0) }
         return try await withService(
-            components: ["GetMetadata", "GetChunk"],
+            components: ["GetMetadata", "GetChunk"], window,
             answer: { component, payload in
                 let answer = try reader.answer(component, payload)
                 if let meter, let offset = answer["offset"]?.integer, let content = answer["content"]?.bytes {
@@ -48,11 +84,20 @@ extension GolemClient {
         into path: String, maximumBytes: Int, onProgress: (@Sendable (TransferProgress) -> Void)? = nil,
         _ body: @Sendable @escaping (_ url: String) async throws -> Result
     ) async throws -> (Result, ReceivedFile) {
+        try await receiving(into: path, maximumBytes: maximumBytes, .always, onProgress: onProgress, body)
+    }
+
+    /// The same, within the window only.
+    package func receiving<Result: Sendable>(
+        into path: String, maximumBytes: Int, _ window: TransferWindow,
+        onProgress: (@Sendable (TransferProgress) -> Void)? = nil,
+        _ body: @Sendable @escaping (_ url: String) async throws -> Result
+    ) async throws -> (Result, ReceivedFile) {
         let upload = try Upload(path: path, maximumBytes: maximumBytes)
         defer { upload.discard() }
         let meter = onProgress.map { TransferMeter(total: nil, $0) }
         let result = try await withService(
-            components: ["UploadChunk", "UploadFinished"],
+            components: ["UploadChunk", "UploadFinished"], window,
             answer: { component, payload in
                 let answer = try await upload.answer(component, payload)
                 if let meter, let chunk = payload["chunk"], let offset = chunk["offset"]?.integer,
@@ -84,20 +129,22 @@ extension GolemClient {
     }
 
     func withService<Result: Sendable>(
-        components: [String], answer: @Sendable @escaping (String, FlexValue) async throws -> FlexValue,
+        components: [String], _ window: TransferWindow = .always,
+        answer: @Sendable @escaping (String, FlexValue) async throws -> FlexValue,
         body: @Sendable @escaping (String) async throws -> Result
     ) async throws -> Result {
         let name = UUID().uuidString.lowercased().filter { $0 != "-" }
         let service = "/public/gftp/" + name
         // Nothing has begun yet: while our own daemon is away this waits, and no provider is to blame.
         let (node, id) = try await waitingForDaemon {
-            (try await me().nodeID, try await services.bind(service, components: components))
+            (try await nodeID(), try await services.bind(service, components: components))
         }
         let outcome: Swift.Result<Result, any Error>
         do {
             let value = try await withThrowingTaskGroup(of: Result?.self) { group in
                 group.addTask {
-                    try await keepServing(service, components: components, id: id, answer)
+                    try await keepBound(service, components: components, until: window)
+                    try await keepServing(service, components: components, id: id, window, answer)
                     return nil
                 }
                 group.addTask { try await body("gftp://\(node)/\(name)") }
@@ -114,6 +161,36 @@ extension GolemClient {
         // A service left behind would hold requests for nobody; the daemon forgets it when it restarts.
         await shielded { try? await services.unbind(id) }
         return try outcome.get()
+    }
+
+    /// Waits until the window opens; a daemon that restarts meanwhile is told of the address again.
+    private func keepBound(_ service: String, components: [String], until window: TransferWindow) async throws {
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { try await window.opened.wait() }
+            group.addTask {
+                var back = watch.nextReturn
+                while true {
+                    try await back.wait()
+                    back = watch.nextReturn
+                    _ = try? await waitingForDaemon { try await services.bind(service, components: components) }
+                }
+            }
+            defer { group.cancelAll() }
+            _ = try await group.next()
+        }
+    }
+
+    /// Serves until the window closes.
+    private func keepServing(
+        _ service: String, components: [String], id: String, _ window: TransferWindow,
+        _ answer: @Sendable @escaping (String, FlexValue) async throws -> FlexValue
+    ) async throws {
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { try await window.closed.wait() }
+            group.addTask { try await keepServing(service, components: components, id: id, answer) }
+            defer { group.cancelAll() }
+            _ = try await group.next()
+        }
     }
 
     /// Serves until cancelled; connects again when the socket breaks, binds again when the daemon forgot the address.

@@ -8,7 +8,7 @@
 
 /// An open file, read and written by offset. Safe to share: the descriptor never changes and the calls used carry
 /// their own offset.
-final class LocalFile: Sendable {
+package final class LocalFile: Sendable {
     let path: String
     private let descriptor: Int32
 
@@ -94,6 +94,28 @@ final class LocalFile: Sendable {
 
     func unlock() {
         flock(descriptor, LOCK_UN)
+    }
+
+    /// Which file a path names, and in which state.
+    package struct Version: Hashable, Sendable {
+        fileprivate let device: UInt64
+        fileprivate let number: UInt64
+        fileprivate let size: Int64
+        /// When it was changed, in nanoseconds.
+        fileprivate let changed: Int64
+    }
+
+    package static func version(of path: String) throws -> Version {
+        var found = stat()
+        guard stat(path, &found) == 0 else { throw failure("cannot open", path) }
+        #if canImport(Darwin)
+            let time = found.st_mtimespec
+        #else
+            let time = found.st_mtim
+        #endif
+        return Version(
+            device: UInt64(truncatingIfNeeded: found.st_dev), number: UInt64(found.st_ino), size: Int64(found.st_size),
+            changed: Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec))
     }
 
     static func rename(_ from: String, to: String) throws {

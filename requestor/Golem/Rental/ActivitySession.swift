@@ -26,19 +26,21 @@ package final class ActivitySession: Sendable {
     }
 
     package func run(
-        _ commands: [Command], limit: Duration, onEvent: (@Sendable (RuntimeEvent) -> Void)? = nil
+        _ commands: [Command], limit: Duration, onEvent: (@Sendable (RuntimeEvent) -> Void)? = nil,
+        onDone: (@Sendable (Int) -> Void)? = nil
     ) async throws -> BatchResult {
         guard !commands.isEmpty else { return BatchResult(results: [], commandCount: 0) }
-        return try await turn.pass { try await runAlone(commands, limit: limit, onEvent: onEvent) }
+        return try await turn.pass { try await runAlone(commands, limit: limit, onEvent: onEvent, onDone: onDone) }
     }
 
     private func runAlone(
-        _ commands: [Command], limit: Duration, onEvent: (@Sendable (RuntimeEvent) -> Void)?
+        _ commands: [Command], limit: Duration, onEvent: (@Sendable (RuntimeEvent) -> Void)?,
+        onDone: (@Sendable (Int) -> Void)?
     ) async throws -> BatchResult {
         if let reason = lost.value { throw reason }
         do {
             return try await withThrowingTaskGroup(of: BatchResult?.self) { group in
-                group.addTask { [self] in try await attempt(commands, onEvent: onEvent) }
+                group.addTask { [self] in try await attempt(commands, onEvent: onEvent, onDone: onDone) }
                 group.addTask { [lost] in throw try await lost.wait() }
                 group.addTask { [client] in
                     try await client.waitWhileDaemonAnswers(limit)
@@ -103,18 +105,22 @@ package final class ActivitySession: Sendable {
     }
 
     private func attempt(
-        _ commands: [Command], onEvent: (@Sendable (RuntimeEvent) -> Void)?
+        _ commands: [Command], onEvent: (@Sendable (RuntimeEvent) -> Void)?, onDone: (@Sendable (Int) -> Void)?
     ) async throws -> BatchResult {
         let batch = try await send(commands)
-        guard let onEvent, LiveStreams.shared.begin() else { return try await poll(batch, count: commands.count) }
+        guard let onEvent, LiveStreams.shared.begin() else {
+            return try await poll(batch, count: commands.count, onDone: onDone)
+        }
         defer { LiveStreams.shared.end() }
+        // Behind the last program nothing is shown any more.
+        let last = commands.lastIndex { if case .run = $0 { true } else { false } } ?? commands.count - 1
         return try await withThrowingTaskGroup(of: BatchResult?.self) { group in
             group.addTask { [self] in
                 // For display only: a stream that breaks does not matter, the poll tells the truth.
-                try? await client.activity.stream(of: batch, on: activityID, last: commands.count - 1) { onEvent($0) }
+                try? await client.activity.stream(of: batch, on: activityID, last: last) { onEvent($0) }
                 return nil
             }
-            group.addTask { [self] in try await poll(batch, count: commands.count) }
+            group.addTask { [self] in try await poll(batch, count: commands.count, onDone: onDone) }
             defer { group.cancelAll() }
             while let next = try await group.next() {
                 if let result = next { return result }
@@ -130,17 +136,27 @@ package final class ActivitySession: Sendable {
         }
     }
 
-    private func poll(_ batch: BatchID, count: Int) async throws -> BatchResult {
+    /// Waits for the end of a batch. Where somebody wants to know of each command, each is waited for.
+    private func poll(
+        _ batch: BatchID, count: Int, onDone: (@Sendable (Int) -> Void)?
+    ) async throws -> BatchResult {
         let clock = ContinuousClock()
+        var done = 0
         var peerFailures = 0
         var awaySince: ContinuousClock.Instant?
         while true {
             do {
-                let results = try await client.activity.results(of: batch, on: activityID, timeout: .seconds(10))
+                let results = try await client.activity.results(
+                    of: batch, on: activityID, command: onDone.map { _ in done }, timeout: .seconds(10))
                 peerFailures = 0
                 awaySince = nil
                 let result = BatchResult(told: results, commandCount: count)
                 if result.isFinished { return result }
+                if result.results.count > done {
+                    done = result.results.count
+                    onDone?(done)
+                    continue
+                }
                 // A daemon that answers at once, against its own rules, must not be asked in a hot loop.
                 try await Task.sleep(for: .milliseconds(20))
             } catch let error as GolemError {

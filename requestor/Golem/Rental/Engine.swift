@@ -18,6 +18,7 @@ actor Engine {
     private var rentalsByAgreement: [AgreementID: RentalID] = [:]
     private var answers: [Int: OneShot<Result<Machine, GolemError>>] = [:]
     private var nextTicket = 0
+    private var sharedFiles = SharedFiles()
     private let policy: OfferPolicy
     /// What was said last of the market, and when.
     private var overview: (line: String, at: Timestamp, wasShort: Bool)?
@@ -28,6 +29,7 @@ actor Engine {
     enum Order: Sendable {
         case rent(RentalContext)
         case withdraw(DemandID)
+        case serve(SharedFile)
     }
 
     init(plan: RentalPlan, client: GolemClient, treasurer: Treasurer, decorations: Decorations, session: String) {
@@ -58,6 +60,7 @@ actor Engine {
                 case .rent(let context): group.addTask { await self.live(context) }
                 case .withdraw(let demand):
                     group.addTask { try? await self.client.market.unsubscribe(demand) }
+                case .serve(let file): group.addTask { await file.serve(by: self.client) }
                 }
             }
         }
@@ -385,6 +388,15 @@ actor Engine {
     }
 
     func releaseBills(of provider: NodeID) async { await treasurer.releaseBills(of: provider) }
+
+    /// A machine is about to fetch a file, until ``endServing(_:)``.
+    func beginServing(_ version: SharedFiles.Version, path: String) -> SharedFile {
+        let (file, isNew) = sharedFiles.begin(version, path: path)
+        if isNew { orderInput.yield(.serve(file)) }
+        return file
+    }
+
+    func endServing(_ version: SharedFiles.Version) { sharedFiles.end(version) }
 
     func setTarget(_ count: Int) { perform(pool.targetChanged(count, at: .now())) }
     var readyCount: Int { pool.readyCount }

@@ -30,6 +30,14 @@ public struct Machine: Sendable, Identifiable {
         try await session.run(commands, limit: limit, onEvent: onEvent)
     }
 
+    /// - Parameter onDone: told how many commands are done, as soon as that is known, but for the end of the batch.
+    package func run(
+        _ commands: [Command], limit: Duration, onEvent: (@Sendable (RuntimeEvent) -> Void)?,
+        onDone: @Sendable @escaping (Int) -> Void
+    ) async throws -> BatchResult {
+        try await session.run(commands, limit: limit, onEvent: onEvent, onDone: onDone)
+    }
+
     /// Runs a batch as ``run(_:limit:onEvent:)`` does, and throws `commandFailed` if a command failed.
     @discardableResult
     public func runChecked(_ commands: [Command], limit: Duration) async throws -> [CommandResult] {
