@@ -1,3 +1,4 @@
+import Tracing
 import Waiting
 
 #if canImport(FoundationEssentials)
@@ -65,8 +66,9 @@ extension GolemClient {
             components: ["GetMetadata", "GetChunk"], window,
             answer: { component, payload in
                 let answer = try reader.answer(component, payload)
-                if let meter, let offset = answer["offset"]?.integer, let content = answer["content"]?.bytes {
-                    meter.reached(offset + content.count)
+                if let offset = answer["offset"]?.integer, let content = answer["content"]?.bytes {
+                    Telemetry.transferred(content.count, direction: "out")
+                    meter?.reached(offset + content.count)
                 }
                 return answer
             }, body: body)
@@ -100,10 +102,11 @@ extension GolemClient {
             components: ["UploadChunk", "UploadFinished"], window,
             answer: { component, payload in
                 let answer = try await upload.answer(component, payload)
-                if let meter, let chunk = payload["chunk"], let offset = chunk["offset"]?.integer,
+                if let chunk = payload["chunk"], let offset = chunk["offset"]?.integer,
                     let content = chunk["content"]?.bytes
                 {
-                    meter.reached(offset + content.count)
+                    Telemetry.transferred(content.count, direction: "in")
+                    meter?.reached(offset + content.count)
                 }
                 return answer
             }, body: body)
@@ -144,7 +147,10 @@ extension GolemClient {
             let value = try await withThrowingTaskGroup(of: Result?.self) { group in
                 group.addTask {
                     try await keepBound(service, components: components, until: window)
-                    try await keepServing(service, components: components, id: id, window, answer)
+                    try await withSpan("golem.transfer") { span in
+                        span.attributes["golem.transfer.direction"] = components.contains("GetChunk") ? "out" : "in"
+                        try await keepServing(service, components: components, id: id, window, answer)
+                    }
                     return nil
                 }
                 group.addTask { try await body("gftp://\(node)/\(name)") }

@@ -1,3 +1,4 @@
+import CoreMetrics
 import Waiting
 
 /// Performs what ``PaymentStateMachine`` decides: keeps the ledger, accepts and rejects bills, watches the budget.
@@ -24,6 +25,7 @@ actor Treasurer {
     var unreachable: Set<AgreementID> = []
     /// Refusals that are being told: a refused invoice is not awaited any more, but its provider must learn of it.
     private var rejectionsUnderWay = 0
+    private let acceptedGLM = Telemetry.acceptedGLM()
     private var held = HeldBills()
     private var endAgreement: @Sendable (AgreementID, String, String) async -> Void = { _, _, _ in }
     private var budgetExhausted: @Sendable (String) async -> Void = { _ in }
@@ -312,8 +314,10 @@ actor Treasurer {
         case .endAgreement(let id, let code, let message):
             await endAgreement(id, code, message)
         case .reportRefusal(let id, let amount, let reason):
+            Telemetry.billRefused()
             event(.billRefused, reason, id, amount)
         case .reportAccepted(let id, let amount, let isInvoice):
+            if isInvoice { acceptedGLM.increment(by: amount.glm) }
             event(isInvoice ? .invoice : .debitNote, isInvoice ? "invoice accepted" : "debit note accepted", id, amount)
         case .budgetExhausted:
             emit(RentalEvent(.budget, "the budget of \(machine.budget) GLM is used up", amount: machine.promised))

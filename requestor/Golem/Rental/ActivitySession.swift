@@ -1,4 +1,5 @@
 import Synchronization
+import Tracing
 import Waiting
 
 /// One activity as a place to run batches: one at a time, each with a limit, lost as soon as there is reason.
@@ -30,7 +31,17 @@ package final class ActivitySession: Sendable {
         onDone: (@Sendable (Int) -> Void)? = nil
     ) async throws -> BatchResult {
         guard !commands.isEmpty else { return BatchResult(results: [], commandCount: 0) }
-        return try await turn.pass { try await runAlone(commands, limit: limit, onEvent: onEvent, onDone: onDone) }
+        return try await turn.pass {
+            try await withSpan("golem.batch") { span in
+                span.attributes["golem.activity.id"] = activityID.rawValue
+                span.attributes["golem.batch.commands"] = commands.count
+                let result = try await runAlone(commands, limit: limit, onEvent: onEvent, onDone: onDone)
+                if let failed = result.failure {
+                    span.setStatus(SpanStatus(code: .error, message: failed.message ?? "a command failed"))
+                }
+                return result
+            }
+        }
     }
 
     private func runAlone(

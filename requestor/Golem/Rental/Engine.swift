@@ -218,6 +218,7 @@ actor Engine {
                 OfferPolicy.Objection(criterion: .node, group: "turned down by a filter", description: $0)
             }
         let score = objection == nil ? plan.score(candidate) : nil
+        Telemetry.offer(isRefused: score == nil)
         if let objection {
             emit(
                 RentalEvent(

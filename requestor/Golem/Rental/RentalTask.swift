@@ -1,3 +1,4 @@
+import Tracing
 import Waiting
 
 /// What one rental needs to know besides its state.
@@ -36,12 +37,22 @@ final class RentalContext: Sendable {
 extension Engine {
     /// The whole life of one rental.
     func live(_ context: RentalContext) async {
+        await withSpan("golem.rental") { span in
+            span.attributes["golem.provider.id"] = context.proposal.issuerID.rawValue
+            span.attributes["golem.provider.name"] = context.proposal.offer.nodeName
+            await live(context, span)
+        }
+    }
+
+    private func live(_ context: RentalContext, _ span: any Span) async {
+        var spans = RentalSpans()
         let outcome = await withTaskGroup(of: Void.self) { group in
             var machine = RentalStateMachine()
             var actions = machine.handle(.begin)
             var events = context.events.makeAsyncIterator()
             while true {
                 for action in actions {
+                    spans.follow(action)
                     if case .finish(let outcome) = action {
                         group.cancelAll()
                         return outcome
@@ -59,6 +70,7 @@ extension Engine {
                 actions = machine.handle(event)
             }
         }
+        spans.finish(outcome, span)
         if outcome.wasTurnedDown, let id = context.agreement.value { await treasurer.agreementRefused(id) }
         if let id = outcome.agreementLeft {
             let who = client.watch.awayFor() == nil ? "its provider" : "our own daemon"

@@ -1,3 +1,4 @@
+import Tracing
 import Waiting
 
 /// Rents machines on the Golem Network for the time of one call.
@@ -138,7 +139,9 @@ public actor Requestor {
             await engine.shutDown(within: .seconds(45))
             // Who ends the run while it waits for bills does not wait for them. A run that is ended already waits for the
             // bills of what was done; a second Ctrl-C ends the process.
-            await treasurer.settleUp(within: plan.invoiceLimit, enough: stop.value == nil ? stop : nil)
+            await withSpan("golem.settle") { _ in
+                await treasurer.settleUp(within: plan.invoiceLimit, enough: stop.value == nil ? stop : nil)
+            }
             group.cancelAll()
             return outcome
         }
