@@ -41,6 +41,24 @@ struct DaemonWatchTests {
         #expect(other.isOurDaemons && other.message == "the daemon cannot be reached")
     }
 
+    @Test("a clock that is set back is noticed once; one that runs, is set forward, or tells whole seconds is not")
+    func clock() throws {
+        let watch = DaemonWatch()
+        let time = try #require(Timestamp(httpDate: "Mon, 30 Nov 2026 13:15:57 GMT"))
+        #expect(time == Timestamp("2026-11-30T13:15:57Z") && Timestamp(httpDate: "yesterday") == nil)
+        watch.told(time, at: at(0))
+        watch.told(time + .seconds(10), at: at(10.9))
+        watch.told(time + .seconds(700), at: at(20))
+        watch.told(nil, at: at(21))
+        #expect(watch.setBack.count == 0)
+        watch.told(time + .seconds(100), at: at(30))
+        watch.told(time + .seconds(110), at: at(40))
+        #expect(watch.setBack.count == 1 && watch.setBack.since == time + .seconds(40))
+        // An answer that was overtaken says nothing.
+        watch.told(time, at: at(39))
+        #expect(watch.setBack.count == 1)
+    }
+
     @Test("a connection that breaks and is there again at once is no outage")
     func hiccup() {
         let watch = DaemonWatch()

@@ -68,9 +68,14 @@ actor FakeNetwork {
         { request in
             if await self.isAway { return .hangUp }
             let reply = await self.answer(request)
-            return await self.isAway ? .hangUp : reply
+            guard case .answer(let status, let text) = reply else { return reply }
+            let clock = await self.faults.clock
+            return await self.isAway ? .hangUp : .dated(status, text, .now() + clock)
         }
     }
+
+    /// Somebody sets the daemon's clock.
+    func setClock(_ difference: Duration) { faults.clock = difference }
 
     /// The daemon is not there; what providers do goes on.
     private var isAway = false

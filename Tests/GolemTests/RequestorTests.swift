@@ -421,6 +421,25 @@ struct RequestorTests {
         #expect(error?.code == .budget && expenses.isEmpty)
     }
 
+    @Test("bills that come after the daemon's clock was set back are seen at once")
+    func clockSetBack() async throws {
+        let network = FakeNetwork(providers: 1)
+        let (outcome, expenses, _) = try await run(network) { pool in
+            try await pool.withMachine { machine in
+                func work(notesAccepted count: Int) async throws {
+                    try await machine.runChecked([.run("/bin/true")], limit: .seconds(10))
+                    while await network.acceptances.count < count { try await Task.sleep(for: .milliseconds(5)) }
+                }
+                try await work(notesAccepted: 1)
+                await network.setClock(.seconds(-600))
+                let before = await network.acceptances.count
+                try await work(notesAccepted: before + 1)
+            }
+        }
+        try outcome.get()
+        #expect(expenses.map(\.state) == [.accepted])
+    }
+
     @Test("what a crashed run left is found in its ledger and given back; its acceptances count when it is resumed")
     func crashed() async throws {
         let folder = NSTemporaryDirectory() + "golem-crashed-\(UInt64.random(in: 0 ... .max))"

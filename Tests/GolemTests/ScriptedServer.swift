@@ -19,6 +19,8 @@ struct ScriptedRequest: Sendable {
 /// What goes out, well-behaved or not.
 enum ScriptedReply: Sendable {
     case answer(Int, String)
+    /// With the time that the server's clock shows.
+    case dated(Int, String, Timestamp)
     /// The connection is closed without an answer.
     case hangUp
     /// A length is promised, half of it sent, and the connection closed.
@@ -146,16 +148,20 @@ final class ScriptedServer: Sendable {
         }
 
         private static func send(_ reply: ScriptedReply, on channel: any Channel) {
-            func head(_ status: Int, _ length: Int?) -> HTTPServerResponsePart {
+            func head(_ status: Int, _ length: Int?, date: Timestamp? = nil) -> HTTPServerResponsePart {
                 var headers = HTTPHeaders()
+                if let date { headers.add(name: "Date", value: httpDate(date)) }
                 if let length { headers.add(name: "Content-Length", value: String(length)) }
                 return .head(HTTPResponseHead(version: .http1_1, status: .init(statusCode: status), headers: headers))
             }
-            switch reply {
-            case .answer(let status, let text):
-                channel.write(head(status, text.utf8.count), promise: nil)
+            func write(_ head: HTTPServerResponsePart, _ text: String) {
+                channel.write(head, promise: nil)
                 channel.write(HTTPServerResponsePart.body(.byteBuffer(ByteBuffer(string: text))), promise: nil)
                 channel.writeAndFlush(HTTPServerResponsePart.end(nil), promise: nil)
+            }
+            switch reply {
+            case .answer(let status, let text): write(head(status, text.utf8.count), text)
+            case .dated(let status, let text, let date): write(head(status, text.utf8.count, date: date), text)
             case .hangUp:
                 channel.close(promise: nil)
             case .torn:
@@ -174,4 +180,13 @@ final class ScriptedServer: Sendable {
             }
         }
     }
+}
+
+/// As an HTTP server writes it.
+func httpDate(_ time: Timestamp) -> String {
+    // Of 2026-11-30T13:15:57…Z; the day of the week nobody reads.
+    let text = time.description
+    let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+    let month = months[(Int(text.dropFirst(5).prefix(2)) ?? 1) - 1]
+    return "Mon, \(text.dropFirst(8).prefix(2)) \(month) \(text.prefix(4)) \(text.dropFirst(11).prefix(8)) GMT"
 }

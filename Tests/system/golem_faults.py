@@ -178,7 +178,7 @@ def cases(network):
 
     def ledger(run):
         """What `deml payments` says of a run."""
-        environment = network.environment(DEML_GOLEM_DATA=str(SCRATCH / "data" / run.folder.name))
+        environment = network.environment(DEML_GOLEM_DATA=str(SCRATCH / "data" / run.name))
         done = subprocess.run([DEML, "payments", run.folder, "--json"], env=environment, capture_output=True, text=True)
         expect(done.returncode == 0, "payments are shown", done.stderr)
         return json.loads(done.stdout)[0]
@@ -255,6 +255,74 @@ def cases(network):
         check_nothing_left(network)
         return f"{run.seconds:.1f} s, about {int(seconds / 2)} notes"
 
+    def clock_behind():
+        """The daemon's computer is 90 s behind."""
+        faults(network)
+        network.control("clock", -90)
+        run = on_golem(network, "clock-behind", small_options()).good()
+        same_model(run)
+        expect("90 s behind ours" in run.text() and run.text().count("timedatectl") == 1, "it is said, once", run.text()[-3000:])
+        honest(run)
+        network.control("clock", 0)
+        return f"{run.seconds:.1f} s"
+
+    def clock_jumps():
+        """Somebody sets the clock of this computer, deml's and its daemon's: ten minutes back, and half an hour on."""
+        clock = network.control("clock", 0)
+        for i in range(3):
+            network.control("provider", i, "--note-every", "2", "--accept-timeout", "20", "--at-least", "6")
+        run = on_golem(network, "clock-jumps", small_options(rounds=6, straggler_factor=0), min_machines=3, environment=clock)
+        for after, seconds in ((1, -600), (5, 1200)):
+            run.await_event(lambda e: e["event"] == "attempt_started" and e["round"] == after, f"task of round {after}")
+            network.control("clock", seconds)
+        run.good()
+        same_model(run, "local-6", rounds=6)
+        expect(not run.failures(), "nobody is blamed", run.failures())
+        logs = "".join(network.log(i) for i in range(3))
+        expect("DebitNotesDeadline" not in logs, "no agreement was ended for a note that nobody saw")
+        honest(run)
+        network.control("clock", 0)
+        return f"{run.seconds:.1f} s"
+
+    def honest(run):
+        """Nobody did anything wrong, and all are paid."""
+        lines = run.summary()["agreements"]
+        expect(lines and all(a["state"] in ("accepted", "settled") and a["paid_glm"] > 0 for a in lines), "all work is paid", lines)
+        check_money(network, run)
+        check_nothing_left(network)
+        expect(not ledger(run).get("note"), "the ledger is closed", ledger(run))
+
+    def disk_full():
+        """Our own disk is full: the run ends with what it has, and providers are paid for what they did."""
+        faults(network)
+        place = SCRATCH / "small-disk"
+        place.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", place], check=True)
+        try:
+            run = on_golem(network, "disk-full", small_options(rounds=8), folder=place / "run")
+            run.await_event(lambda e: e["event"] == "attempt_started" and e["round"] == 2, "task of round 2")
+            with open(place / "ballast", "wb") as ballast:
+                try:
+                    while ballast.write(bytes(1 << 16)):
+                        ballast.flush()
+                except OSError:
+                    pass
+            run.wait(120)
+            expect(run.code == 74, "exit code 74", (run.code, run.text()[-2000:]))
+            expect("No space left on device" in run.text(), "it says why", run.text()[-2000:])
+            (place / "ballast").unlink()
+            page = ledger(run)
+            expect(not page.get("note"), "the ledger is closed", page)
+            expect(page["lines"] and all(a["state"] in ("accepted", "settled") for a in page["lines"]),
+                   "all work is paid", page)
+            check_nothing_left(network)
+            again = on_golem(network, "disk-full", ["--resume", run.folder], folder=run.folder).good()
+            same_model(again, "local-8", rounds=8)
+            honest(again)
+            return f"{run.seconds:.1f} s; with room again {again.seconds:.1f} s"
+        finally:
+            subprocess.run(["umount", "-l", place])
+
     lost = ("lost", "late")
     return [
         simple("agent-killed", lost, p0="--crash-after 1 --crash-kind agent"),
@@ -266,11 +334,11 @@ def cases(network):
         ("never-starts", never_starts), ("overbill", overbill), ("nobody", nobody), ("fewer", fewer),
         ("two-at-once", two_at_once), ("requestor-killed", killed_requestor), ("daemon-restarted", daemon_restarted),
         ("daemon-away", daemon_away), ("money", money), ("no-invoice", no_invoice),
-        ("busy-notes", busy_notes),
+        ("busy-notes", busy_notes), ("clock-behind", clock_behind), ("clock-jumps", clock_jumps), ("disk-full", disk_full),
     ]
 
 
 if __name__ == "__main__":
     SCRATCH.mkdir(parents=True, exist_ok=True)
-    with Testnet(3) as net:
+    with Testnet(3, "--clock") as net:
         sys.exit(run_all(cases(net)))

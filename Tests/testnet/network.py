@@ -15,6 +15,7 @@ import shlex
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -94,7 +95,8 @@ class Network:
         url = f"http://127.0.0.1:{chain_port}"
         names = ["requestor"] + [f"provider{i}" for i in range(a.providers)]
         for i, name in enumerate(names):
-            self.daemons.append(Daemon(name, self.root, gsb + i, rest + i, hub_port, url, f"key-{name}"))
+            clock = self.clock() if a.clock and i == 0 else None
+            self.daemons.append(Daemon(name, self.root, gsb + i, rest + i, hub_port, url, f"key-{name}", extra=clock))
         for d in self.daemons:      # from this thread: PR_SET_PDEATHSIG fires when the thread that forked ends
             d.start(die_with_parent)
         with ThreadPoolExecutor(len(names)) as pool:
@@ -118,6 +120,13 @@ class Network:
             marks["offers visible"] = time.time() - start
         self.write_environment()
         return marks
+
+    def clock(self, seconds=0):
+        """Sets the clock of the requestor's computer; returns the environment of a program that goes by it."""
+        path = self.root / "clock"
+        with open(path, "r+b" if path.exists() else "wb") as file:      # in place: programs look at it
+            file.write(struct.pack("=q", int(seconds * 1e9)))
+        return {"LD_PRELOAD": self.a.clock_library, "TESTNET_CLOCK": str(path)}
 
     def write_environment(self):
         (self.root / "env.sh").write_text("".join(f"export {k}={shlex.quote(v)}\n" for k, v in self.env.items()))
@@ -211,6 +220,8 @@ class Network:
             for one in open_ones:
                 self.daemons[0].delete(f"/payment-api/v1/allocations/{one['allocationId']}")
             return len(open_ones)
+        if verb == "clock":                   # clock SECONDS: by so much the requestor's differs, from now on
+            return self.clock(float(words[0]))
         if verb == "leftovers":
             return self.leftovers()
         if verb == "invoices":
@@ -294,6 +305,8 @@ def main():
     p.add_argument("--rest-base", type=int, default=17480)
     p.add_argument("--tokens", type=float, default=1000)
     p.add_argument("--guest", required=True, help=argparse.SUPPRESS)
+    p.add_argument("--clock-library", required=True, help=argparse.SUPPRESS)
+    p.add_argument("--clock", action="store_true", help="the requestor's daemon has a clock of its own: control clock SECONDS")
     p.add_argument("--cold", action="store_true", help="do not wait until the requestor's daemon knows the offers")
     p.add_argument("--fault", action="append", default=[], metavar="I:SWITCHES", help="switches for provider I (faults.py)")
     p.add_argument("--provider-args", default="", help="switches for all of them")

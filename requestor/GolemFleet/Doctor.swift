@@ -89,10 +89,10 @@ public struct Doctor: Sendable {
                         "payments", .warning, trouble, remedy: "yagna payment status --network \(settings.network)"))
             }
             // The only question about funds that the daemon answers is whether it can set them aside.
-            let asked = Timestamp.now()
+            let asked = Timestamp.system()
             let allocation = try await client.payment.allocate(
-                settings.budget, platform: settings.platform, timeout: .now() + .seconds(60))
-            if let warning = ClockDifference(daemon: allocation.made, asked: asked, answered: .now()).warning {
+                settings.budget, platform: settings.platform, timeout: .system() + .seconds(60))
+            if let warning = ClockDifference(daemon: allocation.made, asked: asked, answered: .system()).warning {
                 tell(Finding("clock", .warning, warning, remedy: "timedatectl set-ntp true"))
             }
             try await client.payment.release(allocation.id)

@@ -101,7 +101,7 @@ public struct MarketSurvey: Sendable, Equatable {
             Demand(
                 properties: [
                     PropertyName.subnet: .string(settings.subnet),
-                    PropertyName.expiration: JSON((Timestamp.now() + .seconds(3600)).milliseconds),
+                    PropertyName.expiration: JSON((Timestamp.system() + .seconds(3600)).milliseconds),
                 ], constraints: inSubnet))
         var offers = FoundOffers(policy: settings.offerPolicy)
         let outcome: Result<Void, any Error>

@@ -82,8 +82,9 @@ def small_options(**changes):
 class Run:
     """One `deml train`, started at once."""
 
-    def __init__(self, name, words, environment=None):
-        self.folder = SCRATCH / "runs" / name
+    def __init__(self, name, words, environment=None, folder=None):
+        self.name = name
+        self.folder = folder or SCRATCH / "runs" / name
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         self.output = SCRATCH / f"{name}.txt"
         self.started = time.time()
@@ -149,15 +150,15 @@ def local_reference(name="local", **changes):
     return Run(name, [*small_options(**changes), "--worker", WORKER]).good()
 
 
-def on_golem(network, name, words=(), data=None, **changes):
+def on_golem(network, name, words=(), data=None, folder=None, environment=None, **changes):
     options = {"budget": 2, "start-timeout": 60, "image": image()}
     options.update({k.replace("_", "-"): v for k, v in changes.items()})
     more = []
     for key, value in options.items():
         if value is not None:
             more += [f"--{key}", str(value)]
-    environment = network.environment(DEML_GOLEM_DATA=str(SCRATCH / "data" / (data or name)))
-    return Run(name, [*words, "--on", "golem", *more], environment)
+    environment = network.environment(DEML_GOLEM_DATA=str(SCRATCH / "data" / (data or name)), **(environment or {}))
+    return Run(name, [*words, "--on", "golem", *more], environment, folder)
 
 
 def check_money(network, run, since=0):

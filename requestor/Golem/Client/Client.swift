@@ -105,8 +105,9 @@ public struct GolemClient: Sendable {
         }
         let prepared = request
         let (status, bytes) = try await transport(asked, limit: limit ?? wait + .seconds(15)) {
-            try await prepared.perform { head, body in
-                (Int(head.status.code), try await body.collect(upTo: maximumBytes))
+            try await prepared.perform { [watch] head, body in
+                if let date = head.headers.first(name: "Date") { watch.told(Timestamp(httpDate: date)) }
+                return (Int(head.status.code), try await body.collect(upTo: maximumBytes))
             }
         }
         logger.trace("\(asked) -> \(status)")

@@ -15,6 +15,9 @@ public final class DaemonWatch: Sendable {
         /// The end of the last outage that was more than a hiccup.
         var lastReturn: ContinuousClock.Instant?
         var nextReturn = OneShot<Void>()
+        /// What its clock showed last, and when.
+        var clock: (shown: Timestamp, at: ContinuousClock.Instant)?
+        var setBack = SetBack()
     }
 
     /// A connection that breaks, and is there again at once, means nothing.
@@ -51,6 +54,32 @@ public final class DaemonWatch: Sendable {
         state.withLock { state in state.awaySince.map { now - $0 } }
     }
 
+    /// How often the daemon's clock was set back, and from when on, by that clock, events since then are dated.
+    package struct SetBack: Sendable, Equatable {
+        package var count = 0
+        package var since = Timestamp(nanoseconds: .max)
+    }
+
+    package var setBack: SetBack { state.withLock { $0.setBack } }
+
+    /// The daemon's clock, which tells whole seconds, showed this time.
+    package func told(_ time: Timestamp?, at now: ContinuousClock.Instant = .now) {
+        guard let time else { return }
+        state.withLock { state in
+            if let last = state.clock {
+                guard now >= last.at else { return }
+                if (last.shown + (now - last.at)) - time > Self.unsteady {
+                    // A minute for what came before that was noticed.
+                    state.setBack = SetBack(count: state.setBack.count + 1, since: time + .seconds(-60))
+                }
+            }
+            state.clock = (time, now)
+        }
+    }
+
+    /// Clocks that run differ by less, answers that were long on their way included.
+    private static let unsteady = Duration.seconds(15)
+
     /// Set when it answers again after it did not, however short that was: it may have forgotten what it was told.
     package var nextReturn: OneShot<Void> { state.withLock { $0.nextReturn } }
 
@@ -68,6 +97,28 @@ public final class DaemonWatch: Sendable {
             if let since = state.awaySince, now - since > Self.hiccup { return true }
             return state.lastReturn.map { now - $0 < time } ?? false
         }
+    }
+}
+
+/// From when on events are asked for: what came after the last that was seen, by the clock that dates them. When that is
+/// set back, what comes from then on is dated before what was seen; it is asked for again, and told twice at worst.
+struct EventTime {
+    private var after: Timestamp
+    private var setBacks = 0
+
+    init(_ since: Timestamp) {
+        after = since
+    }
+
+    mutating func seen(_ date: Timestamp) { after = max(after, date) }
+
+    mutating func next(by watch: DaemonWatch) -> Timestamp {
+        let setBack = watch.setBack
+        if setBack.count != setBacks {
+            setBacks = setBack.count
+            after = min(after, setBack.since)
+        }
+        return after
     }
 }
 

@@ -21,7 +21,7 @@ extension MarketAPI {
             Demand(
                 properties: [
                     PropertyName.subnet: .string(subnet),
-                    PropertyName.expiration: JSON((Timestamp.now() + time + .seconds(3600)).milliseconds),
+                    PropertyName.expiration: JSON((Timestamp.system() + time + .seconds(3600)).milliseconds),
                 ], constraints: wanted))
         let outcome: Result<Void, any Error>
         var scan: ScanID?

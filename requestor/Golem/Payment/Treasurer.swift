@@ -210,16 +210,16 @@ actor Treasurer {
         since: Timestamp, _ next: @Sendable (Timestamp) async throws -> [PaymentEvent],
         handle: (PaymentEvent) async throws -> Void
     ) async {
-        var after = since
+        var after = EventTime(since)
         while !Task.isCancelled {
             do {
-                for event in try await next(after) {
+                for event in try await next(after.next(by: client.watch)) {
                     do {
                         try await handle(event)
                     } catch let error as GolemError where !error.mayPass {
                         emit(RentalEvent(.warning, "a bill could not be read: \(error)"))
                     }
-                    after = max(after, event.date)
+                    after.seen(event.date)
                 }
             } catch {
                 // Our daemon is away or slow: the same events are asked for again.

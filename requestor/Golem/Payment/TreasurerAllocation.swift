@@ -5,7 +5,7 @@ extension Treasurer {
     /// it is found by its amount and time-out, which nobody else's has to the nanosecond.
     /// - Throws: what the daemon says; `budget` if the funds do not suffice.
     func allocate(_ total: Amount) async throws -> Allocation {
-        let timeout = Timestamp.now() + allocationLifetime
+        let timeout = Timestamp.system() + allocationLifetime
         try record(.allocationAsked(total, timeout: timeout))
         machine.allocationAsked(total, timeout: timeout)
         let made: Allocation
@@ -80,7 +80,7 @@ extension Treasurer {
             try? await Task.sleep(for: allocationLifetime / 3)
             guard !Task.isCancelled, let allocation, allocation != reused else { return }
             do {
-                _ = try await client.payment.amend(allocation, timeout: .now() + allocationLifetime)
+                _ = try await client.payment.amend(allocation, timeout: .system() + allocationLifetime)
             } catch let error as GolemError where [.gone, .notFound, .refused].contains(error.code) {
                 _ = await renewAllocation(allocation)
             } catch  where error.isOurDaemons {

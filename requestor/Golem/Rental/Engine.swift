@@ -160,13 +160,13 @@ actor Engine {
     }
 
     func followAgreements(since: Timestamp) async {
-        var after = since
+        var after = EventTime(since)
         while !Task.isCancelled {
             do {
                 let events = try await client.market.agreementEvents(
-                    session: session, after: after, timeout: .seconds(10))
+                    session: session, after: after.next(by: client.watch), timeout: .seconds(10))
                 for event in events {
-                    after = max(after, event.date)
+                    after.seen(event.date)
                     guard event.kind == .terminated, event.terminator != "Requestor",
                         let rental = rentalsByAgreement[event.agreementID]
                     else { continue }
@@ -254,7 +254,7 @@ actor Engine {
     func demandBody(for offer: Offer?, expiration: Timestamp? = nil) throws -> Demand {
         let expiration = expiration ?? self.expiration(for: offer)
         var properties: [String: JSON] = [
-            PropertyName.expiration: JSON(expiration.milliseconds),
+            PropertyName.expiration: JSON(expiration.bySystemClock.milliseconds),
             PropertyName.taskPackage: .string(try plan.image.package.description),
             PropertyName.packageFormat: "gvmkit-squash", PropertyName.multiActivity: true,
             PropertyName.subnet: .string(plan.subnet), PropertyName.chosenPlatform: .string(plan.paymentPlatform),

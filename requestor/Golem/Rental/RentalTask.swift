@@ -157,7 +157,7 @@ extension Engine {
     private func createAgreement(_ draft: ProposalID, _ context: RentalContext) async {
         do {
             // One whose answer is lost was not sent to its provider yet, and ends by itself at that time.
-            let validTo = Timestamp.now() + plan.answerLimit + .seconds(30)
+            let validTo = Timestamp.system() + plan.answerLimit + .seconds(30)
             let id = try await client.market.createAgreement(from: draft, validTo: validTo)
             context.agreement.set(id)
             agreementKnown(id, context)

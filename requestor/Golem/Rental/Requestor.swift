@@ -83,7 +83,7 @@ public actor Requestor {
         }
         let outcome: Swift.Result<Result, any Error>
         do {
-            let asked = Timestamp.now()
+            let asked = Timestamp.system()
             let allocation: Allocation
             if let given = plan.allocation {
                 allocation = try await treasurer.reuse(given, platform: plan.paymentPlatform)
@@ -92,7 +92,7 @@ public actor Requestor {
             }
             // When somebody else's was made says nothing of the clocks.
             let clocks = ClockDifference(
-                daemon: plan.allocation == nil ? allocation.made : nil, asked: asked, answered: .now())
+                daemon: plan.allocation == nil ? allocation.made : nil, asked: asked, answered: .system())
             if let warning = clocks.warning { plan.onEvent(RentalEvent(.warning, warning)) }
             let decorations = try await client.payment.decorations(for: [allocation.id])
             let session = "\(plan.runName)-\(UInt32.random(in: 0...UInt32.max))"

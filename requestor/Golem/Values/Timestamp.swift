@@ -16,9 +16,29 @@ public struct Timestamp: Hashable, Comparable, Sendable {
         self.nanoseconds = nanoseconds
     }
 
-    /// The system clock.
-    public static func now() -> Timestamp {
+    /// This moment, by a clock that was set by the system's when the program began, and that nobody sets again: between two
+    /// moments lies the time that passed. What was rented for how long must not depend on who corrects the system's clock.
+    public static func now() -> Timestamp { start.system + (ContinuousClock.now - start.steady) }
+
+    /// The system's clock, which may jump.
+    public static func system() -> Timestamp {
         Timestamp(nanoseconds: Int64((Date().timeIntervalSince1970 * 1e6).rounded()) * 1000)
+    }
+
+    private static let start = (system: system(), steady: ContinuousClock.now)
+
+    /// This moment of ``now()`` as the system's clock shows it: what others are told, who have clocks of their own.
+    package var bySystemClock: Timestamp { self + (Timestamp.system() - .now()) }
+
+    /// Reads the time of an HTTP answer, `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, section 5.6.7).
+    package init?(httpDate text: String) {
+        let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+        let words = text.split(separator: " ")
+        guard words.count == 6, words[5] == "GMT", let month = months.firstIndex(of: String(words[2])) else {
+            return nil
+        }
+        let number = month < 9 ? "0\(month + 1)" : "\(month + 1)"
+        self.init("\(words[3])-\(number)-\(words[1])T\(words[4])Z")
     }
 
     /// Seconds since 1970.
