@@ -52,6 +52,7 @@ public struct GolemError: Error, Sendable, CustomStringConvertible {
         public static let stopped = Code(rawValue: "stopped")
     }
 
+    /// The kind.
     public var code: Code
     /// One sentence: what is wrong.
     public var message: String

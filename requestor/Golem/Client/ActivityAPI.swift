@@ -96,6 +96,8 @@ public struct ActivityAPI: Sendable {
         try ActivityState(await client.call(.GET, prefix + "/\(activity)/state"))
     }
 
+    /// What it has used so far, by its provider's own count: seconds, processor seconds, …, in the order of the offer's usage
+    /// vector.
     public func usage(_ activity: ActivityID) async throws -> ActivityUsage {
         try ActivityUsage(await client.call(.GET, prefix + "/\(activity)/usage"))
     }

@@ -23,14 +23,17 @@ import Waiting
 /// Every call throws ``GolemError``, which says what was asked, of whom, what came back and what to do.
 /// The client is a value that may be shared between tasks; a cancelled task ends its call.
 public struct GolemClient: Sendable {
+    /// Where the daemon is.
     public let address: DaemonAddress
     let appKey: String
+    /// Told of every call (`trace`) and of sockets that break (`debug`).
     public var logger: Logger
     /// Whether the daemon answers this client and its copies.
     public let watch = DaemonWatch()
     /// Whom the app-key stands for, once that was asked.
     private let identity = OneShot<NodeID>()
 
+    /// Nothing is asked of the daemon yet. `appKey`: as `yagna app-key list` shows it.
     public init(address: DaemonAddress, appKey: String, logger: Logger = GolemClient.silent) {
         self.address = address
         self.appKey = appKey

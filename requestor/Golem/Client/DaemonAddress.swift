@@ -4,6 +4,7 @@ import ForeignText
 ///
 /// Read once from what a person wrote, and refused there if it is anything else than an address; nothing is guessed.
 public struct DaemonAddress: Hashable, Sendable {
+    /// How it is spoken to.
     public enum Scheme: String, Sendable { case http, https }
 
     public let scheme: Scheme

@@ -94,6 +94,7 @@ public struct MarketAPI: Sendable {
         }
     }
 
+    /// An agreement as the daemon has it. `notFound` when there is none of that id.
     public func agreement(_ id: AgreementID) async throws -> Agreement {
         try Agreement(await client.call(.GET, prefix + "/agreements/\(id)"))
     }
@@ -150,6 +151,8 @@ public struct MarketAPI: Sendable {
         return try answer.int64.flatMap { ScanID(String($0)) } ?? answer.id(orUnder: "id")
     }
 
+    /// Waits up to `timeout` for offers that were not told yet, at most `maxEvents` of them; each is told once. `notFound` when
+    /// the scan is over.
     public func scanned(_ id: ScanID, timeout: Duration, maxEvents: Int = 100) async throws -> [ScannedOffer] {
         try await client.poll(
             .GET, prefix + "/scan/\(id)/events",

@@ -6,13 +6,18 @@ extension GolemClient {
         try Identity(await call(.GET, "/me"))
     }
 
+    /// Which release the daemon is.
     public func version() async throws -> DaemonVersion {
         try DaemonVersion(await call(.GET, "/version/get"))
     }
 
+    /// Allocations, debit notes, invoices.
     public var payment: PaymentAPI { PaymentAPI(client: self) }
+    /// Demands, proposals, agreements, scans.
     public var market: MarketAPI { MarketAPI(client: self) }
+    /// What runs on providers.
     public var activity: ActivityAPI { ActivityAPI(client: self) }
+    /// Addresses on the daemon's bus.
     public var services: ServicesAPI { ServicesAPI(client: self) }
 }
 
@@ -54,10 +59,12 @@ public struct PaymentAPI: Sendable {
         }
     }
 
+    /// `notFound` for one that is unknown or was released.
     public func allocation(_ id: AllocationID) async throws -> Allocation {
         try Allocation(await client.call(.GET, prefix + "/allocations/\(id)"))
     }
 
+    /// Those that are open, of this app-key.
     public func allocations() async throws -> [Allocation] {
         try await client.call(.GET, prefix + "/allocations").list("allocations").map { try Allocation($0) }
     }
@@ -80,6 +87,7 @@ public struct PaymentAPI: Sendable {
         }
     }
 
+    /// What a demand must say so that providers can be paid from these allocations.
     public func decorations(for allocations: [AllocationID]) async throws -> Decorations {
         try Decorations(
             await client.call(
@@ -106,10 +114,12 @@ public struct PaymentAPI: Sendable {
         try await events("debitNoteEvents", after: after, timeout: timeout)
     }
 
+    /// `notFound` when there is none of that id; `malformed` for one that makes no sense.
     public func debitNote(_ id: DebitNoteID) async throws -> DebitNote {
         try DebitNote(await client.call(.GET, prefix + "/debitNotes/\(id)"))
     }
 
+    /// All that ever came for this app-key.
     public func debitNotes() async throws -> [DebitNote] {
         try await client.call(.GET, prefix + "/debitNotes").list("debit notes").map { try DebitNote($0) }
     }
@@ -126,10 +136,12 @@ public struct PaymentAPI: Sendable {
         try await events("invoiceEvents", after: after, timeout: timeout)
     }
 
+    /// `notFound` when there is none of that id; `malformed` for one that makes no sense.
     public func invoice(_ id: InvoiceID) async throws -> Invoice {
         try Invoice(await client.call(.GET, prefix + "/invoices/\(id)"))
     }
 
+    /// Those that came after a time by the daemon's clock; all without one.
     public func invoices(after: Timestamp? = nil) async throws -> [Invoice] {
         try await client.call(.GET, prefix + "/invoices", query: [("afterTimestamp", after?.description)])
             .list("invoices").map { try Invoice($0) }
@@ -140,6 +152,7 @@ public struct PaymentAPI: Sendable {
         try await accept("invoices", BillID(id), amount, allocation)
     }
 
+    /// Refuses an invoice. Its provider is told `reason` and `message`. It can still be accepted later.
     public func rejectInvoice(_ id: InvoiceID, reason: RejectionReason, message: String) async throws {
         let body: JSON = [
             "rejectionReason": .string(reason.rawValue), "totalAmountAccepted": "0", "message": .string(message),

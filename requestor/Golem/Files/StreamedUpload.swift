@@ -1,5 +1,6 @@
 /// What came from a machine piece by piece.
 public struct ReceivedContent: Sendable, Equatable {
+    /// Its size.
     public var byteCount: Int
     /// SHA3-256, in hex, as announced by the sender and as found.
     public var sha3: String

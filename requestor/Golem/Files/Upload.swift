@@ -108,7 +108,9 @@ package actor Upload {
 
 /// A file that came from a provider.
 public struct ReceivedFile: Sendable, Equatable {
+    /// Where it lies.
     public var path: String
+    /// Its size.
     public var byteCount: Int
     /// SHA3-256 of what is here. It equals what the sender announced, which proves the transport only: a sender that
     /// cheats announces the hash of what it sends.

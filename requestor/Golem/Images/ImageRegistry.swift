@@ -10,6 +10,7 @@ public struct ImageRegistry: Sendable {
     /// `http://` or `https://`, without a slash at the end.
     public let url: String
 
+    /// `url`: where it is; Golem's own by default.
     public init(url: String = ImageRegistry.golem) {
         var url = url
         while url.hasSuffix("/") { url.removeLast() }

@@ -40,6 +40,7 @@ public enum Command: Sendable, Equatable {
     /// `container:` and an absolute path.
     public static func inMachine(_ path: String) -> String { "container:" + path }
 
+    /// As it stands in an exe-script.
     public var json: JSON {
         switch self {
         case .deploy: return ["deploy": [:]]
@@ -69,14 +70,19 @@ public enum Command: Sendable, Equatable {
 
 /// How one command of a batch ended.
 public struct CommandResult: Sendable, Equatable {
+    /// Of the command in its batch, from 0.
     public var index: Int
+    /// Whether it ended well; a program: with exit code 0.
     public var succeeded: Bool
+    /// What was captured of its output; `nil` where nothing was to be.
     public var stdout: String?
+    /// The same of its second stream.
     public var stderr: String?
     /// What went wrong, as the provider says it.
     public var message: String?
     /// The last result of its batch: all commands done, or this one failed.
     public var isBatchFinished: Bool
+    /// When it ended, by the provider's clock.
     public var date: Timestamp?
 
     package init(_ json: JSON) throws {
@@ -146,11 +152,15 @@ public struct BatchResult: Sendable, Equatable {
         return results.count == commandCount || !last.succeeded || last.isBatchFinished
     }
 
+    /// The command that failed, if one did: the last of ``results``.
     public var failure: CommandResult? { results.first { !$0.succeeded } }
+    /// All commands were done, and well.
     public var succeeded: Bool { failure == nil && results.count == commandCount }
 }
 
+/// Where an activity stands.
 public struct ActivityState: Sendable, Equatable {
+    /// The states, in the order of an activity's life; `unresponsive` is one whose exe-unit has not been heard of for 5 s.
     public enum Name: Sendable, Equatable {
         case new, initialized, deployed, ready, terminated, unresponsive
         case other(String)
@@ -169,9 +179,13 @@ public struct ActivityState: Sendable, Equatable {
         }
     }
 
+    /// What it is.
     public var current: Name
+    /// What it is about to become.
     public var pending: Name?
+    /// Of one that ended: why, as its provider says it.
     public var reason: String?
+    /// Of one that ended: more of it.
     public var errorMessage: String?
 
     package init(_ json: JSON) throws {
@@ -191,7 +205,9 @@ public struct ActivityState: Sendable, Equatable {
 
 /// What an activity has used, in the order of the offer's usage vector.
 public struct ActivityUsage: Sendable, Equatable {
+    /// Seconds, processor seconds, …: one number for each counter of the usage vector.
     public var counters: [Double]
+    /// When that was counted.
     public var date: Timestamp?
 
     package init(_ json: JSON) throws {
@@ -206,6 +222,7 @@ public struct ActivityUsage: Sendable, Equatable {
 
 /// Something that happens in a batch while it runs, from the event stream.
 public struct RuntimeEvent: Sendable, Equatable {
+    /// `progress` counts bytes of a transfer; a `finished` program has its exit code.
     public enum Kind: Sendable, Equatable {
         case started
         case stdout(String)
@@ -215,10 +232,13 @@ public struct RuntimeEvent: Sendable, Equatable {
         case other(String)
     }
 
+    /// The batch it belongs to.
     public var batchID: BatchID?
+    /// Of the command in the batch, from 0.
     public var index: Int
     /// Sent without a zone; it is UTC.
     public var date: Timestamp?
+    /// What happened.
     public var kind: Kind
 
     package init(_ json: JSON) throws {

@@ -15,6 +15,7 @@ public indirect enum Constraint: Sendable, Equatable {
     /// Text from the daemon itself (the decorations of an allocation).
     case verbatim(String)
 
+    /// How a property is compared.
     public enum Operator: String, Sendable {
         case equal = "="
         case atLeast = ">="
@@ -25,19 +26,25 @@ public indirect enum Constraint: Sendable, Equatable {
 
     /// Equal; on a list: has the member; `*` stands for any characters. Case-sensitive.
     public static func equal(_ name: String, _ value: String) -> Constraint { .compare(name, .equal, value) }
+    /// `(name=true)` or `(name=false)`.
     public static func equal(_ name: String, _ value: Bool) -> Constraint { .compare(name, .equal, "\(value)") }
+    /// `(name>=value)`.
     public static func atLeast(_ name: String, _ value: Double) -> Constraint {
         .compare(name, .atLeast, JSON(value).description)
     }
+    /// `(name<=value)`.
     public static func atMost(_ name: String, _ value: Double) -> Constraint {
         .compare(name, .atMost, JSON(value).description)
     }
+    /// `(name>value)`.
     public static func more(_ name: String, _ value: Double) -> Constraint {
         .compare(name, .more, JSON(value).description)
     }
+    /// `(name<value)`.
     public static func less(_ name: String, _ value: Double) -> Constraint {
         .compare(name, .less, JSON(value).description)
     }
+    /// `(name=*)`: the property is there, whatever it says.
     public static func present(_ name: String) -> Constraint { .compare(name, .equal, "*") }
 
     /// Matches everything.

@@ -1,17 +1,24 @@
 /// One offer, as a proposal of a provider.
 public struct Proposal: Sendable, Equatable {
+    /// `initial`: an offer that matches; `draft`: a provider's answer to our counter-proposal, from which an agreement can be
+    /// made.
     public enum State: String, Sendable {
         case initial = "Initial"
         case draft = "Draft"
         case rejected, accepted, expired
     }
 
+    /// The proposal's own.
     public var id: ProposalID
     /// The provider's node.
     public var issuerID: NodeID
+    /// Where the negotiation stands.
     public var state: State
+    /// What is offered.
     public var offer: Offer
+    /// What the provider demands of a demand, as text.
     public var constraints: String
+    /// When it was made.
     public var timestamp: Timestamp?
     /// Our own proposal that this one answers.
     public var previousID: ProposalID?
@@ -71,9 +78,12 @@ public enum DemandEvent: Sendable, Equatable {
 
 /// Properties and constraints of a demand, also as the body of a counter-proposal.
 public struct Demand: Sendable, Equatable {
+    /// What providers are told, by the names of ``PropertyName`` and others.
     public var properties: [String: JSON]
+    /// What their offers must say.
     public var constraints: Constraint
 
+    /// Neither is checked here: a constraint that is malformed matches nothing, and the daemon does not say so.
     public init(properties: [String: JSON], constraints: Constraint) {
         self.properties = properties
         self.constraints = constraints
@@ -100,13 +110,21 @@ public struct Agreement: Sendable, Equatable {
         public static let terminated = State(rawValue: "Terminated")
     }
 
+    /// The agreement's own.
     public var id: AgreementID
+    /// Where it stands.
     public var state: State
+    /// The other side.
     public var providerID: NodeID
+    /// What the provider promised, its price too.
     public var offer: Offer
+    /// What we promised.
     public var demandProperties: [String: JSON]
+    /// Until when it could be approved.
     public var validTo: Timestamp?
+    /// When the provider approved it.
     public var approvedDate: Timestamp?
+    /// The tag under which its events are told.
     public var appSession: String?
 
     package init(_ json: JSON) throws {
@@ -127,16 +145,21 @@ public struct Agreement: Sendable, Equatable {
 
 /// Something that happened to an agreement of ours.
 public struct AgreementEvent: Sendable, Equatable {
+    /// What became of it.
     public enum Kind: Sendable, Equatable {
         case approved, rejected, cancelled, terminated
         case other(String)
     }
 
+    /// Whose it is.
     public var agreementID: AgreementID
+    /// What happened.
     public var kind: Kind
+    /// When, by the daemon's clock: what is asked for next is what came after it.
     public var date: Timestamp
     /// `Provider` or `Requestor`, of a termination.
     public var terminator: String?
+    /// Why, as the other side says it; empty where it says nothing.
     public var reason: String
     /// `golem.provider.code`, e.g. `DebitNotesDeadline`.
     public var providerCode: String?
@@ -171,9 +194,13 @@ public enum AgreementAnswer: Sendable, Equatable {
 
 /// An offer found by a scan, without negotiation.
 public struct ScannedOffer: Sendable, Equatable {
+    /// The offer's own.
     public var id: OfferID?
+    /// Whose it is.
     public var providerID: NodeID
+    /// What is offered.
     public var offer: Offer
+    /// When it was published: of two offers of a node, the later may have replaced the other.
     public var timestamp: Timestamp?
 
     package init(_ json: JSON) throws {

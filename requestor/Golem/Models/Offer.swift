@@ -2,56 +2,92 @@ import ForeignText
 
 /// Names of the properties that this module reads or writes.
 public enum PropertyName {
+    /// Text: who may meet.
     public static let subnet = "golem.node.debug.subnet"
+    /// Text: a node's name, for people.
     public static let nodeName = "golem.node.id.name"
+    /// Milliseconds since 1970: when the work must be over.
     public static let expiration = "golem.srv.comp.expiration"
+    /// Text: the image, see ``TaskPackage``.
     public static let taskPackage = "golem.srv.comp.task_package"
+    /// Text: `gvmkit-squash`.
     public static let packageFormat = "golem.srv.comp.vm.package_format"
+    /// Boolean: several activities under one agreement.
     public static let multiActivity = "golem.srv.caps.multi-activity"
+    /// Text: how is paid, e.g. `erc20-hoodi-tglm`.
     public static let chosenPlatform = "golem.com.payment.chosen-platform"
+    /// Seconds within which debit notes are accepted.
     public static let acceptTimeout = "golem.com.payment.debit-notes.accept-timeout?"
+    /// Seconds from one debit note to the next.
     public static let debitNoteInterval = "golem.com.scheme.payu.debit-note.interval-sec?"
+    /// Seconds within which a debit note that is due is paid.
     public static let paymentTimeout = "golem.com.scheme.payu.payment-timeout-sec?"
+    /// List of texts: what is counted, in the order of ``coefficients``.
     public static let usageVector = "golem.com.usage.vector"
+    /// List of numbers: GLM for a unit of each counter, the start price last.
     public static let coefficients = "golem.com.pricing.model.linear.coeffs"
+    /// Text: `linear`.
     public static let pricingModel = "golem.com.pricing.model"
+    /// Text: `payu`.
     public static let paymentScheme = "golem.com.scheme"
+    /// Text: `vm` for images.
     public static let runtime = "golem.runtime.name"
+    /// Number of processor cores.
     public static let cores = "golem.inf.cpu.cores"
+    /// Number of hardware threads.
     public static let threads = "golem.inf.cpu.threads"
+    /// GiB.
     public static let memory = "golem.inf.mem.gib"
+    /// GiB.
     public static let storage = "golem.inf.storage.gib"
 }
 
 /// What a provider offers: the properties, with types where they are known.
 public struct Offer: Sendable, Equatable {
+    /// All of them, as they came. Text in them is a stranger's: ``JSON/line`` makes it harmless.
     public var properties: [String: JSON]
 
+    /// Whatever they say: what makes no sense is `nil` where it is asked for.
     public init(properties: [String: JSON]) {
         self.properties = properties
     }
 
+    /// A property by its name.
     public subscript(name: String) -> JSON? { properties[name] }
 
+    /// The provider's name, 100 characters at most; empty where it has none. Anybody may call himself anything.
     public var nodeName: String {
         properties[PropertyName.nodeName]?.string.map { ForeignText.line($0, limit: 100) } ?? ""
     }
+    /// Who may meet.
     public var subnet: String? { properties[PropertyName.subnet]?.line }
+    /// `vm` for images.
     public var runtime: String? { properties[PropertyName.runtime]?.line }
+    /// Of the runtime, e.g. `0.5.3`.
     public var runtimeVersion: String? { properties["golem.runtime.version"]?.line }
+    /// `x86_64` or `aarch64`.
     public var architecture: String? { properties["golem.inf.cpu.architecture"]?.line }
+    /// As the processor calls itself.
     public var cpuBrand: String? { properties["golem.inf.cpu.brand"]?.line }
+    /// Names of instruction sets, in lower case: `avx2`, …
     public var cpuCapabilities: [String] { properties["golem.inf.cpu.capabilities"]?.strings ?? [] }
+    /// Processor cores.
     public var cores: Int? { properties[PropertyName.cores]?.int }
     /// Hardware threads; the number of cores where the offer does not say.
     public var threads: Int? { properties[PropertyName.threads]?.int ?? cores }
+    /// GiB (2³⁰ bytes) of memory.
     public var memoryGiB: Double? { properties[PropertyName.memory]?.double }
+    /// GiB of disk.
     public var storageGiB: Double? { properties[PropertyName.storage]?.double }
+    /// Where files may come from: `http`, `https`, `gftp`.
     public var transferProtocols: [String] { properties["golem.activity.caps.transfer.protocol"]?.strings ?? [] }
+    /// Whether the node can be reached from outside without a relay.
     public var isPublic: Bool? { properties["golem.node.net.is-public"]?.bool }
     /// Seconds within which each debit note must be accepted, at most.
     public var acceptTimeout: Int? { properties[PropertyName.acceptTimeout]?.int }
+    /// Seconds from one debit note to the next.
     public var debitNoteInterval: Int? { properties[PropertyName.debitNoteInterval]?.int }
+    /// Seconds within which a debit note that is due must be paid.
     public var paymentTimeout: Int? { properties[PropertyName.paymentTimeout]?.int }
 
     /// The platforms on which the provider takes payment, e.g. `erc20-hoodi-tglm`.
@@ -76,9 +112,12 @@ public struct LinearPrice: Sendable, Equatable {
     /// GLM for each activity, whatever it uses.
     public var start: Double
 
+    /// Seconds that an activity exists.
     public static let duration = "golem.usage.duration_sec"
+    /// Seconds that its processors worked.
     public static let cpu = "golem.usage.cpu_sec"
 
+    /// One coefficient for each counter, GLM per unit.
     public init(counters: [String], coefficients: [Double], start: Double) {
         precondition(counters.count == coefficients.count, "one coefficient for each counter")
         self.counters = counters
@@ -86,6 +125,7 @@ public struct LinearPrice: Sendable, Equatable {
         self.start = start
     }
 
+    /// GLM for a second, for a processor second, for a start.
     public init(perSecond: Double, perCPUSecond: Double, start: Double) {
         self.init(
             counters: [LinearPrice.duration, LinearPrice.cpu], coefficients: [perSecond, perCPUSecond], start: start)
@@ -104,7 +144,9 @@ public struct LinearPrice: Sendable, Equatable {
         zip(counters, coefficients).reduce(0) { $1.0 == name ? $0 + $1.1 : $0 }
     }
 
+    /// GLM for each second that an activity exists.
     public var perSecond: Double { coefficient(LinearPrice.duration) }
+    /// GLM for each second that a processor works.
     public var perCPUSecond: Double { coefficient(LinearPrice.cpu) }
 
     /// True if something is billed that time does not bound, so that no worst case can be given.
@@ -138,6 +180,7 @@ public struct PriceLimits: Sendable, Equatable {
     /// GLM for starting an activity.
     public var start: Double?
 
+    /// In GLM; what is left out does not limit.
     public init(perHour: Double? = nil, perCPUHour: Double? = nil, start: Double? = nil) {
         self.perHour = perHour
         self.perCPUHour = perCPUHour
@@ -169,6 +212,7 @@ public struct TaskPackage: Sendable, Equatable, CustomStringConvertible {
     /// SHA3-224 of the image, 56 hex digits.
     public var sha3: String
 
+    /// - Throws: `usage` for what is no hash or no address of an image.
     public init(url: String, sha3: String) throws {
         let hash = sha3.lowercased()
         guard hash.count == 56, hash.allSatisfy({ $0.isASCII && $0.isHexDigit }) else {

@@ -1,7 +1,10 @@
 /// Whom an app-key stands for (`GET /me`).
 public struct Identity: Sendable, Equatable {
+    /// The node.
     public var nodeID: NodeID
+    /// As the app-key is called.
     public var name: String
+    /// What the key may do, e.g. `manager`.
     public var role: String?
 
     package init(_ json: JSON) throws {
@@ -14,6 +17,7 @@ public struct Identity: Sendable, Equatable {
 
 /// The daemon's version (`GET /version/get`).
 public struct DaemonVersion: Sendable, Equatable {
+    /// The release that runs, e.g. `0.17.6`.
     public var current: String
     /// A newer release that the daemon has heard of.
     public var pending: String?
@@ -30,12 +34,19 @@ public struct DaemonVersion: Sendable, Equatable {
 
 /// Funds set aside for a run. Open allocations survive a crash of the requestor; the time-out frees them.
 public struct Allocation: Sendable, Equatable {
+    /// The allocation's own.
     public var id: AllocationID
+    /// The account, as on the chain.
     public var address: String
+    /// E.g. `erc20-hoodi-tglm`.
     public var paymentPlatform: String
+    /// All that was set aside.
     public var total: Amount
+    /// What acceptances took of it.
     public var spent: Amount
+    /// What may still be accepted.
     public var remaining: Amount
+    /// When the rest becomes free by itself.
     public var timeout: Timestamp?
     /// When it was made, by the daemon's clock.
     public var made: Timestamp?
@@ -55,6 +66,7 @@ public struct Allocation: Sendable, Equatable {
 
 /// What a demand must say so that providers can be paid from given allocations.
 public struct Decorations: Sendable, Equatable {
+    /// What the demand must say.
     public var properties: [String: JSON]
     /// Constraint texts such as `(golem.com.payment.protocol.version>1)`.
     public var constraints: [String]
@@ -74,12 +86,19 @@ public struct Decorations: Sendable, Equatable {
 
 /// One way of paying that the daemon is set up for.
 public struct PaymentAccount: Sendable, Equatable {
+    /// E.g. `erc20-hoodi-tglm`.
     public var platform: String
+    /// The account, as on the chain.
     public var address: String
+    /// E.g. `erc20`.
     public var driver: String
+    /// E.g. `hoodi`.
     public var network: String
+    /// E.g. `tGLM`.
     public var token: String
+    /// Whether one can pay from it.
     public var canSend: Bool
+    /// Whether one can be paid to it.
     public var canReceive: Bool
 
     package init(_ json: JSON) throws {
@@ -109,10 +128,14 @@ public struct DocumentStatus: RawRepresentable, Hashable, Sendable, CustomString
 
 /// A provider's running bill for one activity. The amount is cumulative.
 public struct DebitNote: Sendable, Equatable {
+    /// The note's own.
     public var id: DebitNoteID
     public var agreementID: AgreementID
+    /// The activity; there is a running bill for each.
     public var activityID: ActivityID
+    /// Who bills.
     public var issuerID: NodeID?
+    /// How it wants to be paid: to be compared with what was agreed.
     public var paymentPlatform: String
     /// ``Amount/largest`` for what nobody can pay.
     public var totalAmountDue: Amount
@@ -120,7 +143,9 @@ public struct DebitNote: Sendable, Equatable {
     package var asked: String
     /// What the provider says was used, in the order of the offer's usage vector.
     public var usage: [Double]?
+    /// What became of it.
     public var status: DocumentStatus
+    /// When it was made.
     public var timestamp: Timestamp?
     /// Present: must be paid by then, not just accepted.
     public var paymentDueDate: Timestamp?
@@ -142,17 +167,25 @@ public struct DebitNote: Sendable, Equatable {
 
 /// A provider's bill for a whole agreement.
 public struct Invoice: Sendable, Equatable {
+    /// The invoice's own.
     public var id: InvoiceID
+    /// What it is for.
     public var agreementID: AgreementID
+    /// As the provider lists them: it decides nothing.
     public var activityIDs: [ActivityID]
+    /// Who bills.
     public var issuerID: NodeID?
+    /// How it wants to be paid: to be compared with what was agreed.
     public var paymentPlatform: String
     /// ``Amount/largest`` for what nobody can pay.
     public var amount: Amount
     /// The amount as the bill has it.
     package var asked: String
+    /// What became of it.
     public var status: DocumentStatus
+    /// When it was made.
     public var timestamp: Timestamp?
+    /// When it is to be paid.
     public var paymentDueDate: Timestamp?
 
     package init(_ json: JSON) throws {
@@ -174,8 +207,11 @@ public struct Invoice: Sendable, Equatable {
 public struct PaymentEvent: Sendable, Equatable {
     /// `DebitNoteReceivedEvent`, `InvoiceReceivedEvent`, `…SettledEvent`, `…CancelledEvent` and others.
     public var kind: String
+    /// The note, of an event of one.
     public var debitNoteID: DebitNoteID?
+    /// The invoice, of an event of one.
     public var invoiceID: InvoiceID?
+    /// When, by the daemon's clock: what is asked for next is what came after it.
     public var date: Timestamp
 
     package init(_ json: JSON) throws {
@@ -186,14 +222,19 @@ public struct PaymentEvent: Sendable, Equatable {
         debitNoteID = invoiceID == nil ? try fields.id("debitNoteId") : nil
     }
 
+    /// Whether it says that a bill came.
     public var isReceived: Bool { kind.hasSuffix("ReceivedEvent") }
 }
 
 /// A transfer that settled one or several documents.
 public struct Payment: Sendable, Equatable {
+    /// The payment's own.
     public var id: PaymentID
+    /// Who was paid.
     public var payeeID: NodeID?
+    /// All of it.
     public var amount: Amount
+    /// What of it was for which agreement.
     public var agreements: [AgreementID: Amount]
     /// Base64 of the transaction's hash.
     public var details: String?

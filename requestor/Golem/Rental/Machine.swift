@@ -2,9 +2,13 @@
 public struct Machine: Sendable, Identifiable {
     /// The activity.
     public let id: ActivityID
+    /// The provider's node.
     public let providerID: NodeID
+    /// Its name, for people.
     public let providerName: String
+    /// The agreement under which it runs.
     public let agreementID: AgreementID
+    /// What was agreed, the price too.
     public let offer: Offer
     /// When the agreement ends by itself.
     public let expiration: Timestamp

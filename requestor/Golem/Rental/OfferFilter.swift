@@ -7,6 +7,7 @@ public struct OfferFilter: Sendable {
     /// Why an offer is not taken; `nil` if it may be.
     public let objection: @Sendable (Candidate) -> String?
 
+    /// `objection` says why an offer is turned down; `nil` if it may be taken.
     public init(_ objection: @Sendable @escaping (Candidate) -> String?) {
         self.objection = objection
     }

@@ -14,18 +14,25 @@ public struct RentalPlan: Sendable {
     public var registry = ImageRegistry.golem
     /// The most that all acceptances together may come to. Also what is allocated.
     public var budget: Amount
+    /// What an offer may cost at most.
     public var priceLimits: PriceLimits
     /// Nodes that are not to be rented from, and why.
     public var banned: [NodeID: String] = [:]
+    /// Only nodes of the same subnet meet.
     public var subnet: String
     /// `hoodi`, `holesky`, `polygon`, …
     public var network: String
+    /// How is paid; with ``network`` it makes the ``paymentPlatform``.
     public var driver: String = "erc20"
     /// Shown to providers.
     public var nodeName: String?
+    /// `vm` runs images.
     public var runtime: String = "vm"
+    /// GiB (2³⁰ bytes) of memory that a machine must have.
     public var minimumMemoryGiB: Double = 0.5
+    /// GiB of disk.
     public var minimumStorageGiB: Double = 1
+    /// Processor cores.
     public var minimumCores: Int = 1
     /// Conditions beside those that follow from the fields above.
     public var constraints: [Constraint] = []
@@ -52,6 +59,7 @@ public struct RentalPlan: Sendable {
     public var acceptTimeout: Int = 120
     /// Seconds between debit notes that we ask for.
     public var debitNoteInterval: Int = 120
+    /// The most seconds within which a debit note that is due must be paid.
     public var paymentTimeout: Int = 43_200
     /// How long a provider may take to answer a proposal or an agreement.
     public var answerLimit: Duration = .seconds(30)
@@ -65,6 +73,7 @@ public struct RentalPlan: Sendable {
     public var allocationTimeout: Duration = .seconds(3600)
     /// How long final invoices are waited for at the end.
     public var invoiceLimit: Duration = .seconds(30)
+    /// By how much a bill may pass what our own clock says.
     public var tolerance = BillTolerance()
     /// Why a bill is not to be paid, whatever price and clock say; `nil` if it may be. Asked before they are.
     public var billObjection: (@Sendable (ReceivedBill) async -> String?)?
@@ -126,17 +135,21 @@ public struct RentalPlan: Sendable {
 
 /// An offer as a score sees it.
 public struct Candidate: Sendable, Equatable {
+    /// Whose offer it is.
     public var providerID: NodeID
+    /// What is offered.
     public var offer: Offer
     /// How often this provider failed in this run.
     public var failures: Int
 
+    /// For a score that is to be tried.
     public init(providerID: NodeID, offer: Offer, failures: Int) {
         self.providerID = providerID
         self.offer = offer
         self.failures = failures
     }
 
+    /// The provider's name, for people.
     public var providerName: String { offer.nodeName }
 
     /// GLM for an hour of work with all threads busy, the start included; `nil` where the price cannot be told.
@@ -155,6 +168,7 @@ public struct BillTolerance: Sendable, Equatable {
     /// Seconds of running time.
     public var seconds: Double
 
+    /// `relative`: a share of the amount; `seconds`: running time.
     public init(relative: Double = 0.02, seconds: Double = 2) {
         self.relative = relative
         self.seconds = seconds
@@ -163,6 +177,7 @@ public struct BillTolerance: Sendable, Equatable {
 
 /// Something that happened while machines are rented.
 public struct RentalEvent: Sendable, CustomStringConvertible {
+    /// What it is about.
     public enum Kind: String, Sendable {
         case leftover, allocated, released, demand, market, offer, offerRefused, negotiation, agreement, activity,
             machineReady
@@ -171,13 +186,21 @@ public struct RentalEvent: Sendable, CustomStringConvertible {
         case waiting
     }
 
+    /// What it is about.
     public var kind: Kind
+    /// By this computer's clock.
     public var date: Timestamp
+    /// For a person; from strangers' text nothing but printable characters is left.
     public var message: String
+    /// Whom it is about, if somebody.
     public var providerID: NodeID?
+    /// Its name.
     public var providerName: String?
+    /// Of an event of an agreement.
     public var agreementID: AgreementID?
+    /// Of an event of an activity.
     public var activityID: ActivityID?
+    /// Of an event of money.
     public var amount: Amount?
     /// Of ``Kind/market``: where the renting stands.
     public var overview: MarketOverview?
@@ -220,10 +243,15 @@ public struct Expense: Sendable, Equatable {
         case uncertain
     }
 
+    /// The run it belongs to.
     public var runName: String
+    /// Who was rented from.
     public var providerID: NodeID
+    /// Its name.
     public var providerName: String
+    /// One line an agreement.
     public var agreementID: AgreementID
+    /// Its invoice, if one came.
     public var invoiceID: InvoiceID?
     /// How long its activities ran, by our clock.
     public var seconds: Double
@@ -231,6 +259,8 @@ public struct Expense: Sendable, Equatable {
     public var billed: Amount
     /// What we promised to pay.
     public var accepted: Amount
+    /// What became of the bill.
     public var state: State
+    /// Why it was refused, or is not certain.
     public var reason: String?
 }

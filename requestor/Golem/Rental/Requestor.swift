@@ -22,6 +22,7 @@ public actor Requestor {
     private var plan: RentalPlan
     private var finalExpenses: [Expense] = []
 
+    /// Nothing is rented before ``run(_:)``.
     public init(client: GolemClient, plan: RentalPlan) {
         self.client = client
         self.plan = plan
@@ -280,8 +281,12 @@ public struct MachinePool: Sendable {
 
 /// A machine as the pool sees it.
 public struct MachineInfo: Sendable, Equatable {
+    /// `lent`: a task has it.
     public enum State: String, Sendable { case negotiating, starting, idle, lent, closing }
+    /// Who it is rented from.
     public var providerID: NodeID
+    /// Its name.
     public var providerName: String
+    /// What it does.
     public var state: State
 }

@@ -15,6 +15,7 @@ public struct ServicePlan: Sendable {
     public var stopLimit: Duration = .seconds(30)
     /// So many checks must fail in a row before the service is started again, 1 or more.
     public var failuresAllowed = 3
+    /// What is done when it fails.
     public var restart = RestartPolicy()
 
     public init(
@@ -49,6 +50,7 @@ public struct RestartPolicy: Sendable, Equatable {
         self.forgetAfter = forgetAfter
     }
 
+    /// It is not started again.
     public static let never = RestartPolicy(limit: 0)
 }
 
@@ -58,8 +60,11 @@ public struct ServiceEvent: Sendable, Equatable, CustomStringConvertible {
 
     /// Which of the instances, from 0.
     public var instance: Int
+    /// What it is about.
     public var kind: Kind
+    /// For a person.
     public var message: String
+    /// Whose machine it is on.
     public var providerName: String?
 
     public var description: String {

@@ -10,10 +10,12 @@ public struct Amount: Hashable, Comparable, Sendable {
     public static let digits = 18
     static let one: Int128 = 1_000_000_000_000_000_000
 
+    /// Nothing.
     public static let zero = Amount(units: 0)
     /// 10²⁰ GLM, more than there will ever be: sums stop here.
     public static let largest = Amount(units: 100 * one * one)
 
+    /// In units of 10⁻¹⁸ GLM.
     public init(units: Int128) {
         self.units = units
     }
@@ -110,6 +112,7 @@ extension Amount: CustomStringConvertible, LosslessStringConvertible, Expressibl
         units = Int128(value) * Amount.one
     }
 
+    /// A decimal number of GLM with 18 digits behind the point at most, as the daemon writes it.
     public init?(_ description: String) {
         self.init(description[...])
     }

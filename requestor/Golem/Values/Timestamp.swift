@@ -12,6 +12,7 @@ public struct Timestamp: Hashable, Comparable, Sendable {
     /// Nanoseconds since 1970-01-01T00:00:00Z.
     public var nanoseconds: Int64
 
+    /// Since 1970, UTC.
     public init(nanoseconds: Int64) {
         self.nanoseconds = nanoseconds
     }
@@ -47,6 +48,7 @@ public struct Timestamp: Hashable, Comparable, Sendable {
     /// Milliseconds since 1970, as `golem.srv.comp.expiration` wants them.
     public var milliseconds: Int64 { nanoseconds / 1_000_000 }
 
+    /// Since 1970, UTC.
     public init(milliseconds: Int64) {
         self.init(milliseconds, nanosecondsEach: 1_000_000)
     }
@@ -62,6 +64,7 @@ public struct Timestamp: Hashable, Comparable, Sendable {
         nanoseconds = isTooFar ? (count < 0 ? .min : .max) : value
     }
 
+    /// As Foundation has it.
     public var date: Date { Date(timeIntervalSince1970: seconds) }
 
     public static func < (left: Timestamp, right: Timestamp) -> Bool { left.nanoseconds < right.nanoseconds }
