@@ -96,8 +96,9 @@ public struct ProgressReader: Sendable {
         self.epochs = epochs
     }
 
-    public init(_ job: WorkerJob) {
-        self.init(epochs: job.training?.epochs ?? 0)
+    /// - Parameter examples: of the job's shard.
+    public init(_ job: WorkerJob, examples: Int) {
+        self.init(epochs: job.training?.epochs(examples: examples) ?? 0)
     }
 
     /// The epochs that the next piece of stdout completes.

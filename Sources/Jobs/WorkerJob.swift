@@ -194,15 +194,6 @@ extension WorkerJob.Input {
     }
 }
 
-extension TrainingOptions {
-    /// Optimiser steps of a training on so many examples. Saturates, so that no number out of a stranger's file can
-    /// overflow.
-    public func steps(examples: Int) -> Int {
-        let (product, overflow) = epochs.multipliedReportingOverflow(by: stepsPerEpoch(examples: examples))
-        return overflow ? .max : product
-    }
-}
-
 extension String {
     /// Whether this is a SHA-256 as DeML writes it: 64 lowercase hexadecimal digits.
     package var isSHA256: Bool {

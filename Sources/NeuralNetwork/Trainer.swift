@@ -117,14 +117,14 @@ public final class Trainer {
         return TrainerState(weights: weights, arrays: arrays, position: position, options: options)
     }
 
-    /// Trains for `options.epochs` passes. Called again after it was stopped, it goes on with the next step, as if
-    /// nothing had been, and its result is that of the whole; called again after the end, it trains for so many passes
-    /// more: the optimiser's state and the number of the epoch (of which shuffling and dropout depend) are kept.
+    /// Trains for `options.epochs` passes, or `options.steps` steps. Called again after it was stopped, it goes on with the next step, as if
+    /// nothing had been, and its result is that of the whole; called again after the end, it trains for as long
+    /// again: the optimiser's state and the number of the epoch (of which shuffling and dropout depend) are kept.
     ///
     /// The order of epoch `e` is 0 ..< count shuffled by `SeededGenerator(seed: seed, purpose: "shuffle", e)`.
     /// - Parameters:
     ///   - shouldStop: asked after each step; training ends where it says true.
-    ///   - onEpoch: told of each epoch when it is complete.
+    ///   - onEpoch: told of each epoch when it is complete, and of the one that ends with the last step.
     /// Throws `notFinite` as soon as the loss or, at the end, a weight is no finite number; `mismatch` where the set has
     /// another size than the one that training was stopped with; what reading the examples throws.
     public func train(
@@ -144,9 +144,9 @@ public final class Trainer {
         let start = elapsed()
         let secondsBefore = position.seconds
         var isStopped = false
-        while position.epochs.count < options.epochs, !isStopped {
+        while !position.isComplete(options), !isStopped {
             isStopped = try run(session, examples, try order(examples.count), shouldStop, onBatch)
-            if position.seen == examples.count {
+            if position.seen == examples.count || position.seen > 0 && position.isComplete(options) {
                 let epoch = result(ofEpoch: position)
                 position.finishEpoch(epoch)
                 onEpoch(epoch)
@@ -156,7 +156,7 @@ public final class Trainer {
             throw DeMLError(.notFinite, "a weight became infinite in training", hint: "try a lower learning rate")
         }
         position.seconds = secondsBefore + (elapsed() - start).seconds
-        let isComplete = position.epochs.count == options.epochs
+        let isComplete = position.isComplete(options)
         let result = TrainingResult(
             examples: examples.count, samples: position.samples, steps: position.steps,
             epochs: position.epochs + (position.seen > 0 ? [result(ofEpoch: position)] : []),
@@ -206,6 +206,7 @@ public final class Trainer {
                     loss: position.lossSum / Double(position.seen), seconds: position.epochSeconds))
             // Between the batches of a step there is nothing to stop at: their sum would be lost.
             if isLast, shouldStop() { return true }
+            if isLast, position.steps == options.steps { return false }
         }
         return false
     }

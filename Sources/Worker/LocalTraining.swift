@@ -66,7 +66,7 @@ public struct LocalTraining {
         since start: ContinuousClock.Instant = .now, shouldStop: () -> Bool = { false },
         onEpoch: (EpochProgress) -> Void = { _ in }
     ) throws(DeMLError) -> Done {
-        let options = trainer.options
+        let epochs = trainer.options.epochs(examples: examples.count)
         var finished = trainer.epochs
         var written = ContinuousClock.now
         let saving = state.flatMap { state in state.output.map { (path: $0, interval: state.interval) } }
@@ -83,7 +83,7 @@ public struct LocalTraining {
                     finished += 1
                     onEpoch(
                         EpochProgress(
-                            epoch: finished, epochs: options.epochs, loss: epoch.loss, accuracy: epoch.accuracy,
+                            epoch: finished, epochs: epochs, loss: epoch.loss, accuracy: epoch.accuracy,
                             samplesPerSecond: rate(epoch.examples, epoch.seconds)))
                 })
             if let saving, !result.isComplete {

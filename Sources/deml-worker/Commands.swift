@@ -88,6 +88,8 @@ struct Train: ParsableCommand {
 
     @Option(help: "Passes over the shard.")
     var epochs = 1
+    @Option(help: "Optimiser steps, in as many passes as they need, instead of --epochs.")
+    var steps: Int?
     @Option(help: "Examples a step.")
     var batchSize = 64
     @Option(help: "sgd, adam, adamw, rmsprop or lion.")
@@ -175,7 +177,7 @@ struct Train: ParsableCommand {
             schedule: try schedule.map { (json) throws(DeMLError) in try LearningRateSchedule(json: json) }
                 ?? .constant,
             clipGradNorm: clipGradNorm, accumulateSteps: accumulateSteps, proximalMu: proximalMu,
-            classWeights: read.classWeights, augmentation: read.augmentation)
+            classWeights: read.classWeights, augmentation: read.augmentation, steps: steps)
         try options.validate()
         return options
     }

@@ -157,8 +157,26 @@ struct ConfigurationTests {
         configuration.federation.rounds = rounds
         configuration.training.localEpochs = epochs
         #expect(configuration.clientsPerRound == clients)
-        #expect(configuration.passes(rounds: rounds) == passes)
-        #expect(configuration.passes(rounds: 0) == 1)
+        #expect(configuration.passes(rounds: rounds, examples: 6000) == passes)
+        #expect(configuration.passes(rounds: 0, examples: 6000) == 1)
+    }
+
+    @Test("where steps are counted, passes follow from them")
+    func passesOfSteps() throws {
+        var configuration = RunConfiguration()
+        configuration.federation.workers = 4
+        configuration.training.localSteps = 500
+        configuration.training.batchSize = 12
+        // 10 rounds of 500 steps of 12 examples are 20 passes over a client's 3000.
+        #expect(configuration.passes(rounds: 10, examples: 12000) == 20)
+        #expect(configuration.passes(rounds: 1, examples: 12_000_000) == 1)
+        let options = try configuration.training.options(round: 1, seed: 1)
+        #expect(options.steps == 500 && options.epochs == 1)
+        // A batch is no larger than its shard.
+        configuration.training.batchSize = 1000
+        #expect(configuration.passes(rounds: 1, examples: 400) == 500)
+        configuration.training.localSteps = 0
+        #expect(configuration.problems().map(\.key) == ["local_steps"])
     }
 
     @Test("a resume may change how a run is done, and do more rounds, but not what it computes")

@@ -148,7 +148,7 @@ enum Seeds {
         {"epochs":2,"batch_size":10,"optimizer":{"type":"sgd","learning_rate":0.1,"momentum":0.9,"nesterov":true,\
         "weight_decay":0.0001},"seed":7,"shuffle":false}
         """,
-        TrainingOptions().canonicalJSON,
+        TrainingOptions().canonicalJSON, TrainingOptions(steps: 500).canonicalJSON,
     ]
 
     static let report = """
@@ -169,6 +169,7 @@ enum Seeds {
     static let stateOptions = [
         TrainingOptions(epochs: 2, batchSize: 2), TrainingOptions(epochs: 2, batchSize: 2, optimizer: .adam()),
         TrainingOptions(epochs: 2, batchSize: 1, optimizer: .sgd(momentum: 0.9), accumulateSteps: 2),
+        TrainingOptions(batchSize: 2, steps: 5),
     ]
 
     static func stateExamples() throws(DeMLError) -> Examples {

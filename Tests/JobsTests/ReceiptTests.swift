@@ -222,6 +222,23 @@ struct ReceiptCheckTests {
         #expect(code(stopped(-3, epochs: 0), job) == .mismatch)
     }
 
+    @Test("a job that counts steps is answered with so many, in the epochs that they reach")
+    func countedSteps() throws {
+        func receipt(_ steps: Int, epochs: Int) -> Receipt {
+            Sample.training {
+                $0.steps = steps
+                $0.epochs = Array(repeating: $0.epochs[0], count: epochs)
+            }
+        }
+        for (steps, epochs) in [(1, 1), (4, 1), (5, 2), (9, 3)] {
+            let job = Sample.job(.train(TrainingOptions(batchSize: 32, steps: steps)))
+            #expect(code(receipt(steps, epochs: epochs), job) == nil, "\(steps) steps")
+            #expect(code(receipt(steps, epochs: epochs + 1), job) == .mismatch)
+            #expect(code(receipt(steps - 1, epochs: epochs), job) == .mismatch)
+            #expect(code(receipt(steps + 1, epochs: epochs), job) == .mismatch)
+        }
+    }
+
     @Test("steps of shards of every size", arguments: [(1, 1), (31, 1), (32, 1), (33, 2), (64, 2), (100, 4)])
     func steps(examples: Int, perEpoch: Int) {
         #expect(TrainingOptions(epochs: 1, batchSize: 32).steps(examples: examples) == perEpoch)

@@ -19,9 +19,11 @@ import Testing
         ),
         ("rmsprop", TrainingOptions(optimizer: .rmsprop(learningRate: 0.002, momentum: 0.5))),
         ("lion", TrainingOptions(optimizer: .lion(learningRate: 0.002))),
+        // Two passes and a part of a third.
+        ("steps", TrainingOptions(optimizer: .adamw(learningRate: 0.01), steps: 12)),
     ].map { name, options in
         var options = options
-        options.epochs = 3
+        if options.steps == nil { options.epochs = 3 }
         options.batchSize = 7
         options.seed = 5
         return (name, options)
@@ -39,7 +41,7 @@ import Testing
         let (start, examples) = try Self.job(kind)
         let undisturbed = try Trainer(weights: start, options: options)
         let expected = try undisturbed.train(on: examples)
-        #expect(expected.steps == 3 * options.stepsPerEpoch(examples: 31))
+        #expect(expected.steps == options.steps(examples: 31))
 
         let folder = FileManager.default.temporaryDirectory.appending(path: "deml-state-\(UUID().uuidString)").path
         try Files.createDirectory(folder)
@@ -65,7 +67,7 @@ import Testing
             #expect(result.isComplete && result.steps == expected.steps && result.samples == expected.samples)
             #expect(result.epochs.map(\.loss) == expected.epochs.map(\.loss))
             #expect(result.epochs.map(\.accuracy) == expected.epochs.map(\.accuracy))
-            #expect(epochs == 3 - state.epoch)
+            #expect(epochs == options.epochs(examples: 31) - state.epoch)
 
             // … and stopped after each step until here.
             let link = try Trainer(weights: start, options: options, resuming: chain)

@@ -128,6 +128,35 @@ import Testing
         #expect(last.weights == whole.weights)
     }
 
+    @Test("steps end a training where they are done, in the pass that they have reached")
+    func countsSteps() throws {
+        let model = try Self.mlp()
+        var random = RandomSource("counted steps")
+        let examples = try random.examples(model, count: 20)
+        let start = Initializer.weights(for: model, seed: 1)
+        func trained(_ options: TrainingOptions) throws -> (weights: Weights, result: TrainingResult, told: [Int]) {
+            let trainer = try Trainer(weights: start, options: options)
+            var told: [Int] = []
+            let result = try trainer.train(on: examples, onEpoch: { told.append($0.examples) })
+            return (trainer.weights, result, told)
+        }
+        // Three batches an epoch: 8, 8 and 4.
+        let twoPasses = try trained(TrainingOptions(epochs: 2, batchSize: 8, seed: 3))
+        let sixSteps = try trained(TrainingOptions(batchSize: 8, seed: 3, steps: 6))
+        #expect(sixSteps.weights == twoPasses.weights)
+        #expect(sixSteps.result.samples == 40 && sixSteps.told == [20, 20])
+        for (steps, told) in [(1, [8]), (2, [16]), (3, [20]), (4, [20, 8]), (8, [20, 20, 16])] {
+            let options = TrainingOptions(batchSize: 8, seed: 3, steps: steps)
+            let (_, result, epochs) = try trained(options)
+            #expect(result.steps == steps && result.isComplete && epochs == told, "\(steps) steps")
+            #expect(options.steps(examples: 20) == steps && options.epochs(examples: 20) == told.count)
+        }
+        let again = try TrainingOptions(json: TrainingOptions(steps: 500).canonicalJSON)
+        #expect(again == TrainingOptions(steps: 500))
+        #expect(throws: DeMLError.self) { try TrainingOptions(epochs: 2, steps: 500).validate() }
+        #expect(throws: DeMLError.self) { try TrainingOptions(steps: 0).validate() }
+    }
+
     @Test func learns() throws {
         let model = try Self.mlp()
         var random = RandomSource("learn")

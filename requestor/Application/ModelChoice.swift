@@ -80,7 +80,7 @@ struct ModelChoice {
         if isText, !given.contains("optimizer"), !given.contains("learning_rate") {
             configuration.training.optimizer = .adamw
             configuration.training.learningRate = 0.002
-            if !given.contains("rounds"), !given.contains("local_epochs") {
+            if given.isDisjoint(with: ["rounds", "local_epochs", "local_steps"]) {
                 configuration.federation.rounds = 10
                 configuration.training.localEpochs = 2
             }
@@ -88,7 +88,7 @@ struct ModelChoice {
             configuration.training.optimizer = .adam
             configuration.training.learningRate = isPicture ? 0.001 : 0.005
         }
-        if !isText, !given.contains("rounds"), !given.contains("local_epochs") {
+        if !isText, given.isDisjoint(with: ["rounds", "local_epochs", "local_steps"]) {
             configuration.federation.rounds = 10
             configuration.training.localEpochs = 5
         }

@@ -113,7 +113,7 @@ private struct LocalWork {
     func run(_ progress: @escaping @Sendable (JobProgress) -> Void) async throws -> JobAnswer {
         let (asked, bytesUp) = try prepare()
         progress(.stage(job.kind.name))
-        let reader = Mutex(ProgressReader(asked))
+        let reader = Mutex(ProgressReader(asked, examples: job.examples))
         let process = ChildProcess(
             executable: worker, arguments: ["run", "job.json"], directory: folder, timeLimit: job.timeLimit
         ) { bytes in

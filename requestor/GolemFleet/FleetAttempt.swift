@@ -110,7 +110,7 @@ struct FleetAttempt: Sendable {
         for upload in uploads { state.lease.files[upload.path] = nil }
         progress(.stage(job.kind.name))
 
-        let output = Shared(ProgressReader(asked))
+        let output = Shared(ProgressReader(asked, examples: job.examples))
         let used = ContinuousClock.now - start - (machine.daemonAway - state.daemonAway)
         let left = Duration.seconds(max(1, limit - used.inSeconds))
         let (begin, away) = (ContinuousClock.now, machine.daemonAway)

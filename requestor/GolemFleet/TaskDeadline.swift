@@ -28,7 +28,16 @@ package struct TrainingWork: Sendable, Equatable {
     init(_ job: FleetJob) {
         switch job.kind {
         case .train(let options):
-            self.init(job.model, examples: job.examples, batchSize: options.batchSize, epochs: options.epochs)
+            guard let steps = options.steps else {
+                self.init(job.model, examples: job.examples, batchSize: options.batchSize, epochs: options.epochs)
+                return
+            }
+            let examples = Double(steps) * Double(options.examplesPerStep(of: job.examples))
+            self.init(
+                job.model, examples: Int(exactly: examples) ?? .max, batchSize: options.batchSize, epochs: 1)
+        case .predict(.text(let text)):
+            // A pass for every token.
+            self.init(job.model, examples: text.tokens, batchSize: text.tokens, epochs: 1)
         case .evaluate, .predict:
             self.init(job.model, examples: job.examples, batchSize: job.examples, epochs: 1)
         }

@@ -104,8 +104,11 @@ struct TrainCommand: AsyncParsableCommand {
         let folder = handle.folder
         let output = json ? Output.standardError : Output.standard
         let terminal = Terminal.current(of: output.descriptor)
+        let training = handle.configuration.training
+        // Where steps are counted, a worker's first line tells of how many epochs they are a part.
         let display = TrainDisplay(
-            terminal: terminal, output: output, epochs: handle.configuration.training.localEpochs, isVerbose: verbose)
+            terminal: terminal, output: output, epochs: training.localSteps == nil ? training.localEpochs : 1,
+            isVerbose: verbose)
         let title = Paint(terminal.hasColour)((folder.path as NSString).lastPathComponent, .bold)
         display.say("\(title)  \(application.paths.shown(folder.path))")
         for line in DecisionText.lines(handle.decisions, paint: Paint(terminal.hasColour)) { display.say(line) }

@@ -99,6 +99,9 @@ struct RoundOptions: SettingOptions {
 struct LocalTrainingOptions: SettingOptions {
     @Option(help: ArgumentHelp("Passes over its shard that a worker makes in a round. (default: 5)", valueName: "n"))
     var localEpochs: String?
+    @Option(
+        help: ArgumentHelp("Optimiser steps that a worker makes in a round, instead of local epochs.", valueName: "n"))
+    var localSteps: String?
     @Option(help: ArgumentHelp("Examples a step. (default: 64)", valueName: "n"))
     var batchSize: String?
     @Option(help: ArgumentHelp("sgd, adam, adamw, rmsprop or lion. (default: adam)", valueName: "name"))
@@ -157,7 +160,8 @@ struct LocalTrainingOptions: SettingOptions {
 
     var given: [(key: String, text: String?)] {
         [
-            ("local_epochs", localEpochs), ("batch_size", batchSize), ("optimizer", optimizer),
+            ("local_epochs", localEpochs), ("local_steps", localSteps), ("batch_size", batchSize),
+            ("optimizer", optimizer),
             ("learning_rate", learningRate), ("learning_rate_decay", learningRateDecay), ("momentum", momentum),
             ("nesterov", nesterov ? "true" : nil), ("beta1", beta1), ("beta2", beta2), ("epsilon", epsilon),
             ("alpha", alpha), ("centered", centered ? "true" : nil),

@@ -8,8 +8,11 @@ import Tensors
 
 /// How a model is trained on a shard. Together with weights and shard it determines the result, byte for byte.
 public struct TrainingOptions: Sendable, Equatable {
-    /// Passes over the examples.
+    /// Passes over the examples; 1 where `steps` says how long training is.
     public var epochs: Int
+    /// Optimiser steps of the whole training, in as many passes as they need; nil: `epochs` passes. The last pass may end
+    /// within the examples.
+    public var steps: Int?
     /// Examples a step; the last batch of an epoch may have fewer.
     public var batchSize: Int
     public var optimizer: OptimizerDescription
@@ -40,9 +43,10 @@ public struct TrainingOptions: Sendable, Equatable {
         epochs: Int = 1, batchSize: Int = 64, optimizer: OptimizerDescription = .sgd(learningRate: 0.01),
         seed: UInt64 = 0, shuffle: Bool = true, labelSmoothing: Double = 0,
         schedule: LearningRateSchedule = .constant, clipGradNorm: Double? = nil, accumulateSteps: Int = 1,
-        proximalMu: Double = 0, classWeights: [Double]? = nil, augmentation: Augmentation? = nil
+        proximalMu: Double = 0, classWeights: [Double]? = nil, augmentation: Augmentation? = nil, steps: Int? = nil
     ) {
         self.epochs = epochs
+        self.steps = steps
         self.batchSize = batchSize
         self.optimizer = optimizer
         self.seed = seed
@@ -62,17 +66,39 @@ public struct TrainingOptions: Sendable, Equatable {
         return batches / accumulateSteps + (batches % accumulateSteps == 0 ? 0 : 1)
     }
 
+    /// Optimiser steps of a training on so many examples. Saturates, so that no number out of a stranger's file can
+    /// overflow.
+    public func steps(examples: Int) -> Int {
+        if let steps { return steps }
+        let (product, overflow) = epochs.multipliedReportingOverflow(by: stepsPerEpoch(examples: examples))
+        return overflow ? .max : product
+    }
+
+    /// Examples of a full step, of a set of so many.
+    public func examplesPerStep(of examples: Int) -> Int { min(batchSize * accumulateSteps, examples) }
+
+    /// Passes that a training on so many examples begins.
+    public func epochs(examples: Int) -> Int {
+        guard let steps else { return epochs }
+        return max(1, (steps - 1) / max(1, stepsPerEpoch(examples: examples)) + 1)
+    }
+
     /// Refuses settings with which no training makes sense.
     public func validate() throws(DeMLError) {
         for (name, value, range) in [
             ("epochs", epochs, 1...1_000_000), ("batch_size", batchSize, 1...10_000_000),
-            ("accumulate_steps", accumulateSteps, 1...1_000_000),
+            ("accumulate_steps", accumulateSteps, 1...1_000_000), ("steps", steps ?? 1, 1...1_000_000_000),
         ] {
             guard range.contains(value) else {
                 throw DeMLError(
                     .outOfRange, "\(name) \(value) is not between \(range.lowerBound) and \(range.upperBound)",
                     place: "options")
             }
+        }
+        guard steps == nil || epochs == 1 else {
+            throw DeMLError(
+                .usage, "steps \(steps ?? 0) and epochs \(epochs) cannot both say how long training is",
+                place: "options")
         }
         guard labelSmoothing >= 0, labelSmoothing < 1 else {
             throw DeMLError(
@@ -134,7 +160,7 @@ public struct TrainingOptions: Sendable, Equatable {
 extension TrainingOptions: Codable {
     private static let keys = [
         "epochs", "batch_size", "optimizer", "seed", "shuffle", "label_smoothing", "schedule", "clip_grad_norm",
-        "accumulate_steps", "proximal_mu", "class_weights", "augmentation",
+        "accumulate_steps", "proximal_mu", "class_weights", "augmentation", "steps",
     ]
 
     public init(from decoder: any Decoder) throws {
@@ -152,7 +178,8 @@ extension TrainingOptions: Codable {
             accumulateSteps: try keys.optional("accumulate_steps", Int.self) ?? standard.accumulateSteps,
             proximalMu: try keys.optional("proximal_mu", Double.self) ?? standard.proximalMu,
             classWeights: try keys.optional("class_weights", [Double].self),
-            augmentation: try keys.optional("augmentation", Augmentation.self))
+            augmentation: try keys.optional("augmentation", Augmentation.self),
+            steps: try keys.optional("steps", Int.self))
         try validate()
     }
 
@@ -174,6 +201,7 @@ extension TrainingOptions: Codable {
         if let augmentation, !augmentation.isEmpty {
             try container.encode(augmentation, forKey: TextKey("augmentation"))
         }
+        try container.encodeIfPresent(steps, forKey: TextKey("steps"))
     }
 
     /// Reads the JSON text of options; what is left out has its default.

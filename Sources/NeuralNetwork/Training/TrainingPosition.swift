@@ -54,6 +54,11 @@ package struct TrainingPosition: Sendable, Equatable, Codable {
         epochSeconds = 0
     }
 
+    /// Whether all that the options ask for is done.
+    func isComplete(_ options: TrainingOptions) -> Bool {
+        options.steps.map { steps >= $0 } ?? (epochs.count >= options.epochs)
+    }
+
     /// Training is over; another may follow.
     mutating func beginAgain() {
         var next = TrainingPosition()
@@ -68,7 +73,7 @@ package struct TrainingPosition: Sendable, Equatable, Codable {
         var numbers = [seconds, lossSum, epochSeconds]
         for epoch in epochs { numbers += [epoch.loss, epoch.seconds, epoch.accuracy ?? 0] }
         guard (0...many).contains(examples), (0...many).contains(batches), (0...many).contains(seen),
-            numbers.allSatisfy(\.isFinite), epochs.count < options.epochs,
+            numbers.allSatisfy(\.isFinite), !isComplete(options),
             epochs.allSatisfy({ $0.examples == examples })
         else { return false }
         if isAtBeginning {

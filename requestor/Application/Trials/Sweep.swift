@@ -174,8 +174,11 @@ public struct Sweep: Sendable {
         trial.loss = best.validationLoss
         trial.testAccuracy = best.accuracy
         trial.testLoss = best.loss
-        let epochs = try run.readConfiguration().training.localEpochs
-        trial.examples = metrics.reduce(0) { $0.addingSaturating($1.examples.multipliedSaturating(by: epochs)) }
+        let training = try run.readConfiguration().training
+        trial.examples = metrics.reduce(0) { sum, round in
+            let seen = Double(round.examples) * training.passes(clients: round.answers, examples: round.examples)
+            return sum.addingSaturating(Int(exactly: seen.rounded()) ?? .max)
+        }
         return trial
     }
 

@@ -35,9 +35,11 @@ public struct RunConfiguration: Sendable, Equatable {
     }
 
     /// Passes over an example that so many rounds make on average, at least one: what the comparison trains for.
-    public func passes(rounds: Int) -> Int {
+    /// - Parameter examples: of all clients.
+    public func passes(rounds: Int, examples: Int) -> Int {
         let share = Double(federation.clientsPerRound) / Double(max(1, federation.workers))
-        return max(1, Int(exactly: (Double(rounds) * Double(training.localEpochs) * share).rounded()) ?? .max)
+        let ofRound = training.passes(clients: federation.workers, examples: examples)
+        return max(1, Int(exactly: (Double(rounds) * ofRound * share).rounded()) ?? .max)
     }
 
     // MARK: What a resume may change

@@ -4,6 +4,9 @@ import Tensors
 /// How a client trains on its shard.
 public struct TrainingSettings: SettingGroup {
     public var localEpochs = 5
+    /// Optimiser steps of a round, in as many passes as they need, instead of `localEpochs`: DiLoCo's H (Douillard et al.,
+    /// arXiv 2311.08105); `nil`: passes are counted.
+    public var localSteps: Int?
     public var batchSize = 64
     public var optimizer = OptimizerName.adam
     public var learningRate = 0.001
@@ -53,6 +56,7 @@ public struct TrainingSettings: SettingGroup {
 
     static let settings: [Setting<Self>] = [
         Setting("local_epochs", \Self.localEpochs, .fixed, .count(1...100_000, "epochs")),
+        Setting("local_steps", \Self.localSteps, .fixed, .count(1...1_000_000_000, "steps")),
         Setting("batch_size", \Self.batchSize, .fixed, .count(1...1_000_000, "examples")),
         Setting("optimizer", \Self.optimizer, .fixed, "sgd, adam, adamw, rmsprop or lion"),
         Setting("learning_rate", \Self.learningRate, .fixed, .positive),
@@ -125,13 +129,20 @@ public struct TrainingSettings: SettingGroup {
         let betas: (Double, Double)? =
             beta1 == nil && beta2 == nil ? nil : (beta1 ?? 0.9, beta2 ?? (optimizer == .lion ? 0.99 : 0.999))
         return TrainingOptions(
-            epochs: localEpochs, batchSize: batchSize,
+            epochs: localSteps == nil ? localEpochs : 1, batchSize: batchSize,
             optimizer: try OptimizerDescription(
                 type: optimizer.rawValue, learningRate: rate, momentum: has("momentum") ? momentum : nil,
                 nesterov: has("nesterov") ? nesterov : nil, betas: betas, epsilon: epsilon, weightDecay: weightDecay,
                 alpha: alpha, centered: has("centered") && centered ? true : nil),
             seed: seed, shuffle: shuffle, labelSmoothing: labelSmoothing, schedule: schedule,
             clipGradNorm: clipGradNorm, accumulateSteps: accumulateSteps, proximalMu: proximalMu,
-            augmentation: augmentation)
+            augmentation: augmentation, steps: localSteps)
+    }
+
+    /// Passes that a round makes over the examples of a client, where `clients` of them have so many together.
+    package func passes(clients: Int, examples: Int) -> Double {
+        guard let localSteps else { return Double(localEpochs) }
+        let ofOne = Double(max(1, examples)) / Double(max(1, clients))
+        return Double(localSteps) * min(Double(batchSize) * Double(accumulateSteps), ofOne) / ofOne
     }
 }

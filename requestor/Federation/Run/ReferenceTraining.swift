@@ -89,6 +89,7 @@ struct ReferenceTraining: Sendable {
                 RunEvent.ComparisonStarted(reference: reference, passes: passes, examples: examples.count)))
         var options = try plan.trainingOptions(round: 1, seed: plan.randomness.comparison(reference))
         options.epochs = 1
+        options.steps = nil
         // There is nobody to stay near to.
         options.proximalMu = 0
         let trainer = TrainerBox(

@@ -366,7 +366,7 @@ struct RunRounds: Sendable {
     /// - Parameter rounds: that were made, which a target accuracy may have ended early.
     private func comparison(rounds: Int, _ evaluator: SharedEvaluator) async throws -> Comparison? {
         guard configuration.output.comparison else { return nil }
-        let passes = configuration.passes(rounds: rounds)
+        let passes = configuration.passes(rounds: rounds, examples: plan.train.count)
         let training = ReferenceTraining(plan: plan, passes: passes, evaluator: evaluator, journal: journal)
         if let done: SavedComparison = try? folder.decode(folder.comparison), done.passes == passes {
             return done.comparison
