@@ -11,8 +11,18 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "golem"))
 from checks import (SCRATCH, TREE, WORKER, Run, Testnet, check_money, check_nothing_left, expect, on_golem,  # noqa: E402
-                    run_all)
+                    run_all, small_mnist)
 
+NORMS = """\
+input: {shape: [1, 28, 28], divide_by: 255}
+layers:
+  - {type: flatten}
+  - {type: linear, out_features: 16}
+  - {type: batch_norm}
+  - {type: relu}
+  - {type: linear, out_features: 10}
+loss: cross_entropy
+"""
 EXAMPLE = TREE / "examples/mnist-mlp.yaml"
 
 
@@ -63,10 +73,24 @@ def main():
             expect("GLM" in train.run.text() and "provider-0" in train.run.text(), "the table of costs is printed")
             return f"{statuses['SETTLED']} invoices settled"
 
+        def own_norms():
+            """FedBN, and rounds of counted steps: what is each client's goes with its weights, to whichever machine."""
+            (SCRATCH / "norms.yaml").write_text(NORMS)
+            words = ["--data", small_mnist(1200, 200), "--model", SCRATCH / "norms.yaml", "--workers", 4, "--fraction", 0.75,
+                     "--rounds", 3, "--local-steps", 9, "--batch-size", 40, "--local-batch-norm", "--no-comparison"]
+            run = on_golem(network, "norms", words).good()
+            local = Run("norms-local", [*words, "--worker", WORKER]).good()
+            expect(run.model() == local.model(), "the same bytes as the local fleet's model")
+            ours, theirs = ({p.name: p.read_bytes() for p in (r.folder / "clients").iterdir()} for r in (run, local))
+            expect(len(ours) >= 3 and ours == theirs, "and of each client's own", (sorted(ours), sorted(theirs)))
+            expect(len(set(ours.values())) == len(ours), "which are not the same")
+            expect(not run.failures(), "nothing failed", run.failures())
+            return f"{len(ours)} clients, {run.seconds:.1f} s"
+
         def nothing_left():
             check_nothing_left(network)
 
-        return run_all([("train", train), ("paid", paid), ("nothing-left", nothing_left)])
+        return run_all([("train", train), ("paid", paid), ("own-norms", own_norms), ("nothing-left", nothing_left)])
 
 
 if __name__ == "__main__":

@@ -185,11 +185,14 @@ struct AveragingOptions: SettingOptions {
     var clipNorm: String?
     @Option(help: ArgumentHelp("Longer deltas are refused.", valueName: "norm"))
     var maxNorm: String?
+    @Flag(help: "FedBN: what batch_norm has learned and counted stays with each client.")
+    var localBatchNorm = false
 
     var given: [(key: String, text: String?)] {
         [
             ("server_learning_rate", serverLearningRate), ("server_momentum", serverMomentum),
             ("server_nesterov", serverNesterov ? "true" : nil), ("clip_norm", clipNorm), ("max_norm", maxNorm),
+            ("local_batch_norm", localBatchNorm ? "true" : nil),
         ]
     }
 }

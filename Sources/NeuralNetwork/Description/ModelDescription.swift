@@ -95,11 +95,18 @@ public struct ModelDescription: Sendable, Equatable {
     /// The fewest examples of a batch that it can be trained on: 2 where batch_norm has one number an example.
     package var leastBatch: Int { resolved.map(\.leastExamples).max() ?? 1 }
     /// Where among all numbers of the parameters those are that no optimiser changes.
-    package var buffers: [Range<Int>] {
+    package var buffers: [Range<Int>] { ranges { $0.isBuffer } }
+    /// Where those of batch_norm are, its statistics among them.
+    package var batchNorms: [Range<Int>] {
+        let names = Set(resolved.flatMap(\.batchNormNames))
+        return ranges { names.contains($0.name) }
+    }
+
+    private func ranges(_ isWanted: (ParameterDescription) -> Bool) -> [Range<Int>] {
         var start = 0
         return parameters.compactMap { parameter in
             defer { start += parameter.count }
-            return parameter.isBuffer ? start..<start + parameter.count : nil
+            return isWanted(parameter) ? start..<start + parameter.count : nil
         }
     }
 

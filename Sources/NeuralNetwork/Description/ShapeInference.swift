@@ -51,6 +51,12 @@ struct ResolvedLayer: Sendable, Equatable {
         ownParameters + branches.flatMap { $0.flatMap(\.parameters) }
     }
 
+    /// Names of the parameters and buffers of batch_norm, in it and within it.
+    var batchNormNames: [String] {
+        (layer.definition is BatchNorm ? ownParameters.map(\.name) : [])
+            + branches.flatMap { $0.flatMap(\.batchNormNames) }
+    }
+
     /// The fewest examples of a batch that it can be trained on, with the layers within.
     var leastExamples: Int {
         branches.reduce(layer.definition.leastExamples(self)) { max($0, $1.map(\.leastExamples).max() ?? 1) }

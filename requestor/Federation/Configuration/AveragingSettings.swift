@@ -11,6 +11,8 @@ public struct AveragingSettings: SettingGroup {
     public var clipNorm: Double?
     /// A delta with a larger norm than this is refused, and its client's training retried; `nil`: none is.
     public var maxNorm: Double?
+    /// FedBN: what batch_norm has learned and counted stays with each client.
+    public var localBatchNorm = false
 
     public init() {}
 
@@ -20,6 +22,7 @@ public struct AveragingSettings: SettingGroup {
         Setting("server_nesterov", \Self.serverNesterov, .fixed, "true or false"),
         Setting("clip_norm", \Self.clipNorm, .fixed, .positive),
         Setting("max_norm", \Self.maxNorm, .fixed, .positive),
+        Setting("local_batch_norm", \Self.localBatchNorm, .fixed, "true or false"),
     ]
 
     func rules() -> [ConfigurationProblem] {

@@ -88,6 +88,8 @@ struct Checkpoint: Sendable {
     var weights: [UInt8]
     /// State of the server's optimiser.
     var serverState: [String: [Double]]
+    /// What stays with each client, as it is written.
+    var clientState: Safetensors?
     /// How the round's attempts ended: nothing of the next round depends on it.
     var reports: [AttemptRecord] = []
     /// Files to be moved into the round's folder, by their new names.
@@ -121,6 +123,7 @@ struct CheckpointStore: Sendable {
                 .map { (name: $0.key, tensor: Tensor(shape: [$0.value.count], doubles: $0.value)) }
             try write(Safetensors(tensors: tensors).encoded(), as: "server.safetensors")
         }
+        if let state = checkpoint.clientState { try write(state.encoded(), as: RunFolder.clientStateName) }
         if !checkpoint.reports.isEmpty {
             let lines = try checkpoint.reports.flatMap { try RunJSON.encodeLine($0) }
             try write(lines, as: RunFolder.reportsName, isSynchronized: false)
@@ -181,7 +184,8 @@ struct CheckpointStore: Sendable {
             }
         }
         try repair(records)
-        return Checkpoint(record: record, weights: weights, serverState: state)
+        return Checkpoint(
+            record: record, weights: weights, serverState: state, clientState: try clientState(round: last))
     }
 
     /// Removes the rounds from this one on, as if they had not been made. `metrics.jsonl` and the models are put in order

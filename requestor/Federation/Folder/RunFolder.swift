@@ -9,7 +9,9 @@ import Tensors
 ///     metrics.jsonl         a line a round (RoundMetrics), round 0 being the untrained model
 ///     events.jsonl          a line an event (RunEvent)
 ///     rounds/0003/          weights.safetensors, round.json, server.safetensors, reports.jsonl (a line an
-///                           attempt, AttemptRecord), with keep_deltas delta-0007.safetensors.gz
+///                           attempt, AttemptRecord), with keep_deltas delta-0007.safetensors.gz, with
+///                           local_batch_norm clients.safetensors (LocalBatchNorm)
+///     clients/0007.safetensors     with local_batch_norm, once the run has ended: each client's own model
 ///     shards/0007.safetensors.gz   and shards.json; only where the fleet needs files
 ///     model.safetensors     weights of the last finished round
 ///     best.safetensors      weights of the best round
@@ -56,10 +58,18 @@ public struct RunFolder: Sendable, Hashable {
     public func weights(round: Int) -> String { self.round(round) + "/weights.safetensors" }
     public func metrics(round: Int) -> String { self.round(round) + "/round.json" }
     public func serverState(round: Int) -> String { self.round(round) + "/server.safetensors" }
+    /// What stays with each client.
+    public func clientState(round: Int) -> String { self.round(round) + "/" + Self.clientStateName }
+    /// `clients/0007.safetensors`
+    public func clientModel(_ client: Int) -> String { clients + "/" + Self.padded(client) + ".safetensors" }
+    public var clients: String { path + "/clients" }
+    /// What clients begin a round with, where it is not the same for all.
+    var clientWeights: String { work + "/clients" }
     /// How the attempts of a round ended, a line each: see ``readReports(round:)``.
     public func reports(round: Int) -> String { self.round(round) + "/" + Self.reportsName }
 
     static let reportsName = "reports.jsonl"
+    static let clientStateName = "clients.safetensors"
     static func deltaName(client: Int) -> String { "delta-\(padded(client)).safetensors.gz" }
 
     /// Four digits, more where needed.

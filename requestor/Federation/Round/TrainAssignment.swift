@@ -30,11 +30,33 @@ public struct RoundWeights: Sendable {
     public var weights: Weights
     /// The file in the run folder. Absent where the fleet needs no files.
     public var file: StoredFile?
+    /// What is each client's own; nil where nothing is.
+    public var local: LocalBatchNorm?
 
-    public init(round: Int, weights: Weights, file: StoredFile? = nil) {
+    public init(round: Int, weights: Weights, file: StoredFile? = nil, local: LocalBatchNorm? = nil) {
         self.round = round
         self.weights = weights
         self.file = file
+        self.local = local
+    }
+
+    /// What a client begins with, its own batch_norm in its place.
+    /// - Parameter folder: where the file of it is made, for a fleet that needs one. It has its content's digest for a
+    ///   name, so that the file of a job never changes.
+    func weights(of client: Int, folder: String) throws(DeMLError) -> RoundWeights {
+        guard let parameters = local?.parameters(of: client, shared: weights.parameters) else { return self }
+        var own = self
+        own.weights.parameters = parameters
+        guard file != nil else { return own }
+        let bytes = own.weights.safetensors(round: round).encoded()
+        let sha256 = sha256Hex(bytes)
+        let path = Files.path(folder, sha256 + ".safetensors")
+        if !Files.exists(path) {
+            try Files.createDirectory(folder)
+            try Files.writeAtomically(bytes, to: path)
+        }
+        own.file = StoredFile(path: path, sha256: sha256, byteCount: bytes.count)
+        return own
     }
 }
 

@@ -46,6 +46,11 @@ public struct RunPlan: Sendable {
         guard case .description(let model)? = configuration.model.source else {
             throw DeMLError(.internal, "the model of a run is to be a description by now")
         }
+        if configuration.averaging.localBatchNorm, model.batchNorms.isEmpty {
+            throw ConfigurationError([
+                ConfigurationProblem("local_batch_norm", "the model has no batch_norm that could stay with its client")
+            ])
+        }
         let fingerprint = DataFingerprint(dataset)
         var schema = dataset.schema
         schema.source = Schema.Source(

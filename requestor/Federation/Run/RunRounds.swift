@@ -61,6 +61,7 @@ struct RunRounds: Sendable {
             audits = sessionEnd.value.1
             expenses = sessionEnd.expenses
         }
+        try store.saveClientModels(end.weights)
         let mistakes = try await evaluator.mistakes(end.weights.weights)
         if mistakes.isEmpty {
             try store.storage.remove(folder.mistakes)
@@ -97,8 +98,8 @@ struct RunRounds: Sendable {
             // A run that is given more rounds, or another goal, may go on.
             record.isLast = ending(record) != .rounds
             return Standing(
-                record: record, weights: roundWeights(weights, checkpoint), aggregator: aggregator,
-                evaluation: evaluation)
+                record: record, weights: roundWeights(weights, checkpoint, try plan.clients(checkpoint.clientState)),
+                aggregator: aggregator, evaluation: evaluation)
         }
         let start = ContinuousClock.now
         let weights = plan.initialWeights
@@ -115,16 +116,20 @@ struct RunRounds: Sendable {
         let checkpoint = Checkpoint(record: record, weights: bytes, serverState: [:])
         try store.save(checkpoint)
         return Standing(
-            record: record, weights: roundWeights(weights, checkpoint), aggregator: aggregator, evaluation: evaluation)
+            record: record, weights: roundWeights(weights, checkpoint, try plan.clients(nil)), aggregator: aggregator,
+            evaluation: evaluation)
     }
 
-    private func roundWeights(_ weights: Weights, _ checkpoint: Checkpoint) -> RoundWeights {
+    private func roundWeights(
+        _ weights: Weights, _ checkpoint: Checkpoint, _ local: LocalBatchNorm?
+    ) -> RoundWeights {
         RoundWeights(
             round: checkpoint.round, weights: weights,
             file: fleet.needsFiles
                 ? StoredFile(
                     path: folder.weights(round: checkpoint.round), sha256: checkpoint.record.metrics.weightsSHA256,
-                    byteCount: checkpoint.weights.count) : nil)
+                    byteCount: checkpoint.weights.count) : nil,
+            local: local)
     }
 
     /// Why the rounds end with this one; `rounds` where they go on while there are some left.
@@ -145,9 +150,10 @@ struct RunRounds: Sendable {
         return Auditor(
             policy: configuration.auditPolicy, totals: totals, session: session, home: HomeTraining(plan: plan),
             assignment: { key, weights in try assignment(key.round, key.client, weights) },
-            savedWeights: { [folder] round in
+            savedWeights: { [folder, plan, store] round in
                 RoundWeights(
-                    round: round, weights: try Weights(try Safetensors(contentsOf: folder.weights(round: round))))
+                    round: round, weights: try Weights(try Safetensors(contentsOf: folder.weights(round: round))),
+                    local: try plan.clients(try store.clientState(round: round)))
             },
             journal: { [journal] in journal.record($0) })
     }
@@ -157,7 +163,8 @@ struct RunRounds: Sendable {
         let (configuration, plan) = (configuration, plan)
         return { round, client, weights in
             var assignment = TrainAssignment(
-                round: round, attempt: 1, shard: shards[client], weights: weights,
+                round: round, attempt: 1, shard: shards[client],
+                weights: try weights.weights(of: client, folder: plan.folder.clientWeights),
                 options: try plan.trainingOptions(
                     round: round, seed: plan.randomness.training(round: round, client: client)),
                 threads: configuration.machines.threads, maxSeconds: configuration.training.maxSeconds,
@@ -275,13 +282,16 @@ struct RunRounds: Sendable {
             round: round, standing: standing, shards: shards, session, auditor, averaging
         ).run(self.round(round, clients: clients, shards: shards))
         await auditor.roundEnded(round)
+        let local = averaging.kept
+        try store.storage.remove(folder.clientWeights)
 
         var next = standing
         let weightsBefore = standing.weights.weights
         let (weights, norm, aggregator) = try await averaging.finish { [aggregator = standing.aggregator] average in
             var aggregator = aggregator
-            let (parameters, norm) = try aggregator.step(
+            let (averaged, norm) = try aggregator.step(
                 weightsBefore.parameters, average: average, buffers: weightsBefore.model.buffers)
+            let parameters = local?.withMean(averaged) { shards[$0].count } ?? averaged
             var weights = try Weights(model: weightsBefore.model, parameters: parameters, round: round)
             weights.schema = weightsBefore.schema
             return (weights, norm, aggregator)
@@ -308,9 +318,10 @@ struct RunRounds: Sendable {
         next.record.isLast = ending(next.record) != .rounds
 
         var checkpoint = Checkpoint(
-            record: next.record, weights: bytes, serverState: next.aggregator.optimizer.state)
+            record: next.record, weights: bytes, serverState: next.aggregator.optimizer.state,
+            clientState: local?.safetensors())
         checkpoint.take(collected)
-        next.weights = roundWeights(weights, checkpoint)
+        next.weights = roundWeights(weights, checkpoint, local)
         return (next, checkpoint)
     }
 
@@ -318,6 +329,7 @@ struct RunRounds: Sendable {
     private func round(_ number: Int, clients: [Int], shards: [Shard]) -> Round {
         let parameters = plan.model.parameterCount
         let maximumNorm = configuration.averaging.maxNorm
+        let clientsOwn = configuration.averaging.localBatchNorm ? LocalBatchNorm(plan.model.batchNorms) : nil
         let allowsPartialWork = configuration.training.maxSeconds != nil
         return Round(
             number: number, clients: clients,
@@ -329,7 +341,9 @@ struct RunRounds: Sendable {
             mostUnderWay: fleet.needsFiles
                 ? .max : 2 * max(availableProcessors(), configuration.machines.parallel ?? 1) + 2,
             check: { update throws(DeMLError) in
-                try update.check(parameters: parameters, maximumNorm: maximumNorm)
+                try update.check(parameters: parameters, maximumNorm: clientsOwn == nil ? maximumNorm : nil)
+                // A limit is for what enters the average.
+                try clientsOwn?.shared(update).check(parameters: parameters, maximumNorm: maximumNorm)
                 // The shares of an average that is under way rest on it.
                 guard update.examples == shards[update.client].count, allowsPartialWork || update.workDone == 1 else {
                     throw DeMLError(
@@ -347,7 +361,8 @@ struct RunRounds: Sendable {
         return Averaging(
             standing.aggregator.average(
                 of: clients, totalExamples: isComplete ? clients.reduce(0) { $0 + shards[$1].count } : nil,
-                on: DeltaShelf(parameters: plan.model.parameterCount, folder: folder.work)))
+                on: DeltaShelf(parameters: plan.model.parameterCount, folder: folder.work)),
+            local: standing.weights.local, from: standing.weights.weights.parameters)
     }
 
     private func driver(
