@@ -25,6 +25,11 @@ public struct WorkerJob: Sendable, Equatable {
             }
         }
 
+        /// What predictions are; `answers` for another kind.
+        public var form: PredictionForm {
+            if case .predict(let form) = self { form } else { .answers }
+        }
+
         /// What the output file is; nil where there is none.
         public var output: String? {
             switch self {
@@ -36,12 +41,28 @@ public struct WorkerJob: Sendable, Equatable {
     }
 
     /// What predictions are.
-    public enum PredictionForm: String, Sendable, Equatable, CaseIterable {
+    public enum PredictionForm: Sendable, Equatable {
         /// What people ask for: probabilities where the loss knows them.
         case answers
         /// The bare outputs of the last layer: all that every measure, the loss too, can be taken of without the labels
         /// ever leaving home.
         case outputs
+        /// The tokens that follow the shard's one row: of a model of text.
+        case text(TextContinuation)
+
+        /// Its name in a job's JSON.
+        public var name: String {
+            switch self {
+            case .answers: "answers"
+            case .outputs: "outputs"
+            case .text: "text"
+            }
+        }
+
+        /// The shape of what an example gives.
+        public func shape(_ model: ModelDescription) -> [Int] {
+            if case .text(let text) = self { [text.tokens] } else { model.outputShape }
+        }
     }
 
     /// What an input is to the job.
@@ -147,6 +168,7 @@ public struct WorkerJob: Sendable, Equatable {
     /// Refuses a job that no worker can do: a missing file name, a digest that is none, limits out of range.
     public func validate() throws(DeMLError) {
         if case .train(let options) = kind { try options.validate() }
+        if case .predict(.text(let text)) = kind { try text.validate() }
         for role in Role.allCases {
             try input(role).validate("the input '\(role.rawValue)'")
         }

@@ -13,7 +13,8 @@ import Tensors
 ///  "output": "delta.safetensors.gz", "report": "report.json"}
 /// ```
 ///
-/// `"form": "outputs"` belongs to `predict` (``WorkerJob/PredictionForm``).
+/// `"form": "outputs"` belongs to `predict` (``WorkerJob/PredictionForm``), as does `"form": "text"` with
+/// `"text": {"length": 9, "tokens": 500, "temperature": 0.8, "top_k": 40, "seed": 0}`.
 /// `options` are those of ``NeuralNetwork/TrainingOptions`` and belong to `train`, as does
 /// `"state": {"every_seconds": 60, "input": {"file": "…", "sha256": "…"}, "output": "state.safetensors"}`. What is not said
 /// is not written, either. An unknown key is refused by name.
@@ -21,18 +22,24 @@ extension WorkerJob: Codable {
     public init(from decoder: any Decoder) throws {
         let subject = "the job"
         let keys = try StrictContainer(
-            decoder, subject, keys: ["kind", "options", "form", "inputs", "output", "report", "limits", "state"])
+            decoder, subject,
+            keys: ["kind", "options", "form", "text", "inputs", "output", "report", "limits", "state"])
         let name = try keys.required("kind", String.self)
         let options = try keys.optional("options", TrainingOptions.self)
         let form = try keys.optional("form", String.self)
+        let text = try keys.optional("text", TextContinuation.self)
         switch name {
         case "train": kind = .train(options ?? TrainingOptions())
         case "evaluate": kind = .evaluate
         case "predict":
-            guard let form = WorkerJob.PredictionForm(rawValue: form ?? PredictionForm.answers.rawValue) else {
-                throw keys.error(.outOfRange, "\(subject) has the form \((form ?? "").quotedForMessage)")
+            switch (form, text) {
+            case (nil, nil), ("answers", nil): kind = .predict(.answers)
+            case ("outputs", nil): kind = .predict(.outputs)
+            case ("text", let text?): kind = .predict(.text(text))
+            case ("text", nil): throw keys.error(.missing, "\(subject) of the form text does not say which text")
+            case (let form?, nil): throw keys.error(.outOfRange, "\(subject) has the form \(form.quotedForMessage)")
+            case (_, _?): throw keys.error(.outOfRange, "\(subject) has a text, but not the form text")
             }
-            kind = .predict(form)
         default:
             throw keys.error(
                 .outOfRange, "\(subject) has the kind \(name.quotedForMessage)",
@@ -41,7 +48,7 @@ extension WorkerJob: Codable {
         guard name == "train" || options == nil else {
             throw keys.error(.outOfRange, "\(subject) of the kind \(name) has no options")
         }
-        guard name == "predict" || form == nil else {
+        guard name == "predict" || form == nil && text == nil else {
             throw keys.error(.outOfRange, "\(subject) of the kind \(name) has no form")
         }
         inputs = try keys.required("inputs", Inputs.self).files
@@ -57,6 +64,7 @@ extension WorkerJob: Codable {
         try container.encode(kind.name, forKey: TextKey("kind"))
         try container.encodeIfPresent(training, forKey: TextKey("options"))
         try container.encodeIfPresent(kind.formName, forKey: TextKey("form"))
+        try container.encodeIfPresent(kind.text, forKey: TextKey("text"))
         try container.encode(Inputs(files: inputs), forKey: TextKey("inputs"))
         try container.encodeIfPresent(output, forKey: TextKey("output"))
         try container.encode(report, forKey: TextKey("report"))
@@ -116,6 +124,7 @@ extension WorkerJob: Codable {
             try container.encode(job.kind.name, forKey: TextKey("kind"))
             try container.encodeIfPresent(job.training, forKey: TextKey("options"))
             try container.encodeIfPresent(job.kind.formName, forKey: TextKey("form"))
+            try container.encodeIfPresent(job.kind.text, forKey: TextKey("text"))
             var inputs = container.nestedContainer(keyedBy: TextKey.self, forKey: TextKey("inputs"))
             for (role, input) in job.inputs { try inputs.encodeIfPresent(input.sha256, forKey: TextKey(role.rawValue)) }
         }
@@ -125,7 +134,12 @@ extension WorkerJob: Codable {
 extension WorkerJob.Kind {
     /// The form as it is written; nil for the usual one.
     fileprivate var formName: String? {
-        if case .predict(let form) = self, form != .answers { form.rawValue } else { nil }
+        if case .predict(let form) = self, form != .answers { form.name } else { nil }
+    }
+
+    /// What is to be written; nil for another kind.
+    fileprivate var text: TextContinuation? {
+        if case .predict(.text(let text)) = self { text } else { nil }
     }
 }
 

@@ -70,11 +70,7 @@ public final class TextGenerator {
     public func generate(
         after beginning: [Int32], count: Int, _ sampling: Sampling, onToken: (Int) -> Bool
     ) throws(DeMLError) {
-        try sampling.validate()
-        guard !beginning.isEmpty else { throw DeMLError(.missing, "there is no text to begin with") }
-        if let id = beginning.first(where: { $0 < 0 || $0 >= tokens }) {
-            throw DeMLError(.outOfRange, "the token \(id) is not in 0 ..< \(tokens)")
-        }
+        try check(beginning, sampling)
         var text = beginning.suffix(length).map { Int($0) }
         for number in 0..<count {
             let logits = try logits(of: text)
@@ -82,6 +78,21 @@ public final class TextGenerator {
             guard onToken(next) else { return }
             text.append(next)
             if text.count > length { text.removeFirst() }
+        }
+    }
+
+    /// One token of those that ``generate(after:count:_:onToken:)`` gives: the one of that number, from 0, where `text` is
+    /// the beginning and all tokens before it. So a part of a text can be checked without writing all of it.
+    public func token(_ number: Int, after text: [Int32], _ sampling: Sampling) throws(DeMLError) -> Int {
+        try check(text, sampling)
+        return Self.draw(try logits(of: text.suffix(length).map { Int($0) }), sampling, number: number)
+    }
+
+    private func check(_ text: [Int32], _ sampling: Sampling) throws(DeMLError) {
+        try sampling.validate()
+        guard !text.isEmpty else { throw DeMLError(.missing, "there is no text to begin with") }
+        if let id = text.first(where: { $0 < 0 || $0 >= tokens }) {
+            throw DeMLError(.outOfRange, "the token \(id) is not in 0 ..< \(tokens)")
         }
     }
 

@@ -143,10 +143,14 @@ struct FileWork {
         let predictStart = ContinuousClock.now
         let predictions: Tensor
         do throws(DeMLError) {
-            let evaluator = try Evaluator(
-                model: model, threads: threads, examples: shard.value.count,
-                instructionSet: instructionSet)
-            predictions = try evaluator.predict(base.value, shard.value, bare: form == .outputs)
+            if case .text(let text) = form {
+                predictions = try written(text, base.value, shard.value)
+            } else {
+                let evaluator = try Evaluator(
+                    model: model, threads: threads, examples: shard.value.count,
+                    instructionSet: instructionSet)
+                predictions = try evaluator.predict(base.value, shard.value, bare: form == .outputs)
+            }
         } catch {
             throw error.within(input.path)
         }
@@ -164,6 +168,25 @@ struct FileWork {
             weights: base.sha256, shard: shard.sha256, output: try file.write(to: path))
         machine.seconds = seconds(since: start)
         return Receipt.Prediction(examples: count, machine: machine, digests: digests)
+    }
+
+    /// The tokens that follow the shard's one row, `[1, tokens]`.
+    private func written(
+        _ text: TextContinuation, _ weights: WeightsFile, _ shard: any ExampleSource
+    ) throws(DeMLError) -> Tensor {
+        guard let examples = shard as? Examples else {
+            throw DeMLError(.tooLarge, "a text to go on with is one row of tokens")
+        }
+        let limit = job.limits.maxSeconds
+        let values = try text.values(
+            weights, examples, threads: threads, instructionSet: instructionSet,
+            shouldStop: { limit.map { seconds(since: start) >= $0 } ?? false })
+        guard values.count == text.tokens else {
+            throw DeMLError(
+                .timedOut, "after \(limit ?? 0) s only \(values.count) of \(text.tokens) tokens were written",
+                hint: "give it more time")
+        }
+        return values
     }
 
     private func machine(_ examples: Int, since computing: ContinuousClock.Instant) -> Receipt.Machine {

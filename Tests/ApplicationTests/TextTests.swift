@@ -45,6 +45,13 @@ struct TextTests {
         let one = try place.application.generate(drawn)
         drawn.threads = 3
         #expect(try place.application.generate(drawn) == one && one != text)
+        // Elsewhere, and looked at: the same.
+        for request in [request, drawn] {
+            let here = try place.application.generate(request)
+            let there = try await place.application.generate(request, on: FleetPlace(.simulated, audit: .all)) { _ in }
+            #expect(there.text == here && there.result.audits?.audited == 1 && there.result.audits?.mismatches == 0)
+        }
+        #expect(try Files.names(in: place.folder + "/runs").isEmpty)
         // It ends where the reader has enough.
         var count = 0
         let short = try place.application.generate(request) { _ in

@@ -276,4 +276,53 @@ struct InferenceRunTests {
         error = #expect(throws: DeMLError.self) { try problem.inference() }
         #expect(error?.message.contains("something else") == true)
     }
+
+    @Test("a text comes as it would be written here; one other token is found where all are looked at")
+    func text() async throws {
+        let path = NSTemporaryDirectory() + "deml-inference-" + UUID().uuidString
+        try Files.createDirectory(path)
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        let description = try ModelDescription(
+            json: """
+                {"input":{"shape":[8],"tokens":6},"layers":[{"type":"embedding","embedding_dim":4},
+                 {"type":"gru","hidden_size":5},{"type":"linear","out_features":6}],"loss":"cross_entropy"}
+                """)
+        let weights = Initializer.weights(for: description, seed: 4)
+        let file = path + "/model.safetensors"
+        let sha256 = try weights.safetensors(round: 0).write(to: file)
+        let model = Inference.Model(
+            file: StoredFile(path: file, sha256: sha256, byteCount: Files.size(of: file) ?? 0),
+            weights: try WeightsFile(try Safetensors(contentsOf: file)))
+        let (row, text) = TextContinuation.row(
+            of: [1, 2, 3], context: 8, tokens: 100, sampling: .init(temperature: 3, seed: 1))
+        var here: [Float] = []
+        try TextGenerator(weights).generate(after: [1, 2, 3], count: 100, text.sampling) {
+            here.append(Float($0))
+            return true
+        }
+        // At first one token of the text is another, then all are from there on.
+        for (name, change) in [("one", 70..<71), ("all", 0..<100)] {
+            let fleet = PlayedFleet(providers: 2) { provider, _, values in
+                guard provider == 0 else { return }
+                for index in change { values[index] = Float((Int(values[index]) + 1) % 6) }
+            }
+            let inference = try Inference(
+                model: model, rows: row, form: .text(text),
+                settings: Inference.Settings(machines: 1, audit: name == "one" ? .all : .auto),
+                folder: path + "/" + name, names: ("model", "the prompt", "text"))
+            let events = Events()
+            let result = try await inference.run(on: fleet) { events.add($0) }
+            #expect(try inference.values() == here, "\(name)")
+            #expect(events.wrong.map(\.provider.name) == ["p0"] && result.audits?.mismatches == 1, "\(name)")
+            #expect(fleet.book.pages.withLock { $0.left } == ["p0"], "\(name)")
+        }
+        var other = text
+        other.sampling.seed = 2
+        let error = #expect(throws: DeMLError.self) {
+            try Inference(
+                model: model, rows: row, form: .text(other), settings: .init(machines: 1, audit: .off),
+                folder: path + "/one", names: ("model", "the prompt", "text"))
+        }
+        #expect(error?.message.contains("were asked for") == true)
+    }
 }

@@ -11,6 +11,8 @@ import Testing
         let jobs = [
             Sample.job(.train(options), partial: true), Sample.job(.evaluate), Sample.job(.predict()),
             Sample.job(.predict(.outputs)),
+            Sample.job(.predict(.text(TextContinuation(length: 3, tokens: 500)))),
+            Sample.job(.predict(.text(Self.text))),
             WorkerJob(
                 .train(options), inputs: [.weights: .init(path: "ä \"w\""), .shard: .init(path: "s")], output: "d",
                 report: "r", limits: .init(threads: 7)),
@@ -34,6 +36,30 @@ import Testing
                 "options":\(try #require(job.training).canonicalJSON),"output":"d","report":"r"}
                 """)
         #expect(job.json.utf8.count < 4096, "it is given to a guest as an argument")
+    }
+
+    private static let text = TextContinuation(
+        length: 1, tokens: 9, sampling: .init(temperature: 0.5, topK: 3, seed: .max))
+
+    @Test func textsToWriteOn() throws {
+        let job = Sample.job(.predict(.text(Self.text)))
+        let written = #""text":{"length":1,"seed":18446744073709551615,"temperature":0.5,"tokens":9,"top_k":3}"#
+        #expect(job.json.contains(written) && job.json.contains(#""form":"text""#))
+        var other = Self.text
+        other.sampling.seed = 1
+        #expect(job.question.contains(written) && job.question != Sample.job(.predict(.text(other))).question)
+        for (from, to) in [
+            (#""form":"text","#, ""), (#""form":"text""#, #""form":"outputs""#), ("," + written, ""),
+            (#""length":1"#, #""length":0"#), (#""tokens":9"#, #""tokens":0"#),
+            (#""tokens":9"#, #""tokens":1000000000"#),
+            (#""temperature":0.5"#, #""temperature":-1"#), (#""top_k":3"#, #""top_k":0"#),
+            (#""top_k":3"#, #""top_p":3"#), (#""predict""#, #""evaluate""#),
+        ] {
+            #expect(job.json.contains(from), "\(from)")
+            #expect(throws: DeMLError.self, "\(from) → \(to)") {
+                try WorkerJob(json: job.json.replacing(from, with: to).utf8)
+            }
+        }
     }
 
     @Test func formsOfPredictions() throws {

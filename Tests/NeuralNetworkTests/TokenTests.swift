@@ -237,6 +237,16 @@ import Testing
             #expect(next == likeliest || next == (likeliest == 0 ? 1 : 0))
         }
         #expect(zip([5] + two, two).contains { ($0 + 1) % 7 != $1 })
+        // As a job: the same tokens, and each of them again by itself.
+        let (row, job) = TextContinuation.row(of: [3, 5], context: model.inputShape[0], tokens: 200, sampling: hot)
+        let examples = try Examples(x: row, targets: nil, for: model)
+        let written = try job.values(weights, examples, threads: 2).floats()
+        #expect(written == drawn.map { Float($0) })
+        let numbers = [0, 1, 2, 17, 199]
+        #expect(try job.recomputed(numbers, of: written, weights, row, threads: 1) == numbers.map { written[$0] })
+        let (cut, _) = TextContinuation.row(
+            of: Array(repeating: 3, count: 50) + [3, 5], context: model.inputShape[0], tokens: 1, sampling: hot)
+        #expect(cut.shape == row.shape)
         let generator = try TextGenerator(weights)
         for (beginning, sampling) in [
             ([], TextGenerator.Sampling()), ([7], .init()), ([-1], .init()), ([1], .init(temperature: -1)),

@@ -48,6 +48,54 @@ import Worker
         }
     }
 
+    @Test func aTextIsWrittenOn() throws {
+        try withFixture { fixture in
+            let model = try ModelDescription(
+                json: """
+                    {"input":{"shape":[8],"tokens":6},"layers":[{"type":"embedding","embedding_dim":4},
+                     {"type":"lstm","hidden_size":5},{"type":"linear","out_features":6}],"loss":"cross_entropy"}
+                    """)
+            let weights = Initializer.weights(for: model, seed: 2)
+            try weights.safetensors().write(to: fixture.folder.weights)
+            let sampling = TextGenerator.Sampling(temperature: 2, seed: 8)
+            let (row, text) = TextContinuation.row(of: [1, 5, 2], context: 8, tokens: 30, sampling: sampling)
+            try Safetensors(tensors: [("x", row)]).write(to: fixture.folder.shard)
+            var expected: [Float] = []
+            try TextGenerator(weights).generate(after: [1, 5, 2], count: 30, sampling) {
+                expected.append(Float($0))
+                return true
+            }
+            #expect(Set(expected).count > 2)
+            let job = fixture.folder.job(.predict(.text(text)), output: fixture.folder.predictions)
+            let outcome = job.run()
+            #expect(outcome.error == nil)
+            func read(_ tokens: Int = 30) throws(DeMLError) -> [Float] {
+                let form = WorkerJob.PredictionForm.text(TextContinuation(length: 3, tokens: tokens))
+                return try Predictions(
+                    contentsOf: fixture.folder.predictions, model: model, examples: 1, form: form
+                ).values
+            }
+            #expect(try read() == expected)
+            #expect(throws: DeMLError.self) { try read(31) }
+            // What comes from a stranger may be no token.
+            for odd in [Float(6), -1, 0.5] {
+                let tensor = Tensor(shape: [1, 30], floats: [odd] + expected.dropFirst())
+                try Safetensors(tensors: [("predictions", tensor)]).write(to: fixture.folder.predictions)
+                let error = #expect(throws: DeMLError.self) { try read() }
+                #expect(error?.code == .outOfRange, "\(odd)")
+            }
+            // Two rows are two texts, and a row without the prompt is none.
+            try Safetensors(tensors: [("x", Tensor(shape: [2, 8], int32s: Array(repeating: 1, count: 16)))])
+                .write(to: fixture.folder.shard)
+            #expect(job.run().error?.code == .shape)
+            try Safetensors(tensors: [("x", row)]).write(to: fixture.folder.shard)
+            let long = TextContinuation(length: 9, tokens: 1)
+            #expect(
+                fixture.folder.job(.predict(.text(long)), output: fixture.folder.predictions).run().error?.code
+                    == .shape)
+        }
+    }
+
     @Test func inspectionKnowsTheKindsOfFiles() throws {
         try withFixture { fixture in
             _ = fixture.folder.training(TrainingOptions()).run()

@@ -8,6 +8,7 @@ What README.md tells a reader to type is what is run here, with a test network's
 
     deml predict --model runs/first --data mnist --on golem --output answers.csv
     deml evaluate --model runs/first --on golem
+    deml generate --model runs/text --prompt 'MENENIUS:' --on golem
 """
 import json
 import os
@@ -201,7 +202,33 @@ def cases(network):
         expect(len({i["agreementId"] for i in accepted}) == len(accepted), "no agreement is paid twice", accepted)
         return f"{len(before)} shards before, then {again.seconds:.1f} s"
 
-    return [("honest", honest), ("trouble", trouble), ("killed", killed), ("settled", settled)]
+    def text():
+        """A text is written by the one provider that writes it as it is; two that turn it round are found and not paid."""
+        faults(network, p0="--tamper rows:1", p1="--tamper rows:1")
+        (SCRATCH / "fox.txt").write_text("the quick brown fox jumps over the lazy dog.\n" * 80)
+        folder = SCRATCH / "text"
+        deml("train", "--data", "fox.txt", "--text", "{block: 24, stride: 5}", "--on", "simulated", "--workers", 1,
+             "--rounds", 1, "--local-epochs", 2, "--no-comparison", "--no-tensorboard", "--output", folder)
+        asked = ["generate", "--model", folder, "--prompt", "the quick ", "--tokens", 200, "--seed", 3]
+        here = deml(*asked)
+        expect(len(here) >= 210, "a text", here)
+        environment = network.environment(DEML_GOLEM_DATA=str(SCRATCH / "data" / "text"))
+        done = subprocess.run(
+            [DEML, *map(str, asked), "--on", "golem", "--machines", "1", "--budget", "2", "--start-timeout", "60",
+             "--image", image(), "--work", SCRATCH / "text.work"], env=environment, cwd=SCRATCH, text=True, timeout=240,
+            capture_output=True, stdin=subprocess.DEVNULL)
+        expect(done.returncode == 0, f"deml generate ended with {done.returncode}", done.stderr[-2000:])
+        expect(done.stdout == here, "the very text that this machine writes", (done.stdout[:200], here[:200]))
+        expect("provider-2" in done.stderr and "recomputed here" in done.stderr, "who wrote it, and that it was looked at",
+               done.stderr)
+        expect("likely below" in done.stderr, "what it may cost is said before", done.stderr)
+        expect(not (SCRATCH / "text.work").exists(), "nothing is left of the work")
+        wrong = done.stderr.count("provider-0") + done.stderr.count("provider-1")
+        check_nothing_left(network)
+        faults(network)
+        return f"{len(here)} characters; " + ("liars were met" if wrong else "no liar was met")
+
+    return [("honest", honest), ("trouble", trouble), ("killed", killed), ("text", text), ("settled", settled)]
 
 
 if __name__ == "__main__":

@@ -124,7 +124,8 @@ extension Application {
         if let folder = place.folder.map({ paths.resolved($0) }) ?? folder {
             path = folder
         } else {
-            let digest = sha256Hex(Array((file.sha256 + InferenceQuestion.digest(of: rows)).utf8)).prefix(12)
+            let text = if case .text = form { InferenceQuestion.text(of: form) } else { "" }
+            let digest = sha256Hex(Array((file.sha256 + InferenceQuestion.digest(of: rows) + text).utf8)).prefix(12)
             path = paths.resolved("runs/\(name)-\(digest)")
         }
         if made != nil { file.path = Inference.modelPath(in: path) }

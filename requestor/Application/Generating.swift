@@ -1,4 +1,5 @@
 import Datasets
+import Inference
 import NeuralNetwork
 import Tensors
 
@@ -30,26 +31,7 @@ extension Application {
     ///   this says false.
     /// - Returns: what was written, without the prompt.
     public func generate(_ request: GenerateRequest, onText: (String) -> Bool = { _ in true }) throws -> String {
-        guard (1...10_000_000).contains(request.tokens) else {
-            throw DeMLError(.usage, "--tokens is to be from 1 to 10,000,000, not \(request.tokens)")
-        }
-        let model = try ModelArgument(request.model, paths)
-        let place = paths.shown(model.path)
-        let vocabulary: TextVocabulary
-        let generator: TextGenerator
-        do throws(DeMLError) {
-            guard case .tokens(_, let names) = model.schema.features else {
-                throw DeMLError(.usage, "the model takes no text", hint: "deml predict uses it on examples")
-            }
-            vocabulary = try TextVocabulary(names: names)
-            generator = try TextGenerator(model.weights, threads: try Threads.checked(request.threads))
-        } catch {
-            throw error.within(place)
-        }
-        let prompt: [Int32]
-        do throws(DeMLError) { prompt = try vocabulary.ids(of: request.prompt) } catch {
-            throw error.within("the prompt")
-        }
+        let (_, vocabulary, prompt, generator) = try begun(request)
         var decoder = TextStream(vocabulary)
         var written = ""
         try generator.generate(after: prompt, count: request.tokens, request.sampling) { id in
@@ -60,6 +42,58 @@ extension Application {
         let rest = decoder.finish()
         if !rest.isEmpty { _ = onText(rest) }
         return written + rest
+    }
+
+    /// The same text as ``generate(_:onText:)`` gives, written by a machine of a fleet, and checked by computing tokens of it
+    /// again here (``FleetPlace/audit``). Another machine gets it where one fails or lies.
+    /// - Parameter progress: told what happens, one event at a time.
+    /// - Throws: `DeMLError`; ``Inference/InferenceInterrupted`` when the task was cancelled.
+    public func generate(
+        _ request: GenerateRequest, on place: FleetPlace, progress: @escaping @Sendable (InferenceEvent) -> Void
+    ) async throws -> (text: String, result: InferenceResult) {
+        var place = place
+        // One prompt is one job.
+        place.machines = place.machines ?? 1
+        let fleet = try fleet(place)
+        let (model, vocabulary, prompt, generator) = try begun(request)
+        guard !prompt.isEmpty else { throw DeMLError(.missing, "there is no text to begin with", place: "the prompt") }
+        let (row, text) = TextContinuation.row(
+            of: prompt, context: generator.context, tokens: request.tokens, sampling: request.sampling)
+        try text.validate()
+        let inference = try inference(
+            model, rows: row, form: .text(text), place: place, folder: nil, name: "generate",
+            names: (paths.shown(model.path), "the prompt", "text"))
+        let result = try await inference.run(on: fleet, progress: try tellingCost(place, progress))
+        var decoder = TextStream(vocabulary)
+        let written = try inference.values().reduce(into: "") { $0 += decoder.add(Int($1)) } + decoder.finish()
+        inference.removeFolder()
+        return (written, result)
+    }
+
+    /// What a text begins with. What cannot be written on is refused here.
+    private func begun(
+        _ request: GenerateRequest
+    ) throws -> (model: ModelArgument, TextVocabulary, prompt: [Int32], TextGenerator) {
+        guard (1...TextContinuation.mostTokens).contains(request.tokens) else {
+            throw DeMLError(.usage, "--tokens is to be from 1 to 10,000,000, not \(request.tokens)")
+        }
+        let model = try ModelArgument(request.model, paths)
+        let vocabulary: TextVocabulary
+        let generator: TextGenerator
+        do throws(DeMLError) {
+            guard case .tokens(_, let names) = model.schema.features else {
+                throw DeMLError(.usage, "the model takes no text", hint: "deml predict uses it on examples")
+            }
+            vocabulary = try TextVocabulary(names: names)
+            generator = try TextGenerator(model.weights, threads: try Threads.checked(request.threads))
+        } catch {
+            throw error.within(paths.shown(model.path))
+        }
+        do throws(DeMLError) {
+            return (model, vocabulary, try vocabulary.ids(of: request.prompt), generator)
+        } catch {
+            throw error.within("the prompt")
+        }
     }
 }
 

@@ -20,7 +20,8 @@ public enum DeliveredFiles {
         guard let path, let options = asked.training, let training = receipt.training else {
             guard let path, let digest = receipt.digests?.output else { return (receipt, .nothing) }
             try check(try Safetensors.digestOfContents(of: path), is: digest, path)
-            let predictions = try Predictions(contentsOf: path, model: job.model, examples: job.examples)
+            let predictions = try Predictions(
+                contentsOf: path, model: job.model, examples: job.examples, form: asked.kind.form)
             return (receipt, .predictions(predictions.values))
         }
         guard let weights = try asked.input(.weights).sha256, let shard = try asked.input(.shard).sha256 else {

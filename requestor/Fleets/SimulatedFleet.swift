@@ -73,7 +73,7 @@ private struct SimulatedWork: Sendable {
             switch job.kind {
             case .train(let options): result = try train(weights, examples, options)
             case .evaluate: result = .success(try evaluate(weights, examples))
-            case .predict(let form): result = .success(try predict(weights, examples, form))
+            case .predict(let form): result = try predict(weights, examples, form)
             }
         } catch {
             throw WorkerFailure(
@@ -114,14 +114,26 @@ private struct SimulatedWork: Sendable {
 
     private func predict(
         _ weights: Weights, _ examples: Examples, _ form: WorkerJob.PredictionForm
-    ) throws(DeMLError) -> JobAnswer {
-        let evaluator = try Evaluator(model: weights.model, threads: threads, examples: examples.count)
-        let predictions = try evaluator.predict(weights, examples, bare: form == .outputs).floats()
+    ) throws(DeMLError) -> Result<JobAnswer, WorkerFailure> {
+        let predictions: [Float]
+        if case .text(let text) = form {
+            let written = try text.values(weights, examples, threads: threads, shouldStop: { stop.isUp })
+            predictions = try written.floats()
+            guard predictions.count == text.tokens else {
+                return .failure(
+                    WorkerFailure(
+                        .cancelled, provider: provider, stage: "predict", message: "it was not needed any more",
+                        seconds: seconds))
+            }
+        } else {
+            let evaluator = try Evaluator(model: weights.model, threads: threads, examples: examples.count)
+            predictions = try evaluator.predict(weights, examples, bare: form == .outputs).floats()
+        }
         let machine = Receipt.Machine(
             seconds: seconds, samplesPerSecond: Double(examples.count) / max(seconds, 1e-9), threads: threads,
             isa: InstructionSet.standard.rawValue)
-        return answer(
-            .predicted(Receipt.Prediction(examples: examples.count, machine: machine)), .predictions(predictions))
+        let receipt = Receipt.Prediction(examples: examples.count, machine: machine)
+        return .success(answer(.predicted(receipt), .predictions(predictions)))
     }
 
     private func answer(_ outcome: Receipt.Outcome, _ output: JobAnswer.Output) -> JobAnswer {

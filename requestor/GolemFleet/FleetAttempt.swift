@@ -192,7 +192,7 @@ struct FleetAttempt: Sendable {
     }
 
     /// Values that a prediction has, its class included.
-    private var outputsPerExample: Int { job.model.outputShape.reduce(1, *) + 2 }
+    private var outputsPerExample: Int { job.kind.form.shape(job.model).reduce(1, *) + 2 }
 
     /// Takes what arrived when it is what the worker made; asks for it once more when it was damaged on the way or did
     /// not come.

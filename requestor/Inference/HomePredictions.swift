@@ -19,52 +19,85 @@ struct HomePredictions: Sendable {
 
     /// The digest of some rows of the answer: which they are, and what it says of them.
     /// - Parameters:
-    ///   - drawn: numbers of rows within the answer.
-    ///   - values: `[rows of the answer, outputs]`
+    ///   - drawn: numbers of rows within the answer; of a text, of its tokens.
+    ///   - values: `[rows of the answer, outputs]`; of a text `[tokens, 1]`.
     static func digest(_ drawn: [Int], of values: [Float], outputs: Int) -> String {
+        digest(drawn, drawn.map { values[$0 * outputs..<($0 + 1) * outputs] })
+    }
+
+    private static func digest(_ drawn: [Int], _ values: [ArraySlice<Float>]) -> String {
         var digest = SHA256Digest()
-        for row in drawn {
+        for (row, values) in zip(drawn, values) {
             digest.update(Array("\(row) ".utf8))
-            values[row * outputs..<(row + 1) * outputs].withUnsafeBytes { digest.update($0) }
+            values.withUnsafeBytes { digest.update($0) }
         }
         return digest.hex()
     }
 
     /// - Parameters:
-    ///   - drawn: numbers of rows within the shard, whose rows are `range`.
+    ///   - drawn: numbers of rows within the shard, whose rows are `range`; of a text, of its tokens.
+    ///   - answer: what came, of which a text's tokens are computed from those before them; nil where nothing did.
     ///   - isAgain: with other threads and, where there are some, other instructions: a machine that computes wrongly will
     ///     hardly do it in the same way twice.
     /// - Throws: `CancellationError`.
-    func recompute(_ drawn: [Int], in range: Range<Int>, isAgain: Bool) async throws -> AuditMachine.Recomputation {
+    func recompute(
+        _ drawn: [Int], in range: Range<Int>, of answer: [Float]?, isAgain: Bool
+    ) async throws -> AuditMachine.Recomputation {
         try Task.checkCancellation()
         return try await onOwnThread(named: "audit") {
             #if os(Linux)
                 // What brings answers home goes first; of this thread and of those that it starts.
                 _ = nice(10)
             #endif
-            return perform(drawn, range, isAgain)
+            return perform(drawn, range, answer, isAgain)
         }
     }
 
-    private func perform(_ drawn: [Int], _ range: Range<Int>, _ isAgain: Bool) -> AuditMachine.Recomputation {
+    private func perform(
+        _ drawn: [Int], _ range: Range<Int>, _ answer: [Float]?, _ isAgain: Bool
+    ) -> AuditMachine.Recomputation {
+        let threads = isAgain ? max(1, threads / 2) : threads
+        let instructions = isAgain ? HomeTraining.otherInstructions : nil
         do throws(DeMLError) {
+            if case .text(let text) = form {
+                let row = rows.rows(range)
+                let written: [Float]
+                if let answer {
+                    written = answer
+                } else {
+                    written = try text.values(
+                        weights, Examples(x: row, targets: nil, for: weights.model), threads: threads,
+                        instructionSet: instructions
+                    ).floats()
+                }
+                let ids = try text.recomputed(
+                    drawn, of: written, weights, row, threads: threads, instructionSet: instructions)
+                return .delta(digest: Self.digest(drawn, ids.indices.map { ids[$0...$0] }))
+            }
             let inputs = try Examples(
                 x: rows.gatherRows(drawn.map { range.lowerBound + $0 }), targets: nil, for: weights.model)
             let evaluator = try Evaluator(
-                model: weights.model, threads: isAgain ? max(1, threads / 2) : threads, examples: drawn.count,
-                instructionSet: isAgain ? HomeTraining.otherInstructions : nil)
+                model: weights.model, threads: threads, examples: drawn.count, instructionSet: instructions)
             let tensor = try evaluator.predict(weights, inputs, bare: form == .outputs)
             let (values, outputs) = (try tensor.floats(), tensor.rowCount)
-            var digest = SHA256Digest()
-            for (place, row) in drawn.enumerated() {
-                digest.update(Array("\(row) ".utf8))
-                values[place * outputs..<(place + 1) * outputs].withUnsafeBytes { digest.update($0) }
-            }
-            return .delta(digest: digest.hex())
+            return .delta(
+                digest: Self.digest(drawn, drawn.indices.map { values[$0 * outputs..<($0 + 1) * outputs] }))
         } catch {
             // Memory, threads: of this machine, not of the work.
             return error.code == .notFinite ? .refusal(code: error.code.rawValue) : .undone(error.summary)
         }
+    }
+}
+
+extension WorkerJob.PredictionForm {
+    /// What of an answer can be computed again by itself: its rows, or the tokens of a text.
+    func parts(rows: Int) -> Int {
+        if case .text(let text) = self { text.tokens } else { rows }
+    }
+
+    /// Forward passes that a row takes.
+    var passes: Double {
+        if case .text(let text) = self { Double(text.tokens) } else { 1 }
     }
 }
 

@@ -12,8 +12,7 @@ import Tensors
 /// One call of ``run(_:)``; cancelling its task is the only way to stop it. What is done is in the folder, and the same
 /// question in the same folder goes on with it.
 ///
-/// A seam for work that is not cut into shards, as one prompt that is one job: ``ShardMachine`` knows numbers, not rows, and
-/// asks for nothing but a job an attempt and a digest of what came.
+/// A text to be written on is one row, and so one job: what is looked at of it are tokens.
 public struct Inference: Sendable {
     /// How the work is given out.
     public struct Settings: Sendable {
@@ -60,7 +59,7 @@ public struct Inference: Sendable {
 
     var cut: ShardCut { question.cut }
     private var description: ModelDescription { model.weights.model }
-    private var outputs: Int { description.outputShape.reduce(1, *) }
+    private var outputs: Int { form.shape(description).reduce(1, *) }
 
     /// Makes the folder, or goes on with what was begun in it.
     /// - Parameters:
@@ -162,7 +161,7 @@ public struct Inference: Sendable {
         let rowBytes = rows.rowCount * rows.dtype.byteCount
         return InferenceEvent.Plan(
             fleet: fleet.name, machines: machines, rows: cut.rows, shards: cut.count, rowsPerShard: cut.rowsPerShard,
-            shardsDone: done.count, multiplyAdds: Double(open) * Double(description.multiplyAdds),
+            shardsDone: done.count, multiplyAdds: Double(open) * Double(description.multiplyAdds) * form.passes,
             bytesUp: open * rowBytes + machines * model.file.byteCount, bytesDown: 4 * open * outputs)
     }
 

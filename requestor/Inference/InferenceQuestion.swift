@@ -24,11 +24,16 @@ public struct InferenceQuestion: Sendable, Equatable, Codable {
     ) {
         self.modelSHA256 = modelSHA256
         self.rowsSHA256 = rowsSHA256
-        self.form = form.rawValue
+        self.form = Self.text(of: form)
         self.cut = cut
         self.model = model
         self.data = data
         self.part = part
+    }
+
+    /// What is asked of each row.
+    public static func text(of form: WorkerJob.PredictionForm) -> String {
+        if case .text(let text) = form { "text \(canonicalJSON(text))" } else { form.name }
     }
 
     enum CodingKeys: String, CodingKey {

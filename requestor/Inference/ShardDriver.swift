@@ -23,7 +23,7 @@ struct ShardDriver: Sendable {
     private struct Answer: Sendable {
         var answer: JobAnswer
         var values: [Float]
-        /// The rows that were drawn after it had come, and their digest.
+        /// The rows, or tokens of a text, that were drawn after it had come, and their digest.
         var drawn: [Int]
         var digest: String
     }
@@ -80,12 +80,14 @@ struct ShardDriver: Sendable {
                         let attempt = Attempt(client: key.client, number: key.attempt)
                         let range = cut.range(key.client)
                         // Of a refusal nothing was drawn: all of it is looked at.
-                        let drawn = answers[attempt]?.drawn ?? Array(0..<range.count)
+                        let drawn = answers[attempt]?.drawn ?? Array(0..<jobs.form.parts(rows: range.count))
+                        let values = answers[attempt]?.values
                         group.addTask {
                             let begun = ContinuousClock.now
-                            guard let result = try? await home.recompute(drawn, in: range, isAgain: isAgain) else {
-                                return
-                            }
+                            guard
+                                let result = try? await home.recompute(
+                                    drawn, in: range, of: values, isAgain: isAgain)
+                            else { return }
                             mail.yield(
                                 .recomputed(key, result, seconds: (ContinuousClock.now - begun) / .seconds(1)))
                         }
@@ -216,10 +218,11 @@ struct ShardDriver: Sendable {
         }
         // Now, when nothing of it can be changed any more, and by numbers that nobody outside can know.
         var random = SystemRandomNumberGenerator()
-        let drawn = audit.draw(of: job.examples, using: &random)
+        let parts = jobs.form.parts(rows: job.examples)
+        let drawn = audit.draw(of: parts, using: &random)
         return Answer(
             answer: answer, values: values, drawn: drawn,
-            digest: HomePredictions.digest(drawn, of: values, outputs: outputs))
+            digest: HomePredictions.digest(drawn, of: values, outputs: values.count / parts))
     }
 
     private static func failure(_ missing: [Int], _ tally: Tally, _ cut: ShardCut) -> DeMLError {

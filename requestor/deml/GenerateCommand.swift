@@ -5,7 +5,7 @@ import ForeignText
 import NeuralNetwork
 import Tensors
 
-struct GenerateCommand: ParsableCommand {
+struct GenerateCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "generate",
         abstract: "Use a model of text: write on from a beginning.",
@@ -14,6 +14,11 @@ struct GenerateCommand: ParsableCommand {
 
               deml generate --model runs/shakespeare --prompt 'ROMEO:' --tokens 500
               deml generate --model runs/shakespeare --prompt 'To be' --temperature 0.8 --top-k 10 --seed 7
+
+            With --on a machine of a fleet writes it, one prompt being one job: the same text, of which some tokens are \
+            computed again here.
+
+              deml generate --model runs/shakespeare --prompt 'To be' --on golem
             """)
 
     @Option(help: ArgumentHelp("A weights file, or a run folder (its best model).", valueName: "file"))
@@ -32,21 +37,47 @@ struct GenerateCommand: ParsableCommand {
     var seed: UInt64 = 0
     @Option(help: ArgumentHelp("Threads. (default: one a core)", valueName: "n"))
     var threads: Int?
+    @OptionGroup(title: "Other machines")
+    var fleet: FleetUseOptions
+    @OptionGroup(title: "Golem")
+    var golem: GolemOptions
 
-    func run() throws {
-        try CommandErrors.reported {
+    func run() async throws {
+        try await CommandErrors.reportedAsync {
             let request = GenerateRequest(
                 model: model, prompt: prompt, tokens: tokens,
                 sampling: .init(temperature: temperature, topK: topK, seed: seed), threads: threads)
-            let application = Application.ofThisProcess
-            var hasBegun = false
-            _ = try application.generate(request) { piece in
-                if !hasBegun { Output.standard.write(ForeignText.lines(prompt)) }
-                hasBegun = true
-                Output.standard.write(ForeignText.lines(piece))
-                return true
+            if let place = try fleet.place(threads: threads, golem: golem) {
+                try await write(request, on: place)
+            } else {
+                try write(request)
             }
-            Output.standard.line("")
         }
+    }
+
+    /// By a machine of a fleet; what happens meanwhile is told on standard error.
+    private func write(_ request: GenerateRequest, on place: FleetPlace) async throws {
+        let display = FleetUseDisplay(output: .standardError)
+        let done = try await display.run {
+            try await Application.ofThisProcess.generate(request, on: place, progress: $0)
+        }
+        let terminal = Terminal.current(of: Output.standardError.descriptor)
+        Output.standardError.lines(
+            FleetUseDisplay.ending(done.result, paint: Paint(terminal.hasColour), width: terminal.columns))
+        Output.standard.write(ForeignText.lines(prompt))
+        Output.standard.write(ForeignText.lines(done.text))
+        Output.standard.line("")
+    }
+
+    private func write(_ request: GenerateRequest) throws {
+        let application = Application.ofThisProcess
+        var hasBegun = false
+        _ = try application.generate(request) { piece in
+            if !hasBegun { Output.standard.write(ForeignText.lines(prompt)) }
+            hasBegun = true
+            Output.standard.write(ForeignText.lines(piece))
+            return true
+        }
+        Output.standard.line("")
     }
 }
