@@ -83,6 +83,13 @@ import Testing
         #expect(settings.costNotice(machines: 2).joined().contains("worst case 3 "))
     }
 
+    @Test func anImageMayComeFromTheEnvironment() {
+        let environment = ["DEML_GOLEM_IMAGE": "/images/worker.gvmi"]
+        #expect(read([:], environment: environment).settings.image == .file("/images/worker.gvmi"))
+        #expect(read(["image": "mine.gvmi"], environment: environment).settings.image == .file("mine.gvmi"))
+        #expect(read([:], environment: ["DEML_GOLEM_IMAGE": ""]).settings.image == nil)
+    }
+
     @Test func dataFolderIsThatOfTheUser() {
         #expect(GolemSettings().dataFolder(environment: ["HOME": "/h"]) == "/h/.local/share/deml")
         #expect(GolemSettings().dataFolder(environment: ["HOME": "/h", "XDG_DATA_HOME": "/x"]) == "/x/deml")

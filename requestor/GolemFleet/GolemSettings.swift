@@ -126,6 +126,7 @@ extension GolemSettings {
         settings.registry = options.registry ?? settings.registry
         settings.dataFolder = options.dataFolder ?? settings.dataFolder
         settings.image = image(options, &problems)
+        if settings.image == nil { settings.image = variable("DEML_GOLEM_IMAGE").map { .file($0) } }
         return (settings, problems)
     }
 
