@@ -70,8 +70,8 @@ public final class TextGenerator {
     public func generate(
         after beginning: [Int32], count: Int, _ sampling: Sampling, onToken: (Int) -> Bool
     ) throws(DeMLError) {
-        try check(beginning, sampling)
-        var text = beginning.suffix(length).map { Int($0) }
+        try sampling.validate()
+        var text = try end(of: beginning)
         for number in 0..<count {
             let logits = try logits(of: text)
             let next = Self.draw(logits, sampling, number: number)
@@ -84,16 +84,29 @@ public final class TextGenerator {
     /// One token of those that ``generate(after:count:_:onToken:)`` gives: the one of that number, from 0, where `text` is
     /// the beginning and all tokens before it. So a part of a text can be checked without writing all of it.
     public func token(_ number: Int, after text: [Int32], _ sampling: Sampling) throws(DeMLError) -> Int {
-        try check(text, sampling)
-        return Self.draw(try logits(of: text.suffix(length).map { Int($0) }), sampling, number: number)
+        try sampling.validate()
+        return Self.draw(try logits(of: try end(of: text)), sampling, number: number)
     }
 
-    private func check(_ text: [Int32], _ sampling: Sampling) throws(DeMLError) {
-        try sampling.validate()
-        guard !text.isEmpty else { throw DeMLError(.missing, "there is no text to begin with") }
-        if let id = text.first(where: { $0 < 0 || $0 >= tokens }) {
+    /// The likeliest tokens behind `beginning` and how likely each is, of all tokens; at most so many. Throws as
+    /// ``generate(after:count:_:onToken:)``.
+    public func likeliest(
+        _ most: Int, after beginning: [Int32]
+    ) throws(DeMLError) -> [(token: Int, probability: Double)] {
+        let logits = try logits(of: try end(of: beginning))
+        let order = logits.indices.sorted { (-logits[$0], $0) < (-logits[$1], $1) }
+        let weights = logits.map { PortableMath.exp(Double($0) - Double(logits[order[0]])) }
+        let total = weights.reduce(0, +)
+        return order.prefix(most).map { ($0, weights[$0] / total) }
+    }
+
+    /// The part of a text that the model looks at.
+    private func end(of beginning: [Int32]) throws(DeMLError) -> [Int] {
+        guard !beginning.isEmpty else { throw DeMLError(.missing, "there is no text to begin with") }
+        if let id = beginning.first(where: { $0 < 0 || $0 >= tokens }) {
             throw DeMLError(.outOfRange, "the token \(id) is not in 0 ..< \(tokens)")
         }
+        return beginning.suffix(length).map { Int($0) }
     }
 
     /// What the model says of the token behind the text.

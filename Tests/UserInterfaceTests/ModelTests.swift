@@ -86,4 +86,57 @@ import Testing
         #expect(golem.status == 409)
         #expect(try await page.ask(.get, "/api/predictions/\(id)").status == 404)
     }
+
+    @Test func aPrompt() async throws {
+        let page = try Page()
+        defer { page.remove() }
+        let line = "the quick brown fox <b>jumps</b> over the lazy dog.\n"
+        try Files.writeAtomically(Array(String(repeating: line, count: 20).utf8), to: page.folder + "/fox.txt")
+        let application = Application(workingFolder: page.folder, executable: "/nowhere/deml", environment: [:])
+        let settings = [
+            ("data", "fox.txt"), ("text", "{block: 8}"), ("rounds", "1"), ("local_epochs", "1"), ("fleet", "simulated"),
+            ("output", "runs/fox"), ("comparison", "false"), ("tensorboard", "false"),
+        ]
+        _ = try await application.start(TrainRequest(settings: settings)).summary()
+        let inputs = try await page.ask(.get, "/api/models/fox/inputs").json
+        #expect(inputs["kind"] as? String == "text" && inputs["tokens"] as? String == "characters")
+
+        func events(_ wish: String) async throws -> [(name: String, value: [String: Any])] {
+            let answer = try await page.json("/api/models/fox/generate", wish)
+            #expect(answer.status == 200 && answer.headers[.contentType]?.hasPrefix("text/event-stream") == true)
+            return answer.body.components(separatedBy: "\n\n").compactMap { block in
+                let parts = block.components(separatedBy: "\ndata: ")
+                guard parts.count == 2 else { return nil }
+                let value = (try? JSONSerialization.jsonObject(with: Data(parts[1].utf8))) as? [String: Any] ?? [:]
+                return (String(parts[0].dropFirst("event: ".count)), value)
+            }
+        }
+        let told = try await events(#"{"prompt":"the quick","tokens":30,"temperature":0.7,"topK":5,"seed":3}"#)
+        let text = told.filter { $0.name == "text" }.compactMap { $0.value["text"] as? String }
+        let here = try application.generate(
+            GenerateRequest(
+                model: "runs/fox", prompt: "the quick", tokens: 30, sampling: .init(temperature: 0.7, topK: 5, seed: 3))
+        )
+        #expect(text.count == 30 && text.joined() == here)
+        #expect(told.last?.name == "done" && told.last?.value["characters"] as? Int == 30)
+        let next = try await page.json("/api/models/fox/next", #"{"prompt":"the quic"}"#)
+        let tokens = next.json["tokens"] as? [[String: Any]] ?? []
+        let likeliest = try application.generate(
+            GenerateRequest(model: "runs/fox", prompt: "the quic", tokens: 1, sampling: .init(temperature: 0)))
+        let shares = tokens.compactMap { $0["probability"] as? Double }
+        #expect(tokens.first?["token"] as? String == likeliest && shares.count == 8)
+        #expect(shares == shares.sorted(by: >) && shares.reduce(0, +) < 1 && shares[0] > 0)
+        #expect(try await page.json("/api/models/fox/next", #"{"prompt":"§"}"#).status == 422)
+        let unknown = try await events(#"{"prompt":"the §","tokens":3}"#)
+        #expect(unknown.map(\.name) == ["trouble"] && unknown[0].value["where"] as? String == "the prompt")
+        for (wish, status) in [
+            (#"{"prompt":""}"#, 422), (#"{"prompt":"a","tokens":0}"#, 422), (#"{"prompt":"a","tokens":100000}"#, 422),
+            (#"{"prompt":"a","temperature":-1}"#, 422), (#"{"prompt":"a","topK":0}"#, 422), (#"{"tokens":3}"#, 400),
+            ("{\"prompt\":\"\(String(repeating: "a", count: 70_000))\"}", 422),
+        ] {
+            let answer = try await page.json("/api/models/fox/generate", wish)
+            #expect(answer.status == status, "\(wish.prefix(60)): \(answer.body)")
+        }
+        #expect(try await page.json("/api/models/nothing/generate", #"{"prompt":"a"}"#).status == 404)
+    }
 }

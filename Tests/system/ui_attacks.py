@@ -259,6 +259,45 @@ def slow(server):
         connection.close()
 
 
+def writers(server, work):
+    """A model that writes: only some at a time, and who goes away is not written for."""
+    (work / "fox.txt").write_text("the quick brown fox jumps over the lazy dog.\n" * 40)
+    subprocess.run([DEML, "train", "--data", "fox.txt", "--on", "simulated", "--rounds", "1", "--local-epochs", "1", "--workers", "1",
+                    "--no-comparison", "--no-tensorboard", "--output", "runs/fox"], cwd=work, check=True, stdout=subprocess.DEVNULL,
+                   stderr=subprocess.DEVNULL)
+
+    def ask(**wish):
+        body = json.dumps({"prompt": "the ", **wish})
+        connection = socket.create_connection(("127.0.0.1", server.port), timeout=20)
+        connection.sendall(head(server, "POST /api/models/fox/generate HTTP/1.1\r\nContent-Type: application/json\r\n"
+                                f"Content-Length: {len(body)}\r\n") + body.encode())
+        text = b""
+        while not re.search(rb"event: \w+\ndata: [^\n]*\n\n", text):
+            piece = connection.recv(65536)
+            assert piece, text
+            text += piece
+        return connection, text.decode()
+
+    silent = [ask(tokens=10_000) for _ in range(4)]
+    tried("four texts are asked for and not read", all("event: text" in text for _, text in silent), "they are written")
+    connection, text = ask(tokens=5)
+    tried("a fifth", "event: trouble" in text and "already" in text, "4 texts are being written already" if "4 texts" in text else text[-80:])
+    connection.close()
+    begun = time.monotonic()
+    status = server.ask("GET", "/api/runs")[0]
+    tried("another page meanwhile", status == 200 and time.monotonic() - begun < 1, f"{(time.monotonic() - begun) * 1000:.0f} ms")
+    for connection, _ in silent:
+        connection.close()
+    begun, text = time.monotonic(), "already"
+    while "already" in text and time.monotonic() - begun < 5:
+        connection, text = ask(tokens=5)
+        connection.close()
+    tried("they go, and another comes", "event: text" in text, f"written for after {(time.monotonic() - begun) * 1000:.0f} ms")
+    for wish in [{"prompt": ""}, {"tokens": 10**9}, {"temperature": -1}, {"topK": 0}, {"seed": -1}, {"prompt": "x" * 100_000}]:
+        status = server.ask("POST", "/api/models/fox/generate", {"prompt": "the ", **wish})[0]
+        tried(f"a text with {json.dumps(wish)[:40]}", status in (400, 422), status)
+
+
 def script(server, work):
     """Texts of others come as texts."""
     run = work / "runs" / "named"
@@ -310,6 +349,7 @@ def main():
         crowd(server)
         watched(server)
         slow(server)
+        writers(server, work)
         script(server, work)
         tried("after all that", server.alive(), f"it answers; {server.memory():.0f} MB")
         begun = time.monotonic()

@@ -31,10 +31,11 @@ extension Application {
     ///   this says false.
     /// - Returns: what was written, without the prompt.
     public func generate(_ request: GenerateRequest, onText: (String) -> Bool = { _ in true }) throws -> String {
-        let (_, vocabulary, prompt, generator) = try begun(request)
-        var decoder = TextStream(vocabulary)
+        let writer = try TextWriter(request, paths)
+        let prompt = try writer.ids(of: request.prompt)
+        var decoder = TextStream(writer.vocabulary)
         var written = ""
-        try generator.generate(after: prompt, count: request.tokens, request.sampling) { id in
+        try writer.generator.generate(after: prompt, count: request.tokens, request.sampling) { id in
             let piece = decoder.add(id)
             written += piece
             return piece.isEmpty || onText(piece)
@@ -55,45 +56,63 @@ extension Application {
         // One prompt is one job.
         place.machines = place.machines ?? 1
         let fleet = try fleet(place)
-        let (model, vocabulary, prompt, generator) = try begun(request)
+        let writer = try TextWriter(request, paths)
+        let prompt = try writer.ids(of: request.prompt)
         guard !prompt.isEmpty else { throw DeMLError(.missing, "there is no text to begin with", place: "the prompt") }
         let (row, text) = TextContinuation.row(
-            of: prompt, context: generator.context, tokens: request.tokens, sampling: request.sampling)
+            of: prompt, context: writer.generator.context, tokens: request.tokens, sampling: request.sampling)
         try text.validate()
         let inference = try inference(
-            model, rows: row, form: .text(text), place: place, folder: nil, name: "generate",
-            names: (paths.shown(model.path), "the prompt", "text"))
+            writer.model, rows: row, form: .text(text), place: place, folder: nil, name: "generate",
+            names: (paths.shown(writer.model.path), "the prompt", "text"))
         let result = try await inference.run(on: fleet, progress: try tellingCost(place, progress))
-        var decoder = TextStream(vocabulary)
+        var decoder = TextStream(writer.vocabulary)
         let written = try inference.values().reduce(into: "") { $0 += decoder.add(Int($1)) } + decoder.finish()
         inference.removeFolder()
         return (written, result)
     }
 
-    /// What a text begins with. What cannot be written on is refused here.
-    private func begun(
-        _ request: GenerateRequest
-    ) throws -> (model: ModelArgument, TextVocabulary, prompt: [Int32], TextGenerator) {
-        guard (1...TextContinuation.mostTokens).contains(request.tokens) else {
-            throw DeMLError(.usage, "--tokens is to be from 1 to 10,000,000, not \(request.tokens)")
+    /// What a model of text takes for the likeliest to follow, the likeliest first: characters, or bytes by their numbers.
+    /// - Parameter most: so many at most.
+    public func likeliest(
+        _ most: Int, after prompt: String, model: String
+    ) throws -> [(token: String, probability: Double)] {
+        let writer = try TextWriter(model, threads: nil, paths)
+        return try writer.generator.likeliest(most, after: try writer.ids(of: prompt)).map {
+            (writer.vocabulary == .bytes ? String($0.token) : writer.vocabulary.text(of: [$0.token]), $0.probability)
         }
-        let model = try ModelArgument(request.model, paths)
-        let vocabulary: TextVocabulary
-        let generator: TextGenerator
+    }
+}
+
+/// A model that writes, with its tokens.
+private struct TextWriter {
+    let model: ModelArgument
+    let vocabulary: TextVocabulary
+    let generator: TextGenerator
+
+    init(_ model: String, threads: Int?, _ paths: Paths) throws {
+        self.model = try ModelArgument(model, paths)
         do throws(DeMLError) {
-            guard case .tokens(_, let names) = model.schema.features else {
+            guard case .tokens(_, let names) = self.model.schema.features else {
                 throw DeMLError(.usage, "the model takes no text", hint: "deml predict uses it on examples")
             }
             vocabulary = try TextVocabulary(names: names)
-            generator = try TextGenerator(model.weights, threads: try Threads.checked(request.threads))
+            generator = try TextGenerator(self.model.weights, threads: try Threads.checked(threads))
         } catch {
-            throw error.within(paths.shown(model.path))
+            throw error.within(paths.shown(self.model.path))
         }
-        do throws(DeMLError) {
-            return (model, vocabulary, try vocabulary.ids(of: request.prompt), generator)
-        } catch {
-            throw error.within("the prompt")
+    }
+
+    /// For a request whose number of tokens can be written.
+    init(_ request: GenerateRequest, _ paths: Paths) throws {
+        guard (1...TextContinuation.mostTokens).contains(request.tokens) else {
+            throw DeMLError(.usage, "--tokens is to be from 1 to 10,000,000, not \(request.tokens)")
         }
+        try self.init(request.model, threads: request.threads, paths)
+    }
+
+    func ids(of prompt: String) throws(DeMLError) -> [Int32] {
+        do throws(DeMLError) { return try vocabulary.ids(of: prompt) } catch { throw error.within("the prompt") }
     }
 }
 

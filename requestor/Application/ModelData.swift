@@ -126,11 +126,25 @@ extension Paths {
 }
 
 extension Application {
-    /// What a model takes: its schema (of a file without one, what its shapes say), the shape of an input, and whether it was
-    /// made for digits as MNIST has them.
-    public func modelInputs(_ model: String) throws -> (schema: Schema, shape: [Int], knowsDigits: Bool) {
+    /// What a model takes, for whoever asks people for it.
+    public func modelInputs(_ model: String) throws -> ModelInputs {
         let model = try ModelArgument(model, paths)
         let shape = model.weights.model.inputShape
-        return (model.schema, shape, DrawnDigit.suits(shape) && DrawnDigit.isKnown(to: model))
+        return ModelInputs(
+            schema: model.schema, shape: shape,
+            knowsDigits: DrawnDigit.suits(shape) && DrawnDigit.isKnown(to: model),
+            writesText: model.weights.model.labelsTokens)
     }
+}
+
+/// What a model takes.
+public struct ModelInputs: Sendable {
+    /// Of a file without one, what its shapes say.
+    public var schema: Schema
+    /// Of one input.
+    public var shape: [Int]
+    /// It was made for digits as MNIST has them.
+    public var knowsDigits: Bool
+    /// It says what follows each token of a text: ``Application/generate(_:onText:)`` uses it.
+    public var writesText: Bool
 }

@@ -85,6 +85,7 @@ public struct UserInterface: Sendable {
         TrainRoutes(library: library, uploads: uploads, places: places).add(to: router)
         let trying = TryRoutes(library: library, uploads: uploads, places: places)
         trying.add(to: router)
+        TextRoutes(application: application, model: trying.model).add(to: router)
         PredictionRoutes(library: library, uploads: uploads, places: places, model: trying.model).add(to: router)
         GolemRoutes(application: application).add(to: router)
         return router

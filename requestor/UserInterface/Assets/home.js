@@ -54,7 +54,7 @@ export default async function home(main, { signal, go }) {
       h("div", { class: "head" }, h("div", null, h("h1", null, "Runs")), h("div", { class: "actions" }, compare)),
       h("div", { class: "doors" },
         door("/train", "Train a model", "Your data or MNIST, on this machine or on rented ones"),
-        door("/try", "Use a model", "Draw a digit, type a row, drop a whole file"),
+        door("/try", "Use a model", "Draw a digit, type a row or a prompt, drop a whole file"),
         door("/golem", "Look at the market", "Who offers machines, for how much, and what was paid")),
       h("h2", { class: "unseen" }, "All runs"), h("div", { class: "gap" }), list,
     ];

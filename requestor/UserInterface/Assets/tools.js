@@ -41,8 +41,8 @@ export class Trouble extends Error {
   }
 }
 
-/** Asks the server; throws a Trouble that can be shown. */
-export async function ask(path, { body, method, signal, raw } = {}) {
+/** Asks the server; throws a Trouble that can be shown. `events`: by their names, who is told them as they come. */
+export async function ask(path, { body, method, signal, raw, events } = {}) {
   const options = { signal, method: method ?? (body === undefined ? "GET" : "POST"), headers: {} };
   if (raw !== undefined) options.body = raw;
   else if (body !== undefined || options.method !== "GET") {
@@ -58,10 +58,27 @@ export async function ask(path, { body, method, signal, raw } = {}) {
       what: "deml ui does not answer", hint: "Is it still running in its terminal? Runs go on without it.",
     }, 0);
   }
-  if (response.ok) return response.json();
+  if (response.ok) return events ? follow(response, events) : response.json();
   let told = {};
   try { told = await response.json(); } catch { /* not ours */ }
   throw new Trouble({ ...told, what: told.what ?? `the server answers ${response.status}` }, response.status);
+}
+
+/** Reads server-sent events to their end. */
+async function follow(response, events) {
+  let rest = "";
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    const blocks = (rest + value).split("\n\n");
+    rest = blocks.pop();
+    for (const block of blocks) {
+      const [, name, data] = /^event: (.*)\ndata: (.*)/.exec(block) ?? [];
+      if (name === "trouble") throw new Trouble(JSON.parse(data), 200);
+      if (name) events[name]?.(JSON.parse(data));
+    }
+  }
 }
 
 /** Streams a file up and tells how much has gone. */

@@ -1,4 +1,4 @@
-// A model at work: a drawing, a picture, a row, a whole file.
+// A model at work: a drawing, a picture, a row, a prompt, a whole file.
 import { h, say, ask, troubleBox, percent, grouped, short, paint, dropZone, upload, table, scrolls, counted, middle, bytes, glm, duration } from "./tools.js";
 
 export default async function tryModel(main, { signal, parameters: [name], go }) {
@@ -29,10 +29,14 @@ export default async function tryModel(main, { signal, parameters: [name], go })
   const result = h("div", { class: "panel" }, verdict, hint, odds, trouble, said);
   if (inputs.kind === "pictures") parts.push(h("div", { class: "try top-gap" }, h("div", null, drawing(), seen), result));
   else if (inputs.kind === "table") parts.push(h("div", { class: "try wide top-gap" }, rowForm(), result));
-  parts.push(h("h2", null, "A whole file"), wholeFile(), h("h2", null, "Another model"), modelFile());
+  else if (inputs.kind === "text") parts.push(writing());
+  // What follows each token of a whole file is for nobody to read.
+  if (inputs.kind !== "text") parts.push(h("h2", null, "A whole file"), wholeFile());
+  parts.push(h("h2", null, "Another model"), modelFile());
   main.replaceChildren(...parts);
 
   function subtitle() {
+    if (inputs.kind === "text") return `${isUpload ? "A dropped model" : middle(name, 60)} · writes on, ${inputs.tokens} after ${inputs.tokens}, by the last ${grouped(inputs.shape[0])}`;
     const answer = inputs.classes ? `${grouped(inputs.classes.length)} classes: ${inputs.classes.slice(0, 10).join(", ")}${inputs.classes.length > 10 ? " …" : ""}` : `predicts ${inputs.targets.join(", ") || "numbers"}`;
     return `${isUpload ? "A dropped model" : middle(name, 60)} · takes ${inputs.kind === "table" ? counted(inputs.columns.length, "column") : inputs.shape.join(" × ")} · ${answer}`;
   }
@@ -188,6 +192,72 @@ export default async function tryModel(main, { signal, parameters: [name], go })
     for (const field of fields) field.addEventListener("input", read);
     read();
     return h("div", { class: "panel" }, h("h2", { class: "title" }, "A row"), h("div", { class: "fields" }, inputs.columns.map((column, index) => h("label", { class: "field" }, middle(column.name, 28), fields[index]))));
+  }
+
+  // MARK: A prompt
+
+  /** Writes on from what is typed, shown as it is written. */
+  function writing() {
+    const prompt = h("textarea", { rows: "3", spellcheck: "false", oninput: () => { begin.disabled = !prompt.value; likely(); } });
+    const field = (text, properties) => { const input = h("input", { type: "number", ...properties }); return [input, h("label", { class: "field" }, text, input)]; };
+    const [tokens, tokensField] = field(`Length in ${inputs.tokens}`, { value: "300", min: "1", max: "10000", step: "1", required: true });
+    const [temperature, temperatureField] = field("Temperature: 0 takes the likeliest", { value: "0.8", min: "0", max: "1000", step: "any", required: true });
+    const [among, amongField] = field("Draw among so many", { min: "1", step: "1", placeholder: "all" });
+    const [seed, seedField] = field("Seed", { value: "0", min: "0", step: "1", required: true });
+    const begin = h("button", { class: "main", type: "submit", disabled: true }, "Write on");
+    const stop = h("button", { class: "danger", type: "button", hidden: true, onclick: () => stopping.abort() }, "Stop");
+    const note = h("p", { class: "note", role: "status" });
+    const text = document.createTextNode("");
+    const beginning = h("span", { class: "lead" });
+    const written = h("div", { class: "panel written top-gap", tabindex: "0", role: "group", "aria-label": "The text", hidden: true }, beginning, text);
+    let stopping;
+    signal.addEventListener("abort", () => stopping?.abort());
+    const form = h("form", { class: "panel top-gap", onsubmit: (event) => { event.preventDefault(); write(); } },
+      h("label", { class: "field" }, "Begin with", prompt), h("div", { class: "fields top-gap" }, tokensField, temperatureField, amongField, seedField),
+      h("div", { class: "actions top-gap" }, begin, stop, note), trouble, hint, odds);
+
+    let asked = 0;
+    /** What may come next, as one types. */
+    async function likely() {
+      asked += 1;
+      const mine = asked;
+      await new Promise((resolve) => setTimeout(resolve, 150));
+      if (mine !== asked || signal.aborted) return;
+      if (!prompt.value) { say(hint, ""); return odds.replaceChildren(); }
+      try {
+        const found = await ask(`${base}/next`, { body: { prompt: prompt.value }, signal });
+        if (mine !== asked) return;
+        trouble.replaceChildren();
+        say(hint, "What comes next:");
+        odds.replaceChildren(...found.tokens.flatMap(({ token, probability }, index) => {
+          const bar = h("div", { class: "bar", "aria-hidden": "true" }, h("i"));
+          bar.firstChild.style.width = `${probability * 100}%`;
+          return [h("span", { class: index ? "" : "best" }, { " ": "blank", "\n": "end of line", "\t": "tab" }[token] ?? token), bar, h("span", { class: "share" }, percent(probability, 1))];
+        }));
+      } catch (error) { if (mine === asked) { say(hint, ""); odds.replaceChildren(); fail(error); } }
+    }
+
+    async function write() {
+      stopping = new AbortController();
+      begin.disabled = true; stop.hidden = false; written.hidden = false;
+      trouble.replaceChildren();
+      say(note, "Writing …");
+      say(beginning, prompt.value);
+      text.data = "";
+      try {
+        await ask(`${base}/generate`, { signal: stopping.signal, body: { prompt: prompt.value, tokens: Number(tokens.value), temperature: Number(temperature.value),
+          seed: Number(seed.value), ...(among.value ? { topK: Number(among.value) } : {}) }, events: {
+          text: (piece) => text.appendData(piece.text),
+          done: (end) => say(note, `${counted(end.characters, "character")} in ${duration(end.seconds)}. The same beginning and the same numbers give the same text.`),
+        } });
+      } catch (error) {
+        say(note, error.name === "AbortError" ? "Stopped." : "");
+        if (!text.data) written.hidden = true;
+        fail(error);
+      }
+      begin.disabled = !prompt.value; stop.hidden = true;
+    }
+    return h("div", null, form, written);
   }
 
   // MARK: A file

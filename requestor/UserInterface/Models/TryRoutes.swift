@@ -115,14 +115,17 @@ private struct Inputs: Encodable, Sendable {
         var usual: Double?
     }
 
+    /// `table`, `pictures`, `text` or `numbers`.
     var kind: String
     var shape: [Int]
     var columns: [Column]
+    /// Of a text: characters or bytes.
+    var tokens: String?
     var classes: [String]?
     var targets: [String]
     var digits: Bool
 
-    init(_ found: (schema: Schema, shape: [Int], knowsDigits: Bool)) {
+    init(_ found: ModelInputs) {
         shape = found.shape
         digits = found.knowsDigits
         classes = found.schema.classNames?.prefix(200).map { $0.harmless(maximum: 80) }
@@ -130,6 +133,10 @@ private struct Inputs: Encodable, Sendable {
         let isPicture =
             (shape.count == 3 && [1, 3].contains(shape[0]) && shape[1] >= 8 && shape[2] >= 8)
             || (shape.count == 2 && shape[0] >= 8 && shape[1] >= 8)
+        if case .tokens(_, let vocabulary) = found.schema.features, found.writesText {
+            (kind, columns, tokens) = ("text", [], vocabulary == nil ? "bytes" : "characters")
+            return
+        }
         guard case .table(let features) = found.schema.features else {
             kind = isPicture ? "pictures" : "numbers"
             columns = []

@@ -3,36 +3,18 @@ import Federation
 import Foundation
 import Hummingbird
 import Reports
-import Synchronization
 import Tensors
 
 /// Runs: the list, one of them, what can be asked of it.
 struct RunRoutes: Sendable {
     let library: RunLibrary
     let uploads: Uploads
-    private let streams = StreamCount()
+    /// Pages that are told of events at a time. Each costs a connection and little else.
+    private let streams = Limit(1000) { "\($0) pages follow runs already" }
 
     init(_ library: RunLibrary, _ uploads: Uploads) {
         self.library = library
         self.uploads = uploads
-    }
-
-    /// Pages that are told of events at a time. Each costs a connection and little else.
-    static let mostStreams = 1000
-
-    /// How many there are.
-    final class StreamCount: Sendable {
-        private let count = Mutex(0)
-        func enter() throws {
-            try count.withLock {
-                guard $0 < RunRoutes.mostStreams else {
-                    throw PageError(
-                        .serviceUnavailable, "\($0) pages follow runs already", hint: "close some of them")
-                }
-                $0 += 1
-            }
-        }
-        func leave() { count.withLock { $0 -= 1 } }
     }
 
     func add(to router: Router<PageContext>) {
