@@ -50,6 +50,11 @@ struct Page {
             status: response.status, headers: response.headers, body: String(buffer: response.body))
     }
 
+    /// Takes away the uploads that nobody needs so many days from now; those that are gone.
+    func sweep(afterDays days: Double) throws -> Set<String> {
+        Set(try asker.sweepUploads(now: Date().addingTimeInterval(days * 86_400)))
+    }
+
     func json(_ path: String, _ body: String) async throws -> Answer {
         try await ask(.post, path, headers: [.contentType: "application/json"], body: body)
     }

@@ -1,3 +1,4 @@
+import Foundation
 import Hummingbird
 import Logging
 import NIOCore
@@ -6,12 +7,18 @@ import Synchronization
 /// Asks the page without a network, as its tests do.
 package struct PageAsker: Sendable {
     private let responder: any HTTPResponder<PageContext>
+    private let sweep: UploadSweep
 
     package init(_ application: DeMLApplication, token: String, session: String, port: Int) {
         let door = Door(host: "127.0.0.1", token: token, session: session)
         door.opened(on: port)
-        responder = UserInterface.router(application, door).buildResponder()
+        let (library, uploads) = (RunLibrary(application), UserInterface.uploads(of: application))
+        responder = UserInterface.router(application, door, library, uploads).buildResponder()
+        sweep = UserInterface.sweep(of: uploads, library)
     }
+
+    /// Takes away the uploads that nobody needs at `now`; their names.
+    package func sweepUploads(now: Date) throws -> [String] { try sweep.remove(now: now) }
 
     /// The whole answer; a stream of events is read to its end.
     package func respond(

@@ -48,8 +48,9 @@ public struct UserInterface: Sendable {
         let door = Door(host: host)
         var logger = Logger(label: "deml.ui") { _ in SwiftLogNoOpLogHandler() }
         logger.logLevel = .critical
+        let (library, uploads) = (RunLibrary(application), Self.uploads(of: application))
         let server = Hummingbird.Application(
-            router: Self.router(application, door),
+            router: Self.router(application, door, library, uploads),
             // Who says nothing for so long is let go; a page that follows a run is written to all the time.
             server: .http1(
                 configuration: .init(
@@ -61,11 +62,28 @@ public struct UserInterface: Sendable {
                 door.opened(on: channel.localAddress?.port ?? port)
                 ready(door.address)
             }, logger: logger)
-        try await server.run()
+        let sweep = Self.sweep(of: uploads, library)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { await sweep.repeated() }
+            defer { group.cancelAll() }
+            try await server.run()
+        }
+    }
+
+    static func uploads(of application: DeMLApplication) -> Uploads {
+        Uploads(folder: application.paths.resolved("runs/.uploads"))
+    }
+
+    static func sweep(of uploads: Uploads, _ library: RunLibrary) -> UploadSweep {
+        UploadSweep(uploads: uploads, runs: library.application.paths.resolved("runs")) { log in
+            library.background.state(log, log: log) == .working
+        }
     }
 
     /// Everything that is answered.
-    static func router(_ application: DeMLApplication, _ door: Door) -> Router<PageContext> {
+    static func router(
+        _ application: DeMLApplication, _ door: Door, _ library: RunLibrary, _ uploads: Uploads
+    ) -> Router<PageContext> {
         let router = Router(context: PageContext.self)
         router.add(middleware: door)
         let assets = Assets()
@@ -75,8 +93,6 @@ public struct UserInterface: Sendable {
         router.get("/assets/:name") { request, context in
             try assets.response(context.parameters.get("name") ?? "", to: request)
         }
-        let library = RunLibrary(application)
-        let uploads = Uploads(folder: application.paths.resolved("runs/.uploads"))
         let places = Places(paths: application.paths, uploads: uploads)
         router.get("/api/place") { _, _ in
             try Response.json(["folder": application.paths.workingFolder.harmless(maximum: 1000)])

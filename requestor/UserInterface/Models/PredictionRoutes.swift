@@ -82,7 +82,7 @@ struct PredictionRoutes: Sendable {
     }
 
     private func files(_ id: String) throws -> (log: String, output: String) {
-        (try uploads.own(id, "predict.log"), try uploads.own(id, "predictions.csv"))
+        (try uploads.own(id, Uploads.log), try uploads.own(id, Uploads.answers))
     }
 
     private func answer(_ id: String) throws -> Answer {

@@ -70,7 +70,7 @@ struct TryRoutes: Sendable {
             let wish = try await request.json(Wish.self)
             let path = try places.resolved(wish.data)
             let id = try wish.data.wholeMatch(of: Uploads.reference).map { String($0.1) } ?? uploads.begin()
-            let output = try uploads.own(id, "predictions.csv")
+            let output = try uploads.own(id, Uploads.answers)
             return try Response.json(
                 try await atLeisure {
                     var data = DataRequest(data: path)
@@ -84,7 +84,7 @@ struct TryRoutes: Sendable {
         router.get("/api/uploads/:id/predictions") { _, context in
             let id = context.parameters.get("id") ?? ""
             return try await Response.file(
-                try uploads.own(id, "predictions.csv"), type: "text/csv; charset=utf-8", download: "predictions.csv",
+                try uploads.own(id, Uploads.answers), type: "text/csv; charset=utf-8", download: "predictions.csv",
                 context: context)
         }
     }

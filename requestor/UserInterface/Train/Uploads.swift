@@ -29,11 +29,23 @@ final class Uploads: Sendable {
     /// So much of the disk stays free.
     static let spare = 1 << 30
 
+    /// Files of ours in the folder of an upload: what `deml predict` prints and makes for it, and keeps until it has ended.
+    static let log = "predict.log"
+    static let answers = "predictions.csv"
+    static let work = answers + ".work"
+
+    /// Whether a folder has a name as they are drawn here.
+    static func isName(_ text: String) -> Bool {
+        text.utf8.count == 16 && text.utf8.allSatisfy { (48...57).contains($0) || (97...102).contains($0) }
+    }
+
     /// How an upload is named where data is.
     static var reference: Regex<(Substring, Substring)> { /upload:([0-9a-f]+)/ }
 
-    private let folder: String
+    let folder: String
     private let progress = Mutex<[String: Progress]>([:])
+    /// Held where an upload is found and where one is taken away, so that none goes that was just asked for.
+    private let finding = Mutex(())
 
     init(folder: String) { self.folder = folder }
 
@@ -47,20 +59,36 @@ final class Uploads: Sendable {
 
     private func path(_ id: String) throws -> String {
         let path = folder + "/" + id
-        guard id.count == 16, id.allSatisfy({ $0.isHexDigit && !$0.isUppercase }), Files.isDirectory(path) else {
+        guard Self.isName(id), Files.isDirectory(path) else {
             throw PageError(
                 .notFound, "there is no such upload", hint: "it may have been removed: drop the file once more")
         }
         return path
     }
 
-    /// What was uploaded, as data: the file where there is one, else the folder.
+    /// What was uploaded, as data: the file where there is one, else the folder. It counts as used.
     func content(_ id: String) throws -> String {
-        let path = try path(id)
+        let path = try finding.withLock { _ in
+            let path = try path(id)
+            // Of somebody else's folder the time cannot be set: then it is as old as it is.
+            utimes(path, nil)
+            return path
+        }
         let names = try Files.names(in: path).filter { !$0.hasPrefix(".") }
         guard let first = names.first else { throw PageError(.unprocessableContent, "nothing has come of the upload") }
         let only = path + "/" + first
         return names.count == 1 ? only : path
+    }
+
+    /// Takes an upload away if that is still right when nobody can ask for it.
+    func remove(_ id: String, where isUnused: (String) -> Bool) -> Bool {
+        let path = folder + "/" + id
+        let removed = folder + "/.removed-" + id
+        let isGone = finding.withLock { _ in isUnused(path) && rename(path, removed) == 0 }
+        guard isGone else { return false }
+        progress.withLock { $0[id] = nil }
+        try? FileManager.default.removeItem(atPath: removed)
+        return true
     }
 
     /// A file of ours beside what was uploaded: hidden, so that it is no part of the data.
