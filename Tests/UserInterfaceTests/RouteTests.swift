@@ -96,6 +96,20 @@ import Testing
         #expect(unknown.status == 422 && unknown.json["hint"] is String)
     }
 
+    @Test func whatALabelHoldsIsAskedForAndAnswered() async throws {
+        let page = try Page()
+        defer { page.remove() }
+        let rows = (0..<60).map { "\($0 % 7).5,\($0 % 30)" }
+        try Files.writeAtomically(
+            Array(("size,label\n" + rows.joined(separator: "\n") + "\n").utf8), to: page.folder + "/t.csv")
+        let asked = try await page.json("/api/data/look", "{\"data\":\"t.csv\"}")
+        #expect(asked.status == 422 && (asked.json["what"] as? String)?.contains("classes, or a quantity") == true)
+        let classes = try await page.json("/api/data/look", "{\"data\":\"t.csv\",\"labels\":\"classes\"}")
+        #expect((classes.json["classes"] as? [Any])?.count == 30, "\(classes.body)")
+        let numbers = try await page.json("/api/data/look", "{\"data\":\"t.csv\",\"labels\":\"numbers\"}")
+        #expect(numbers.json["targets"] as? [String] == ["label"] && numbers.json["classes"] == nil)
+    }
+
     @Test func aModelIsCheckedLayerByLayer() async throws {
         let page = try Page()
         defer { page.remove() }

@@ -74,11 +74,12 @@ export default async function train(main, { signal, go }) {
     const column = h("input", { type: "text", value: wish.options.label_column ?? "", autocomplete: "off" });
     const decimal = h("select", null, ["", "point", "comma"].map((value) => h("option", { value, selected: value === (wish.options.decimal ?? "") }, value || "found out")));
     const header = h("select", null, [["", "found out"], ["true", "names"], ["false", "values"]].map(([value, text]) => h("option", { value, selected: String(wish.options.header ?? "") === value }, text)));
+    const labels = h("select", null, [["", "found out"], ["classes", "classes"], ["numbers", "numbers to predict"]].map(([value, text]) => h("option", { value, selected: (wish.options.labels ?? "") === value }, text)));
     return h("form", { class: "panel", onsubmit: (event) => {
       event.preventDefault();
-      wish.options = { ...wish.options, label_column: column.value.trim() || undefined, decimal: decimal.value || undefined, header: header.value ? header.value === "true" : undefined };
+      wish.options = { ...wish.options, label_column: column.value.trim() || undefined, decimal: decimal.value || undefined, header: header.value ? header.value === "true" : undefined, labels: labels.value || undefined };
       examine(false);
-    } }, h("div", { class: "fields" }, h("label", { class: "field" }, "Label column: its name or number", column), h("label", { class: "field" }, "Decimal mark", decimal), h("label", { class: "field" }, "First line", header)),
+    } }, h("div", { class: "fields" }, h("label", { class: "field" }, "Label column: its name or number", column), h("label", { class: "field" }, "Decimal mark", decimal), h("label", { class: "field" }, "What the label holds", labels), h("label", { class: "field" }, "First line", header)),
     h("p", null), h("button", { type: "submit", class: "main" }, "Read it so"));
   }
 
@@ -216,7 +217,7 @@ export default async function train(main, { signal, go }) {
   const golem = h("div", { class: "panel top-gap", hidden: true });
   const golemWords = h("div");
   const expected = h("p", { class: "note", role: "status" });
-  const market = h("button", { type: "button", class: "small", onclick: askMarket }, "Ask the market what it costs");
+  const market = h("button", { type: "button", class: "small", onclick: askMarket }, "Ask the market again");
   golem.append(h("div", { class: "fields" }, h("label", { class: "field" }, "GLM that it may cost in all", budget)), golemWords, h("div", { class: "actions" }, market, expected));
   const places = [["local", "This machine", "A process for each worker, as on other machines"], ["simulated", "Simulated here", "Threads of one process: hundreds of workers on one machine"], ["golem", "Golem", "Rented machines of strangers, who see their part of the data"]];
   const radios = places.map(([value, title, text]) => {
@@ -225,14 +226,18 @@ export default async function train(main, { signal, go }) {
   });
   const wherePart = h("section", null, h("h2", null, "Where"), h("div", { class: "choices", role: "radiogroup", "aria-label": "Where" }, radios.map((one) => one.node)), golem);
 
+  let hasAsked = false;
   function setFleet(value) {
     wish.fleet = value;
     for (const { radio } of radios) radio.checked = radio.value === value;
     golem.hidden = value !== "golem";
+    // What it is likely to cost is known before anybody has to ask; asking spends nothing.
+    if (value === "golem" && !hasAsked) askMarket();
     asked();
   }
 
-  async function askMarket() {
+  function askMarket() {
+    hasAsked = true;
     market.disabled = true;
     expected.textContent = "Listening …";
     const source = new EventSource(`/api/golem/offers?machines=${wish.settings.workers || 3}&hours=1`);

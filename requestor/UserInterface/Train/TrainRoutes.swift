@@ -67,6 +67,7 @@ struct TrainRoutes: Sendable {
             data: try places.resolved(wish.data), labelColumn: wish.labelColumn, testFraction: wish.testFraction)
         request.header = wish.header
         request.decimal = wish.decimal.flatMap(DecimalMark.init)
+        request.labels = wish.labels.flatMap(LabelKind.init)
         request.standardize = wish.standardize
         request.missingValues = wish.missingValues ?? []
         request.ignoreColumns = wish.ignoreColumns ?? []
@@ -133,6 +134,7 @@ private struct DataWish: Decodable, Sendable {
     var testFraction: Double?
     var header: Bool?
     var decimal: String?
+    var labels: String?
     var standardize: Bool?
     var missingValues: [String]?
     var ignoreColumns: [String]?
@@ -140,7 +142,7 @@ private struct DataWish: Decodable, Sendable {
 
     /// The keys of a run's settings.
     enum CodingKeys: String, CodingKey {
-        case data, header, decimal, standardize
+        case data, header, decimal, labels, standardize
         case labelColumn = "label_column"
         case testFraction = "test_fraction"
         case missingValues = "missing_values"
