@@ -1,9 +1,8 @@
 // One run: live while it goes, its result when it has ended.
-import {
-  h, say, ask, Trouble, troubleBox, stateBadge, percent, loss, duration, bytes, glm, grouped, counted, clock, middle, number, isGoing, announce,
-  table, scrolls, sentence, short, stateWords, plain, setting,
-} from "./tools.js";
+import { h, say, ask, troubleBox, stateBadge, percent, loss, duration, bytes, glm, grouped, number, isGoing, announce, sentence, short, stateWords } from "./tools.js";
 import { lineChart } from "./chart.js";
+import { roundCells, workersTable, newsList, roundsTable } from "./live.js";
+import { runResult, aboutRun } from "./result.js";
 
 export default async function run(main, { signal, parameters: [name], go }) {
   const base = `/api/runs/${encodeURIComponent(name)}`;
@@ -17,21 +16,18 @@ export default async function run(main, { signal, parameters: [name], go }) {
   const tiles = h("div", { class: "tiles" });
   const progress = h("div", { class: "bar thick", role: "progressbar", "aria-label": "Progress of the run", "aria-valuemin": "0", "aria-valuemax": "100" }, h("i"));
   const saying = h("p", { class: "note" });
-  const now = h("section");
-  const cells = h("div", { class: "cells" });
-  const workers = h("section");
-  const news = h("section");
-  const result = h("section");
+  const cells = roundCells(), workers = workersTable(), news = newsList(), rounds = roundsTable();
+  const result = runResult({ name, base, signal, fail: (error) => note.replaceChildren(troubleBox(error)) });
   const accuracy = lineChart({ title: "Test accuracy", written: (value) => `${short(value * 100)} %`, exactly: percent, floor: 0, ceiling: 1 });
   const losses = lineChart({ title: "Loss", exactly: loss, floor: 0 });
   const charts = h("div", { class: "pair" });
   const curves = h("section", { hidden: true }, h("h2", null, "Learning curve"), charts);
-  const rounds = h("section");
 
   main.replaceChildren(
     h("p", { class: "note" }, h("a", { href: "/" }, "Runs")),
     h("div", { class: "head" }, h("div", null, h("h1", null, name), h("p", { class: "lead" }, subtitle(), " ", state)), actions),
-    note, tiles, h("div", { class: "progress" }, progress, saying), curves, now, workers, news, result, rounds, about());
+    note, tiles, h("div", { class: "progress" }, progress, saying), curves,
+    cells.section, workers.section, news.section, result.section, rounds.section, aboutRun(details, base, signal));
 
   function subtitle() {
     const { card } = details;
@@ -79,7 +75,7 @@ export default async function run(main, { signal, parameters: [name], go }) {
       drawState(known.live?.start ? known.live.state : details.card.state);
       main.querySelector(".lead").firstChild.textContent = `${subtitle()} `;
       if (details.card.state !== "preparing") {
-        main.querySelector("section.about").replaceWith(about());
+        main.querySelector("section.about").replaceWith(aboutRun(details, base, signal));
         drawTiles();
         drawResult();
         if (known.live) draw();
@@ -93,7 +89,7 @@ export default async function run(main, { signal, parameters: [name], go }) {
   function take(update) {
     if (update.whole) {
       Object.assign(known, { rounds: [], notes: [] });
-      roundBody = undefined;
+      rounds.restart();
       known.workers.clear();
       known.clients.clear();
     }
@@ -137,11 +133,11 @@ export default async function run(main, { signal, parameters: [name], go }) {
     drawCurves();
     // What was under way in the past is of no interest, and there may be much of it.
     if (!live.catchingUp) {
-      drawRound(state);
-      drawWorkers();
+      cells.draw(known, state);
+      workers.draw(known);
     }
-    drawNews();
-    drawRounds();
+    news.draw(known);
+    rounds.draw(known);
   }
 
   let shownState;
@@ -320,184 +316,10 @@ export default async function run(main, { signal, parameters: [name], go }) {
   }
   function number_(value) { return number(value); }
 
-  let cellNodes = new Map();
-  let drawnOrder = "";
-  function drawRound(state) {
-    const { live } = known;
-    const isShown = state === "working" && live.round > 0 && live.orderCount > 0;
-    now.hidden = !isShown;
-    if (!isShown) return;
-    if (!now.childNodes.length) now.append(h("h2"), h("div", { class: "panel" }, cells, h("p", { class: "note" })));
-    let done = 0, working = 0;
-    for (const [code] of known.clients.values()) { if (code === 2) done += 1; else if (code === 1) working += 1; }
-    say(now.firstChild, `Round ${live.round} of ${live.start?.rounds ?? "?"}`);
-    say(now.lastChild.lastChild, live.order ? `${done} of ${counted(live.orderCount, "shard")} done, ${working} at work` : counted(live.orderCount, "shard"));
-    cells.hidden = !live.order;
-    if (!live.order) return;
-    const order = live.order.join();
-    if (order !== drawnOrder) {
-      drawnOrder = order;
-      cellNodes = new Map(live.order.map((client) => [client, h("i", { title: `shard ${client}` }, h("b"))]));
-      cells.className = live.order.length <= 12 ? "cells few" : "cells";
-      cells.replaceChildren(...cellNodes.values());
-    }
-    for (const [client, [code, epoch, epochs]] of known.clients) {
-      const node = cellNodes.get(client);
-      if (!node) continue;
-      const name = ["", "working", "done", "failed"][code];
-      if (node.className !== name) node.className = name;
-      const width = code === 2 ? "" : code === 1 ? `${Math.max(8, epochs ? epoch / epochs * 100 : 8)}%` : "0";
-      if (node.firstChild.style.width !== width) node.firstChild.style.width = width;
-    }
-  }
-
-  const rows = new Map();
-  let body, hasCost = false;
-  function drawWorkers() {
-    if (!known.workers.size) return;
-    const cost = [...known.workers.values()].some((worker) => worker.cost);
-    if (!body || cost !== hasCost) {
-      hasCost = cost;
-      rows.clear();
-      const whole = table(["worker", h("th", { scope: "col", class: "text" }, "now"), h("th", { scope: "col" }, h("span", { class: "unseen" }, "epochs")), "loss", "samples/s", "tasks", "failed", "examples", ...(cost ? ["cost", "an hour"] : [])], []);
-      body = whole.tBodies[0];
-      const frame = scrolls("Workers", whole);
-      frame.classList.add("tall");
-      workers.replaceChildren(h("h2", null, "Workers"), h("div", { class: "panel" }, frame));
-    }
-    for (const worker of known.workers.values()) {
-      let row = rows.get(worker.id);
-      const json = JSON.stringify(worker);
-      if (row?.json === json) continue;
-      if (!row) {
-        const bar = h("div", { class: "bar" }, h("i"));
-        bar.style.width = "84px";
-        const cells = Array.from({ length: cost ? 10 : 8 }, () => h("td"));
-        cells[0].className = "name";
-        cells[1].className = "text";
-        cells[1].style.minWidth = "118px";
-        cells[2].append(bar);
-        row = { node: h("tr", null, cells), cells, bar: bar.firstChild };
-        rows.set(worker.id, row);
-        body.append(row.node);
-      }
-      row.json = json;
-      const { cells } = row;
-      say(cells[0], middle(worker.name, 36));
-      if (worker.name.length > 36) cells[0].title = worker.name;
-      say(cells[1], worker.stage ? `${stages[worker.stage] ?? worker.stage} · shard ${worker.client}` : "–");
-      row.bar.parentNode.style.visibility = worker.stage ? "" : "hidden";
-      row.bar.style.width = worker.stage && worker.epochs ? `${worker.epoch / worker.epochs * 100}%` : "0";
-      say(cells[3], loss(worker.loss));
-      say(cells[4], grouped(worker.rate));
-      say(cells[5], grouped(worker.tasks));
-      say(cells[6], grouped(worker.failures));
-      cells[6].className = worker.failures ? "bad-text" : "";
-      say(cells[7], grouped(worker.examples));
-      if (cost) {
-        say(cells[8], glm(worker.cost));
-        say(cells[9], worker.seconds ? glm(worker.cost / worker.seconds * 3600) : "–");
-      }
-    }
-  }
-  const stages = { start: "starting", train: "training", upload: "sending", download: "bringing back" };
-
-  let drawnNews = "";
-  function drawNews() {
-    const last = known.notes.at(-1);
-    const key = `${known.notes.length}${last?.time}${last?.text}`;
-    if (key === drawnNews || !known.notes.length) return;
-    drawnNews = key;
-    if (!news.childNodes.length) {
-      news.append(h("h2", null, "What happened"), h("div", { class: "panel" }, h("ul", { class: "news", tabindex: "0", "aria-label": "What happened" })));
-    }
-    news.querySelector("ul").replaceChildren(...known.notes.slice(-100).reverse().map((note) => h("li", null,
-      h("time", null, clock(note.time)), h("span", { class: { bad: "bad-text", warning: "warn-text" }[note.level] ?? "" }, note.text))));
-  }
-
-  // The newest rows are there; older ones come when somebody scrolls to them.
-  let roundBody, newest = 0, oldest = 0;
-  function drawRounds() {
-    const trained = known.rounds.filter((row) => row[0] > 0);
-    if (!trained.length) return;
-    if (!rounds.childNodes.length) {
-      rounds.append(h("details", { ontoggle: drawRounds }, h("summary", null, "Every round as a table")));
-    }
-    const holder = rounds.firstChild;
-    if (!holder.open) return;
-    const cost = trained.some((row) => row[8]);
-    if (!roundBody || roundBody.withCost !== cost || trained.length < newest) {
-      const whole = table(["round", "accuracy", "loss", "answers", "failed", "time", "sent", "back", ...(cost ? ["cost"] : [])], []);
-      roundBody = whole.tBodies[0];
-      roundBody.withCost = cost;
-      const frame = scrolls("Rounds", whole);
-      frame.classList.add("tall");
-      frame.addEventListener("scroll", () => {
-        if (frame.scrollTop + frame.clientHeight > frame.scrollHeight - 600) older();
-      }, { passive: true });
-      holder.querySelector(".panel")?.remove();
-      holder.append(h("div", { class: "panel" }, frame));
-      newest = oldest = trained.length;
-      older();
-    }
-    roundBody.prepend(...trained.slice(newest).reverse().map(roundRow));
-    newest = trained.length;
-  }
-
-  function older() {
-    const trained = known.rounds.filter((row) => row[0] > 0);
-    const from = Math.max(0, oldest - 100);
-    roundBody.append(...trained.slice(from, oldest).reverse().map(roundRow));
-    oldest = from;
-  }
-
-  function roundRow(row) {
-    return h("tr", null, [String(row[0]), percent(row[1]), loss(row[2]), grouped(row[9]), grouped(row[10]), duration(row[5]), bytes(row[6]),
-      bytes(row[7]), ...(roundBody.withCost ? [glm(row[8])] : [])].map((text) => h("td", null, text)));
-  }
-
-  let drawnResult = "";
   function drawResult() {
-    const { summary, places } = details;
-    const key = JSON.stringify([places, summary?.metrics, details.hasReport]);
-    if (key === drawnResult) return;
-    drawnResult = key;
+    if (!result.draw(details)) return;
     drawnCurves = "";
     if (known.live) drawCurves();
-    const parts = [];
-    if (details.hasModel && summary) {
-      parts.push(h("p", { class: "note formats" }, "The model also for ", [["onnx", "ONNX"], ["keras", "Keras"], ["state_dict", "PyTorch (state dictionary)"], ["module", "PyTorch (module)"]].map(([format, text], index) =>
-        [index ? ", " : "", h("a", { href: `${base}/model?as=${format}`, onclick: (event) => { event.preventDefault(); fetchModel(format); } }, text)])));
-    }
-    if (places.length > 1) {
-      const isClasses = places.every((place) => place.accuracy !== null && place.accuracy !== undefined);
-      const values = places.map((place) => isClasses ? place.accuracy : number(place.loss));
-      const low = Math.min(...values), high = Math.max(...values), margin = (high - low) * 0.15 || 0.01;
-      parts.push(h("h2", null, "Compared with one place and one shard"), h("div", { class: "panel" }, h("div", { class: "dots" },
-        places.map((place, index) => {
-          const dot = h("i", { class: index ? "" : "first" });
-          dot.style.left = `${(values[index] - low + margin) / (high - low + 2 * margin) * 100}%`;
-          dot.style.background = index ? `var(--${["other", "third"][index - 1] ?? "third"})` : "";
-          return [h("span", null, place.name), h("div", { class: "axis", "aria-hidden": "true" }, dot),
-            h("b", null, isClasses ? percent(place.accuracy) : loss(place.loss)), h("span", { class: "note" }, duration(place.seconds))];
-        }))), h("p", { class: "note" }, "The same model, the same number of passes over the data it sees, the same test set."));
-    }
-    if (summary?.agreements?.length) {
-      const frame = scrolls("Agreements", table(["provider", "agreement", "tasks", "time", "billed", "paid", h("th", { scope: "col", class: "text" }, "state")],
-        summary.agreements.map((one) => h("tr", null, h("td", { class: "name", title: one.provider.id }, middle(one.provider.name, 30)), h("td", { title: one.agreement }, one.agreement.slice(0, 8)),
-          h("td", null, grouped(one.tasks)), h("td", null, duration(one.seconds)), h("td", null, glm(one.billed_glm)), h("td", null, glm(one.paid_glm)), h("td", { class: "text" }, one.reason ? `${one.state}: ${one.reason}` : one.state)))));
-      frame.classList.add("tall");
-      parts.push(h("h2", null, "Agreements"), h("div", { class: "panel" }, frame));
-    }
-    if (details.hasReport && summary) {
-      const holder = h("details", { ontoggle: () => {
-        if (holder.open && !holder.querySelector("iframe")) {
-          holder.append(h("iframe", { class: "report", src: `${base}/report`, title: `Report of ${name}`, sandbox: "" }));
-        }
-      } }, h("summary", null, "The report: shards, confusion matrix, measures, settings"));
-      parts.push(holder, h("p", { class: "note" }, h("a", { href: `${base}/report`, target: "_blank", rel: "noopener" }, "Open the report by itself")));
-    }
-    result.replaceChildren(...parts);
   }
 
   drawState(details.card.state);
@@ -505,32 +327,4 @@ export default async function run(main, { signal, parameters: [name], go }) {
   drawResult();
   follow();
   if (details.card.state === "preparing") watchBeginning();
-
-  /** A model that cannot be written so is a sentence here, not a broken download. */
-  async function fetchModel(format) {
-    try {
-      const response = await fetch(`${base}/model?as=${format}`, { signal });
-      if (!response.ok) throw new Trouble(await response.json(), response.status);
-      const url = URL.createObjectURL(await response.blob());
-      h("a", { href: url, download: /filename="([^"]+)"/.exec(response.headers.get("Content-Disposition"))?.[1] ?? name }).click();
-      setTimeout(() => URL.revokeObjectURL(url), 10_000);
-    } catch (error) { if (error.name !== "AbortError") note.replaceChildren(troubleBox(error)); }
-  }
-
-  function about() {
-    const { decisions, settings } = details;
-    return h("section", { class: "about" },
-      decisions.length > 0 && h("details", null, h("summary", null, "How the data was read"), h("div", { class: "panel" },
-        h("dl", { class: "findings" }, decisions.map((decision) => [h("dt", null, decision.subject), h("dd", { class: decision.isWarning ? "warn-text" : "" }, plain(decision.text))])))),
-      settings.length > 0 && h("details", null, h("summary", null, "Settings"), h("div", { class: "panel" }, scrolls("Settings", h("table", null,
-        h("tbody", null, settings.map((one) => h("tr", null, h("th", { scope: "row" }, one.key), h("td", { class: "text" }, h("code", null, setting(one.value)))))))))),
-      h("details", { ontoggle: async (event) => {
-        const holder = event.currentTarget;
-        if (!holder.open) return;
-        try {
-          const { text } = await ask(`${base}/log`, { signal });
-          holder.querySelector("pre").textContent = text || "It was not started from the page.";
-        } catch { /* the run is gone, which is said above */ }
-      } }, h("summary", null, "What its process printed"), h("pre", { class: "panel mono scroll", tabindex: "0" })));
-  }
 }

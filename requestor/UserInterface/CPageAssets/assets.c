@@ -26,6 +26,12 @@ static const unsigned char home_js[] = {
 static const unsigned char run_js[] = {
 #embed "../Assets/run.js"
 };
+static const unsigned char live_js[] = {
+#embed "../Assets/live.js"
+};
+static const unsigned char result_js[] = {
+#embed "../Assets/result.js"
+};
 static const unsigned char compare_js[] = {
 #embed "../Assets/compare.js"
 };
@@ -51,6 +57,8 @@ static const PageAsset assets[] = {
     {"chart.js", chart_js, sizeof chart_js},
     {"home.js", home_js, sizeof home_js},
     {"run.js", run_js, sizeof run_js},
+    {"live.js", live_js, sizeof live_js},
+    {"result.js", result_js, sizeof result_js},
     {"compare.js", compare_js, sizeof compare_js},
     {"train.js", train_js, sizeof train_js},
     {"layers.js", layers_js, sizeof layers_js},
