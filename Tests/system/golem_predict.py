@@ -69,6 +69,7 @@ class Predict(Run):
         self.work = SCRATCH / f"{name}.work"
         self.output = SCRATCH / f"{name}.txt"
         self.started = time.time()
+        self.marks = [len(network.log(i)) for i in range(3)]
         options = {"budget": 2, "start-timeout": 60, "min-machines": 3, "image": image(), "threads": 1,
                    **{k.replace("_", "-"): v for k, v in options.items()}}
         options["work"] = self.work
@@ -117,14 +118,23 @@ def lines_of(run, provider):
     return [a for a in run.summary()["agreements"] if a["provider"]["name"] == provider]
 
 
-def figures(run):
-    """What it took, and beyond the slowest machine's own computing: journeys, looking at answers, keeping them."""
-    machines = run.summary()["machines"]
-    work = run.summary()["work_seconds"]
-    beyond = work - max(m["computing_seconds"] for m in machines)
-    return (f"{run.seconds:.1f} s, {work:.2f} s of work, {beyond:.2f} s beyond computing; " + ", ".join(
-        f"{m['provider']['name']} {m['rows']} rows {m['seconds']:.1f} s ({m['computing_seconds']:.1f} s computing)"
-        for m in machines))
+def figures(network, run):
+    """What it took, and where the time of each machine went: computing, the rest of the worker's run (starting, files), the
+    provider's transfers, and what is left, in which the machine waited for us."""
+    summary, parts, busiest = run.summary(), [], 0.0
+    work = summary["work_seconds"]
+    for i in range(3):
+        log = network.log(i)[run.marks[i]:]
+        told = next((m for m in summary["machines"] if m["provider"]["name"] == f"provider-{i}"), None)
+        if not told:
+            continue
+        ran = sum(float(s) for s in re.findall(r"\] ran for ([0-9.]+) s", log))
+        moved = sum(float(s) for s in re.findall(r"\] transfer (?:in|out) \d+ B in ([0-9.]+) s", log))
+        computing = told["computing_seconds"]
+        busiest = max(busiest, ran + moved)
+        parts.append(f"provider-{i} {told['rows']} rows in {told['shards']} shards: {computing:.2f} s computing, {ran - computing:.2f} s "
+                     f"besides, {moved:.2f} s transfers, {work - ran - moved:.2f} s waiting")
+    return f"{run.seconds:.1f} s, {work:.2f} s of work, {work - busiest:.2f} s beyond the busiest machine's runs and transfers; " + "; ".join(parts)
 
 
 def cases(network):
@@ -148,7 +158,7 @@ def cases(network):
         after = [len(re.findall(sent, network.log(i))) for i in range(3)]
         expect([a - b for a, b in zip(after, before)] == [1, 1, 1], "each provider got the model once", (before, after))
         check_nothing_left(network)
-        return figures(run)
+        return figures(network, run)
 
     def settled():
         """The three invoices of the honest run, by now."""
@@ -179,7 +189,7 @@ def cases(network):
                run.text()[-2000:])
         check_money(network, run)
         check_nothing_left(network)
-        return figures(run)
+        return figures(network, run)
 
     def killed():
         """`kill -9` in the middle of a test: the same command goes on, to the very measures of this machine."""

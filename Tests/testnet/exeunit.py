@@ -364,6 +364,7 @@ class ExeUnit:
         wanted = max(seconds * self.faults.slow, self.faults.at_least)
         if wanted > seconds:
             await asyncio.sleep(wanted - seconds)
+        self.log(f"[{self.id[:6]}] ran for {time.time() - before:.3f} s")
         code = process.returncode
         if code == SETUP_FAILED:
             raise CommandError(-1, f"the guest does not start: {bytes(err.buffer).decode(errors='replace')}")

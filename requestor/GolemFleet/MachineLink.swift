@@ -1,4 +1,5 @@
 import Golem
+import Waiting
 
 /// What a batch needs of a machine and of the network between: the Golem client's calls. Real ones are those of a rented
 /// machine; tests answer in its place, with everything above and below as it is.
@@ -23,55 +24,71 @@ package protocol MachineLink: Sendable {
 }
 
 extension MachineLink {
-    /// Performs a batch: binds an address for each file, then runs the commands. A file is served while its own command runs:
-    /// a hundred machines that compute hold no connections for what they have got, or will send when they are done.
+    /// Performs a batch: binds an address for each file, all at once, and runs the commands when all are bound. A file is
+    /// served while its own command runs: a hundred machines that compute hold no connections for what they have got, or
+    /// will send when they are done.
     /// - Throws: what the link throws when the machine is of no more use, or when a file here cannot be read or written.
     package func perform(
         _ batch: MachineBatch, limit: Duration, onOutput: @escaping @Sendable (String) -> Void
     ) async throws -> MachineBatchResults {
         let windows = batch.steps.map { $0.isTransfer ? TransferWindow() : nil }
-        return try await bind(batch, windows, from: 0, commands: [], limit: limit, onOutput: onOutput)
-    }
-
-    /// Binds an address for the first step from `position` on and goes on with the others; runs the commands, one a step,
-    /// when all are bound.
-    private func bind(
-        _ batch: MachineBatch, _ windows: [TransferWindow?], from position: Int, commands: [Command], limit: Duration,
-        onOutput: @escaping @Sendable (String) -> Void
-    ) async throws -> MachineBatchResults {
-        guard position < batch.steps.count else {
-            return try await runCommands(commands, windows, of: batch, limit: limit, onOutput: onOutput)
-        }
-        let rest: @Sendable (Command) async throws -> MachineBatchResults = { command in
-            try await bind(
-                batch, windows, from: position + 1, commands: commands + [command], limit: limit, onOutput: onOutput)
-        }
-        let window = windows[position] ?? TransferWindow()
-        switch batch.steps[position] {
-        case .run(let words):
-            // The end of both streams is enough: results come as files.
-            return try await rest(
-                .run(words[0], arguments: Array(words.dropFirst()), stdout: .stream(), stderr: .stream()))
-        case .upload(let path, let target):
-            return try await serving(path, window) { url in
-                try await rest(.transfer(from: url, to: Command.inMachine(target)))
-            }
-        case .download(let source, let path, let maximumBytes):
-            // What came of the other steps stands, whatever became of this file.
-            let results = Shared<MachineBatchResults?>(nil)
-            do {
-                _ = try await receiving(into: path, maximumBytes: maximumBytes, window) { url in
-                    let known = try await rest(.transfer(from: Command.inMachine(source), to: url))
-                    results.with { $0 = known }
+        let addresses = batch.steps.map { _ in OneShot<String>() }
+        let isOver = OneShot<Void>()
+        let damages = Shared<[Int: String]>([:])
+        return try await withThrowingTaskGroup(of: MachineBatchResults?.self) { group in
+            for (position, step) in batch.steps.enumerated() {
+                let window = windows[position] ?? TransferWindow()
+                let open: @Sendable (String) async throws -> Void = { url in
+                    addresses[position].set(url)
+                    try await isOver.wait()
                 }
-            } catch let error as GolemError where error.code == .corrupted {
-                guard var known = results.with({ $0 }) else { throw error }
-                // Where the provider itself says that it failed, or was not reached, no file is to be expected.
-                if known[position].isDone { known[position] = StepResult(.failed, message: error.message) }
-                return known
+                switch step {
+                case .run: break
+                case .upload(let path, _):
+                    group.addTask {
+                        try await serving(path, window, open)
+                        return nil
+                    }
+                case .download(_, let path, let maximumBytes):
+                    group.addTask {
+                        // What came of the other steps stands, whatever became of this file.
+                        do {
+                            _ = try await receiving(into: path, maximumBytes: maximumBytes, window, open)
+                        } catch let error as GolemError where error.code == .corrupted && isOver.value != nil {
+                            damages.with { $0[position] = error.message }
+                        }
+                        return nil
+                    }
+                }
             }
-            guard let known = results.with({ $0 }) else { throw CancellationError() }
-            return known
+            group.addTask {
+                var commands: [Command] = []
+                for (position, step) in batch.steps.enumerated() {
+                    switch step {
+                    case .run(let words):
+                        // The end of both streams is enough: results come as files.
+                        commands.append(
+                            .run(words[0], arguments: Array(words.dropFirst()), stdout: .stream(), stderr: .stream()))
+                    case .upload(_, let target):
+                        let url = try await addresses[position].wait()
+                        commands.append(.transfer(from: url, to: Command.inMachine(target)))
+                    case .download(let source, _, _):
+                        let url = try await addresses[position].wait()
+                        commands.append(.transfer(from: Command.inMachine(source), to: url))
+                    }
+                }
+                let results = try await runCommands(commands, windows, of: batch, limit: limit, onOutput: onOutput)
+                isOver.set(())
+                return results
+            }
+            var results: MachineBatchResults?
+            while let ended = try await group.next() { results = ended ?? results }
+            guard var results else { throw CancellationError() }
+            for (position, message) in damages.with({ $0 }) where results[position].isDone {
+                // Where the provider itself says that it failed, or was not reached, no file is to be expected.
+                results[position] = StepResult(.failed, message: message)
+            }
+            return results
         }
     }
 

@@ -175,8 +175,8 @@ public struct Inference: Sendable {
             requiredAnswers: cut.count, retries: settings.retries, stragglerFactor: settings.stragglerFactor)
         let machine = ShardMachine(
             shards: cut.count, done: done, rules: rules, looksAtAll: settings.audit != .off,
-            // One more than there are machines for each two: its file is ready when a machine is.
-            mostUnderWay: machines + max(1, machines / 2))
+            // Another for each machine: its file is ready when the machine is.
+            mostUnderWay: 2 * machines)
         let jobs = ShardJobs(
             model: model, rows: rows, form: form, cut: cut, folder: folder.session, writesFiles: fleet.needsFiles,
             compresses: fleet.name == "golem", settings: settings,
