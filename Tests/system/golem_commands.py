@@ -5,11 +5,10 @@ import os
 import re
 import subprocess
 import sys
-import urllib.request
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "golem"))
-from checks import (DEML, SCRATCH, TREE, Testnet, expect, image, on_golem, run_all, small_options)  # noqa: E402
+from checks import (DEML, SCRATCH, TREE, Testnet, expect, image, on_golem, run_all, small_mnist, small_options)  # noqa: E402
 from tls_proxy import TLSProxy  # noqa: E402
 
 # Subcommands of yagna that a text may name, with their options: `yagna payment fund --network hoodi`.
@@ -152,37 +151,15 @@ def main():
             expect(code == 66, "a missing run is told", (code, text))
 
         def page():
-            """The Golem page asks the same, and is told as it is found."""
-            environment = network.environment(DEML_GOLEM_DATA=str(SCRATCH / "data/commands"))
-            server = subprocess.Popen([DEML, "ui", "--port", "0", "--no-browser"], cwd=SCRATCH, env=environment,
-                                      stdout=subprocess.PIPE, text=True)
-            try:
-                address = server.stdout.readline().strip()
-                base = address.split("/?")[0]
-                opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
-                opener.open(address, timeout=10).read()
-
-                def told(path):
-                    """Server-sent events: (name, value), until the end."""
-                    for event in opener.open(base + path, timeout=60).read().decode().split("\n\n"):
-                        if lines := [line for line in event.split("\n") if line]:
-                            yield lines[0].removeprefix("event: "), json.loads(lines[1].removeprefix("data: "))
-
-                findings = [value for name, value in told("/api/golem/doctor?seconds=20") if name == "finding"]
-                states = {finding["subject"]: finding["state"] for finding in findings}
-                expect({"daemon", "app-key", "funds", "market"} <= set(states), "the doctor looked at all", findings)
-                expect(all(states[subject] == "good" for subject in ("daemon", "app-key", "funds", "market")), "all is well", findings)
-                answers = [value for name, value in told("/api/golem/offers?seconds=6&machines=2") if name == "offers"]
-                expect({offer["provider"] for offer in answers[0]["offers"]} == {"provider-0", "provider-1"}, "both providers", answers)
-                expect(abs(answers[0]["expected"] - 2 * 0.288) < 1e-9 and answers[0]["worst"] > 0, "what it costs", answers)
-                runs = json.loads(opener.open(base + "/api/golem/payments", timeout=30).read())["runs"]
-                expect(any(line["state"] == "settled" for run in runs for line in run["lines"]), "what was paid", runs)
-                providers = json.loads(opener.open(base + "/api/golem/providers", timeout=30).read())["providers"]
-                expect({one["name"] for one in providers} >= {"provider-0"} and providers[0]["successes"] > 0, "who has worked", providers)
-                return f"{len(findings)} findings, {len(runs)} runs, {len(providers)} providers"
-            finally:
-                server.kill()
-                server.wait()
+            """The Golem page and a run that is started there, in a browser."""
+            environment = network.environment(
+                DEML_GOLEM_DATA=str(SCRATCH / "data/commands"), DEML_GOLEM_IMAGE=str(image()), DEML=str(DEML),
+                DEML_TEST_SCRATCH=str(SCRATCH), PAGE_TEST_DATA=small_mnist(1200).name)
+            done = subprocess.run([sys.executable, TREE / "Tests/system/page/golem.py"], env=environment, capture_output=True,
+                                  text=True, timeout=240)
+            expect(done.returncode == 0, "the page does it", done.stdout + done.stderr[-2000:])
+            print("".join(f"       {line}\n" for line in done.stdout.splitlines()), end="")
+            return done.stdout.splitlines()[-1]
 
         def limits_are_told_first():
             run = on_golem(network, "told", small_options(rounds=1), max_price_per_hour=0.00001, start_timeout=5).wait(60)

@@ -1,81 +1,22 @@
 #!/usr/bin/env python3
 """The page in a browser: each door from nothing to its end, at 390 and 1280 pixels, light and dark.
 
-Debian's chromium, driven by playwright; axe-core looks at every view; the console is to stay silent. What was seen lies under
-.build/ui-screenshots. DEML_UI_ONLY=shots leaves out what takes long."""
-import gzip
+axe-core looks at every view; the console is to stay silent. The Golem page and a run on rented machines are driven by
+golem_commands, which has daemons."""
 import json
 import os
 import re
-import signal
-import struct
 import subprocess
 import sys
 import time
 import urllib.request
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-if os.environ.get("DEML_UI_PYTHON") != "1":
-    subprocess.run([ROOT / "tools/need-packages", "chromium"], check=True)
-    python = subprocess.run([ROOT / "tools/python-environment", os.environ.get("DEML_UI_ENVIRONMENT", ROOT / ".venv-ui"),
-                             "playwright==1.65.0", "axe-playwright-python==0.1.8"],
-                            check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
-    os.environ["DEML_UI_PYTHON"] = "1"
-    os.execv(python, [python, *sys.argv])
+sys.path.insert(0, str(Path(__file__).resolve().parent / "page"))
+from browser import DEML, ROOT, SCRATCH, Page, check, run, wait_state  # noqa: E402
+from playwright.sync_api import expect  # noqa: E402
 
-from axe_playwright_python.sync_playwright import Axe  # noqa: E402
-from playwright.sync_api import expect, sync_playwright  # noqa: E402
-
-DEML = os.environ["DEML"]
-SCRATCH = Path(os.environ["DEML_TEST_SCRATCH"])
-SHOTS = ROOT / ".build/ui-screenshots"
-MNIST = ROOT / "requestor/Datasets/mnist"
 WEIGHT_LIMIT, PAINT_LIMIT, FRAME_LIMIT, START_LIMIT = 150_000, 200, 100, 0.3
-passed, failures = 0, []
-
-
-def check(what, holds, found=""):
-    global passed
-    if holds:
-        passed += 1
-        print(f"ok    {what}{f' ({found})' if found else ''}", flush=True)
-    else:
-        failures.append(what)
-        print(f"FAIL  {what}: {found}", flush=True)
-
-
-class Page:
-    """A `deml ui` of our own."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        self.start()
-
-    def start(self):
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("YAGNA_")}
-        environment["DEML_GOLEM_DATA"] = str(SCRATCH / "golem-data")
-        begun = time.monotonic()
-        self.process = subprocess.Popen([DEML, "ui", "--port", "0", "--no-browser"], cwd=self.folder, env=environment,
-                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        self.address = self.process.stdout.readline().strip()
-        self.seconds = time.monotonic() - begun
-        assert self.address.startswith("http://127.0.0.1:"), (self.address, self.process.stderr.read())
-        self.base = self.address.split("/?")[0]
-
-    def stop(self):
-        self.process.send_signal(signal.SIGINT)
-        return self.process.wait(20)
-
-
-def small_mnist(folder, count):
-    """A part of MNIST as a folder of IDX files."""
-    folder.mkdir(parents=True)
-    for name, size, number in [("train-images-idx3-ubyte", 784, count), ("train-labels-idx1-ubyte", 1, count),
-                               ("t10k-images-idx3-ubyte", 784, 1000), ("t10k-labels-idx1-ubyte", 1, 1000)]:
-        data = gzip.open(MNIST / f"{name}.gz").read()
-        head = 16 if size == 784 else 8
-        (folder / name).write_bytes(data[:4] + struct.pack(">I", number) + data[8:head] + data[head:head + size * number])
 
 
 def long_run(folder, rounds, workers):
@@ -117,62 +58,19 @@ def draw_seven(page):
     page.wait_for_load_state("networkidle")
 
 
-class Browser:
-    def __init__(self, playwright):
-        self.browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
-        self.console = []
-        self.axe = Axe()
-        self.violations = {}
-
-    def page(self, width, scheme):
-        context = self.browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme,
-                                           reduced_motion="reduce", accept_downloads=True)
-        page = context.new_page()
-        page.set_default_timeout(15_000)
-        page.on("console", lambda message: self.console.append(f"{page.url}: {message.text}")
-                if message.type in ("error", "warning") else None)
-        page.on("pageerror", lambda error: self.console.append(f"{page.url}: {error}"))
-        return page
-
-    def look(self, page, name):
-        """A picture of it, and what axe-core says."""
-        width = page.viewport_size["width"]
-        scheme = "dark" if page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches") else "light"
-        page.wait_for_timeout(60)
-        overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        if overflow > 0:
-            self.violations.setdefault("wider than the window", []).append(f"{name} at {width}: {overflow} px")
-        page.screenshot(path=SHOTS / f"{name}-{width}-{scheme}.png", full_page=True)
-        # What is dark differs from what is light in its colours only.
-        options = {"runOnly": ["color-contrast"]} if scheme == "dark" or width > 1280 else {}
-        for violation in self.axe.run(page, options=options).response["violations"]:
-            nodes = "; ".join(node["html"][:160] for node in violation["nodes"][:3])
-            self.violations.setdefault(violation["id"], []).append(f"{name}-{width}-{scheme}: {nodes}")
-
-
-def wait_state(page, state, seconds=120):
-    expect(page.locator(f".lead .state.{state}")).to_be_visible(timeout=seconds * 1000)
-
-
 def main():
-    SHOTS.mkdir(parents=True, exist_ok=True)
     work = SCRATCH / "work"
     work.mkdir()
     ui = Page(work)
     check("the page is there in 0.3 s", ui.seconds < START_LIMIT, f"{ui.seconds:.3f} s")
-    with sync_playwright() as playwright:
-        browser = Browser(playwright)
+
+    def tests(browser):
         try:
             doors(browser, ui, work)
         finally:
             ui.process.kill()
-            browser.browser.close()
-        for rule, places in browser.violations.items():
-            check(f"axe-core: {rule}", False, "\n        ".join(places[:6]))
-        check("axe-core finds nothing", not browser.violations)
-        check("the console is silent", not browser.console, "\n        ".join(browser.console[:10]))
-    print(f"{passed} passed, {len(failures)} failed")
-    sys.exit(1 if failures else 0)
+
+    run(tests)
 
 
 def doors(browser, ui, work):
@@ -325,6 +223,46 @@ def doors(browser, ui, work):
     expect(page.get_by_role("button", name="Rent and predict for at most 5 GLM")).to_be_enabled()
     browser.look(page, "try-elsewhere")
 
+    # A text: read, learned, and written on with, as it is written.
+    line = "the quick brown fox jumps over the lazy dog.\n"
+    (SCRATCH / "fox.txt").write_text(line * 60)
+    page.goto(ui.base + "/train")
+    page.locator(".drop input[type=file]").first.set_input_files(SCRATCH / "fox.txt")
+    expect(page.get_by_role("heading", name="fox")).to_be_visible()
+    expect(page.locator(".layer .count").nth(1)).not_to_have_text("–")
+    page.get_by_label("Simulated here").check()
+    page.get_by_label("Rounds", exact=True).fill("1")
+    page.get_by_role("button", name="Train", exact=True).click()
+    expect(page.get_by_role("heading", level=1, name="fox")).to_be_visible()
+    wait_state(page, "finished", 120)
+    page.get_by_role("link", name="Try the model").click()
+    expect(page.get_by_role("button", name="Write on")).to_be_disabled()
+    page.get_by_label("Begin with").fill("the quick § fox")
+    expect(page.locator(".box.bad")).to_contain_text("none that the model knows")
+    page.get_by_role("button", name="Write on").click()
+    expect(page.locator(".box.bad")).to_contain_text("none that the model knows")
+    page.get_by_label("Begin with").fill("the quick ")
+    expect(page.get_by_text("What comes next:")).to_be_visible()
+    expect(page.locator(".odds .share")).to_have_count(8)
+    page.get_by_label("Length in characters").fill("5000")
+    page.get_by_role("button", name="Write on").click()
+    expect(page.locator(".box.bad")).to_have_count(0)
+    written = page.locator(".written")
+    expect(written).to_have_text(re.compile("^the quick .{20}", re.S))
+    check("the text is there before it is whole", page.get_by_role("button", name="Stop").is_visible(), len(written.inner_text()))
+    browser.look(page, "try-prompt-live")
+    page.get_by_role("button", name="Stop").click()
+    expect(page.get_by_text("Stopped.")).to_be_visible()
+    page.get_by_label("Length in characters").fill("60")
+    page.get_by_label("Draw among so many").fill("5")
+    page.get_by_label("Seed").fill("7")
+    page.get_by_role("button", name="Write on").click()
+    expect(page.get_by_text(re.compile("^60 characters in "))).to_be_visible()
+    alone = subprocess.run([DEML, "generate", "--model", work / "runs/fox", "--prompt", "the quick ", "--tokens", "60", "--temperature", "0.8",
+                            "--top-k", "5", "--seed", "7"], stdout=subprocess.PIPE, text=True, check=True).stdout
+    check("the page writes what deml generate writes", written.text_content() + "\n" == alone, written.text_content())
+    browser.look(page, "try-prompt")
+
     # What only the run itself can find is said on its page.
     page.request.post(f"{ui.base}/api/runs", headers={"Origin": ui.base}, data={
         "name": "wrong", "settings": {"data": "mnist", "model": {"layers": [{"type": "flatten"}, {"type": "linear"}]}, "class_weights": [1, 2]}})
@@ -335,16 +273,16 @@ def doors(browser, ui, work):
 
     # Two runs side by side.
     page.goto(ui.base + "/")
-    expect(page.locator(".card")).to_have_count(3)
-    for box in page.locator(".pick input").all():
-        box.check()
+    expect(page.locator(".card")).to_have_count(4)
+    for name in ["mnist-mlp", "trees"]:
+        page.get_by_label(f"compare {name}").check()
     page.get_by_role("button", name="Compare 2 runs").click()
     expect(page.get_by_role("heading", name="Settings that differ")).to_be_visible()
     names = page.locator(".tables table").last.locator("tbody td:first-child").all_inner_texts()
     check("only what differs is shown", "rounds" in names and "seed" not in names, names)
     browser.look(page, "compare")
 
-    # The market, with nobody there.
+    # The market, with nobody there; with daemons it is looked at by golem_commands.
     page.goto(ui.base + "/golem")
     expect(page.locator(".checks .bad").first).to_be_visible()
     expect(page.get_by_text("YAGNA_APPKEY is not set")).to_be_visible()
@@ -403,7 +341,7 @@ def doors(browser, ui, work):
         other = browser.page(width, scheme)
         other.context.add_cookies(state["cookies"])
         for name, path in [("home", "/"), ("run-finished", "/runs/mnist-mlp"), ("run-long", "/runs/long"), ("train-table", "/train"), ("try-digit", "/try/mnist-mlp"),
-                           ("try-row", "/try/trees"), ("compare", "/compare?run=mnist-mlp&run=trees"), ("golem", "/golem"), ("gone", "/runs/nothing")]:
+                           ("try-row", "/try/trees"), ("try-prompt", "/try/fox"), ("compare", "/compare?run=mnist-mlp&run=trees"), ("golem", "/golem"), ("gone", "/runs/nothing")]:
             if width == 2560 and name not in ("home", "run-finished"):
                 continue
             other.goto(ui.base + path)

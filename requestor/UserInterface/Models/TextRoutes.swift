@@ -74,7 +74,7 @@ struct TextRoutes: Sendable {
                 temperature: wish.temperature ?? 1, topK: wish.topK, seed: wish.seed ?? 0)
             do { try sampling.validate() } catch { throw PageError(error) }
             let asked = GenerateRequest(model: model, prompt: wish.prompt, tokens: tokens, sampling: sampling)
-            return .events { writer in
+            return Response.events { writer in
                 try limit.enter()
                 defer { limit.leave() }
                 try await write(asked, &writer)

@@ -69,10 +69,10 @@ final class Uploads: Sendable {
     /// What was uploaded, as data: the file where there is one, else the folder. It counts as used.
     func content(_ id: String) throws -> String {
         let path = try finding.withLock { _ in
-            let path = try path(id)
+            let folder = try self.path(id)
             // Of somebody else's folder the time cannot be set: then it is as old as it is.
-            utimes(path, nil)
-            return path
+            utimes(folder, nil)
+            return folder
         }
         let names = try Files.names(in: path).filter { !$0.hasPrefix(".") }
         guard let first = names.first else { throw PageError(.unprocessableContent, "nothing has come of the upload") }
