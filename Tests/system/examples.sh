@@ -25,6 +25,8 @@ example mnist-cnn 0.60 --rounds 1 --local-epochs 1
 equal "CNN: parameters" 1663370 "$(json "$DEML_TEST_SCRATCH/mnist-cnn/summary.json" "['parameters']")"
 example mnist-cnn-noniid 0.20 --rounds 2
 example fashion-cnn 0.60 --rounds 1
+example fashion-resnet 0.30 --rounds 1 --workers 2 --local-steps 100
+equal "residual net: parameters" 279722 "$(json "$DEML_TEST_SCRATCH/fashion-resnet/summary.json" "['parameters']")"
 example shakespeare-transformer 0.12 --rounds 1
 equal "transformer: parameters" 803200 "$(json "$DEML_TEST_SCRATCH/shakespeare-transformer/summary.json" "['parameters']")"
 succeeds "the transformer writes on" "$DEML" generate --model "$DEML_TEST_SCRATCH/shakespeare-transformer" \
