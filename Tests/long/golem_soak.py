@@ -46,7 +46,7 @@ class Troubles(threading.Thread):
     def __init__(self, network):
         super().__init__(daemon=True)
         self.network, self.random, self.log, self.error = network, random.Random(options.seed), [], None
-        self.over, self.started = threading.Event(), time.time()
+        self.over, self.started, self.late = threading.Event(), time.time(), 0
 
     def run(self):
         troubled = {}
@@ -70,7 +70,12 @@ class Troubles(threading.Thread):
                     troubled[who] = text
                     self.act("provider", str(who), *text.split())
             except (RuntimeError, OSError, ValueError) as error:
+                # Where this computer is busy, a new offer is seen late: the agent is there, and the trouble is made.
+                if "offers were seen" in str(error):
+                    self.late += 1
+                    continue
                 self.error = f"{self.log[-1:]}: {error}"
+                print(f"no more troubles: {self.error}", flush=True)
                 return
 
     def act(self, *what):
@@ -129,6 +134,7 @@ def main():
         kinds = {kind: sum(e["failure"] == kind for e in failures) for kind in {e["failure"] for e in failures}}
         print(json.dumps({
             "rounds": options.rounds, "seconds": round(run.seconds), "troubles": len(troubles.log),
+            "offers seen late": troubles.late,
             "restarts": sum("requestor" in what for _, what in troubles.log), "failures": kinds,
             "agreements": len(run.summary()["agreements"]), "paid_glm": float(daemon),
             "megabytes": {"second third": round(second), "last third": round(last), "most": round(max(memory))},
