@@ -141,4 +141,14 @@ succeeds "no settings at all" "$DEML" train --data named.csv --no-comparison --r
 contains "show the model" "out_features: 3" "$output"
 succeeds "a shard for each kind" "$DEML" shard two.csv --label-column ill --partition by_column:smoker -o wards
 equal "shards by a column" 2 "$(ls wards/shard-*.gz | wc -l | tr -d ' ')"
+mkdir sites
+head -n 61 named.csv >sites/north.csv
+(head -n 1 named.csv && tail -n 180 named.csv) | awk -F, -v OFS=';' '{ print $4, $2, $1, $3 }' >sites/south.csv
+succeeds "a folder of tables, a client each" "$DEML" train --data sites --partition by_file --model tiny.yaml \
+    --on simulated --no-comparison --rounds 20 -o by_file
+contains "name the files" "'south.csv (180 rows)'" "$output"
+contains "have a client for each file" "2 clients" "$output"
+succeeds "which is measured as it was divided" "$DEML" evaluate --model by_file
+sed -i '1s/b/d/' sites/south.csv
+fails "files that disagree" 65 "no column 'b', which north.csv has" "$DEML" train --data sites --model tiny.yaml -o disagree
 finish

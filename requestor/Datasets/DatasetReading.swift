@@ -236,15 +236,17 @@ struct DatasetParts {
             _ part: DatasetSource.Part, _ schema: Schema?, needsLabels: Bool
         ) throws(DeMLError) -> (features: TableContent, labels: TableContent) {
             switch part {
-            case .table(let text, let place):
+            case .table(let files, let place):
                 let content = try DatasetSource.attempt(place) { (_) throws(DeMLError) in
-                    try TableContent(text, options, schema: schema, needsLabel: needsLabels)
+                    try TableContent(files, options, schema: schema, needsLabel: needsLabels)
                 }
                 return (content, content)
             case .tables(let x, let y, let place):
                 return try DatasetSource.attempt(place) { (_) throws(DeMLError) in
-                    let features = try TableContent(x, options, schema: schema, needsLabel: false, role: .features)
-                    let labels = try TableContent(y, options, schema: nil, needsLabel: true, role: .labels)
+                    let features = try TableContent(
+                        [TableFile(path: "", text: x)], options, schema: schema, needsLabel: false, role: .features)
+                    let labels = try TableContent(
+                        [TableFile(path: "", text: y)], options, schema: nil, needsLabel: true, role: .labels)
                     guard features.rows == labels.rows else {
                         throw DeMLError(
                             .mismatch, "there are \(features.rows) rows, but \(labels.rows) in the file of labels")
@@ -256,7 +258,7 @@ struct DatasetParts {
         }
         guard let first = source.train ?? source.test else { throw DeMLError(.internal, "there is no table") }
         let train = try content(first, known, needsLabels: needsLabels)
-        decisions += Self.fileDecisions(train.features)
+        decisions += Self.fileDecisions(train.features, first)
         decisions += train.features.decisions
         if train.labels.header.text != train.features.header.text || train.labels.rows != train.features.rows {
             decisions += train.labels.decisions
@@ -319,7 +321,7 @@ struct DatasetParts {
         let x = try train.features.examples(
             columns, features, split, asBytes: asBytes, maximumBytes: options.maximumBytes)
         let y = try Self.labels(train.labels, target, isLenient: !needsLabels)
-        groups = Self.groups(train.features.group, split)
+        groups = Self.groups(train.features.group, split) ?? Self.groups(first, train.features, split)
         let whole = Part(x: x.train, y: y, rows: split.trainRows)
         if source.train == nil {
             self.test = whole
@@ -353,10 +355,16 @@ struct DatasetParts {
         }
     }
 
-    private static func fileDecisions(_ content: TableContent) -> [Decision] {
+    private static func fileDecisions(_ content: TableContent, _ part: DatasetSource.Part) -> [Decision] {
+        var lines: [Decision] = []
+        if case .table(let files, _) = part, files.count > 1 {
+            let names = zip(files, content.fileRows).map { "\(Files.name(of: $0.path)) (\($1) rows)" }
+            lines.append(
+                Decision("files", "\(files.count), put together by column names: \(Naming.list(names, limit: 8))"))
+        }
         var text = "\(content.rows) rows, separator \(content.dialect.separatorName)"
         if content.dialect.decimal == UInt8(ascii: ",") { text += ", decimal comma" }
-        return [Decision("table", text), Decision("header", content.header.text)]
+        return lines + [Decision("table", text), Decision("header", content.header.text)]
     }
 
     /// Classes or numbers: as the loss says, else by what the label column holds.
@@ -453,6 +461,16 @@ struct DatasetParts {
         for (place, code) in order.enumerated() { places[code] = place }
         let codes = column.codes()
         return (split.trainRows.map { places[Int(max(0, codes[$0]))] }, order.map { texts[$0] })
+    }
+
+    /// Of several files each is a client.
+    private static func groups(
+        _ part: DatasetSource.Part, _ content: TableContent, _ split: RowSplit
+    ) -> (ids: [Int], names: [String])? {
+        guard case .table(let files, _) = part, files.count > 1 else { return nil }
+        var ids: [Int] = []
+        for (file, rows) in content.fileRows.enumerated() { ids += repeatElement(file, count: rows) }
+        return (split.trainRows.map { ids[$0] }, files.map { Files.name(of: $0.path) })
     }
 
     private static func featureDecisions(

@@ -3,7 +3,8 @@ import Tensors
 /// What a path holds, before it is decided what it means.
 struct DatasetSource {
     enum Part {
-        case table(TextSource, place: String)
+        /// One file, or several with the same columns.
+        case table([TableFile], place: String)
         /// Features and labels in files of their own.
         case tables(x: TextSource, y: TextSource, place: String)
         case arrays(x: SourceArray, y: SourceArray?)
@@ -118,20 +119,28 @@ struct DatasetSource {
             return source
         }
         let usable = names.filter { stem($0) != "sample_submission" && stem($0) != "gender_submission" }
-        guard
-            let trainName = usable.first(where: { stem($0) == "train" })
-                ?? usable.first(where: { stem($0).contains("train") }) ?? (usable.count == 1 ? usable[0] : nil)
-        else {
+        let test =
+            usable.first { stem($0) == "test" }
+            ?? usable.first { stem($0).contains("test") && !stem($0).contains("train") }
+        // The one that is called train, else all that are called so, else all.
+        let others = usable.filter { $0 != test }
+        let called = others.filter { stem($0).contains("train") }
+        let train = others.first { stem($0) == "train" }.map { [$0] } ?? (called.isEmpty ? others : called)
+        guard !train.isEmpty else {
             throw DeMLError(
-                .missing, "the folder has \(usable.count) CSV files, but none is called train.csv",
+                .missing, "the folder has no CSV file to learn from",
                 hint: "give the path of one file; it has \(Naming.list(usable, limit: 10))")
         }
-        source.train = .table(try text(trainName), place: Files.path(folder, trainName))
-        if let testName = usable.first(where: { stem($0) == "test" })
-            ?? usable.first(where: { stem($0).contains("test") && $0 != trainName })
-        {
-            source.test = .table(try text(testName), place: Files.path(folder, testName))
+        var files: [TableFile] = []
+        for name in train {
+            files.append(TableFile(path: train.count == 1 ? "" : Files.path(folder, name), text: try text(name)))
         }
+        source.train = .table(files, place: train.count == 1 ? Files.path(folder, train[0]) : folder)
+        if let test {
+            source.test = .table([TableFile(path: "", text: try text(test))], place: Files.path(folder, test))
+        }
+        let unused = names.filter { $0 != test && !train.contains($0) }
+        if !unused.isEmpty { source.decisions.append(Decision("not used", Naming.list(unused, limit: 8))) }
         return source
     }
 
@@ -207,7 +216,8 @@ struct DatasetSource {
             // A table is not read whole.
             if isTable(try Files.prefix(of: path, count: 16)) {
                 var source = DatasetSource()
-                source.train = .table(try TextSource(path: path, maximumBytes: options.maximumBytes), place: path)
+                let text = try TextSource(path: path, maximumBytes: options.maximumBytes)
+                source.train = .table([TableFile(path: "", text: text)], place: path)
                 return source
             }
             return try DatasetSource(
@@ -262,7 +272,7 @@ struct DatasetSource {
         } else if options.text != nil || options.schema?.tokens != nil {
             self.init(train: .text(TextFiles(bytes: bytes)))
         } else {
-            self.init(train: .table(TextSource(bytes: bytes), place: ""))
+            self.init(train: .table([TableFile(path: "", text: TextSource(bytes: bytes))], place: ""))
         }
     }
 

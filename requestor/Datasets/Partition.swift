@@ -15,7 +15,7 @@ public enum Partition: Sendable, Hashable, CustomStringConvertible {
     case quantity(skew: Double)
     /// Each client has the rows of one value of a column of a table: a writer, a hospital. The column is no feature.
     case byColumn(String)
-    /// Each client has one file of a folder of shards.
+    /// Each client has one file of a folder: of shards, tables or texts.
     case byFile
 
     /// Reads `iid`, `dirichlet:ALPHA`, `pathological[:SHARDS]` (2 without a number), `quantity:SKEW`.
@@ -221,7 +221,8 @@ extension Dataset {
         guard let groups else {
             throw DeMLError(
                 .usage, "the partition \(partition) needs data that says who has what", place: name,
-                hint: partition == .byFile ? "give a folder of shards" : "give a table that has the column")
+                hint: partition == .byFile
+                    ? "give a folder of several CSV files, texts or shards" : "give a table that has the column")
         }
         return groups.names.count
     }

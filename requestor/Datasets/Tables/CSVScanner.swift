@@ -36,6 +36,10 @@ struct CSVScanner {
     var innerLines = 0
     /// For each byte: whether a plain field ends before it.
     private let stops: UnsafePointer<Bool>
+    /// A bit for each of the 64 bytes from `window` on that a plain field may end before; those passed are forgotten.
+    private var marks: UInt64 = 0
+    private var window: Int
+    private let separators: UInt64
 
     init(
         _ base: UnsafePointer<UInt8>, _ count: Int, from position: Int, separator: UInt8, stops: UnsafePointer<Bool>,
@@ -47,6 +51,8 @@ struct CSVScanner {
         self.stops = stops
         self.isLast = isLast
         self.position = position
+        window = position - 64
+        separators = EightBytes.all(separator)
     }
 
     /// The table that ``init(_:_:from:separator:stops:isLast:)`` needs; to be deallocated by the caller.
@@ -86,14 +92,51 @@ struct CSVScanner {
         if position < count, base[position] == CSVDialect.quote { return quoted(&field) }
         field.isQuoted = false
         let start = position
-        var end = start
-        while end < count, !stops[Int(base[end])] { end &+= 1 }
+        var end = nextStop()
         if end == count, !isLast { return .incomplete }
         position = end
         while end > start, isSpace(base[end &- 1]) { end &-= 1 }
         field.start = start
         field.end = end
         return ended()
+    }
+
+    /// The first byte from the position on that a plain field ends before; ``count`` where there is none. 64 bytes are looked
+    /// at together, and what was found is kept for the fields that follow.
+    @inline(__always)
+    private mutating func nextStop() -> Int {
+        let passed = position &- window
+        if passed < 64 {
+            marks &= ~0 &<< UInt64(truncatingIfNeeded: passed)
+        } else {
+            window = position
+            marks = findMarks(from: window)
+        }
+        while marks == 0 {
+            window &+= 64
+            guard window < count else { return count }
+            marks = findMarks(from: window)
+        }
+        return window &+ marks.trailingZeroBitCount
+    }
+
+    private func findMarks(from start: Int) -> UInt64 {
+        var marks: UInt64 = 0
+        guard start &+ 64 <= count, separator != 0x20 else {
+            for place in start..<max(start, min(start &+ 64, count)) where stops[Int(base[place])] {
+                marks |= 1 &<< UInt64(truncatingIfNeeded: place &- start)
+            }
+            return marks
+        }
+        let text = UnsafeRawPointer(base + start)
+        for step in 0..<8 {
+            let word = EightBytes.load(text + step &* 8)
+            let others =
+                EightBytes.nonzeroBytes(word ^ separators) & EightBytes.nonzeroBytes(word ^ EightBytes.all(0x0a))
+                & EightBytes.nonzeroBytes(word ^ EightBytes.all(0x0d))
+            marks |= EightBytes.bits(~others) &<< UInt64(truncatingIfNeeded: step &* 8)
+        }
+        return marks
     }
 
     private mutating func quoted(_ field: inout Field) -> End {
@@ -198,7 +241,7 @@ struct TextSource {
         return Array(String(decoding: units, as: UTF16.self).utf8)
     }
 
-    private static let pieceBytes = 4 << 20
+    private static let pieceBytes = 1 << 20
     private static let longestLine = 256 << 20
 
     /// Gives the text piece by piece. `body` says how many bytes it has used; the rest comes again with what follows. It

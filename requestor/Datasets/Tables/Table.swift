@@ -10,7 +10,9 @@ struct TableSample {
     /// Rows as texts, the first one included, whatever it is. Fields without quotes and surrounding spaces.
     var rows: [[String]] = []
     /// Whether a field of the first rows holds numbers with a comma in them that may be a decimal one.
-    private(set) var ambiguousComma: String?
+    var ambiguousComma: String?
+    /// What the first row is, where that is known already.
+    var header: TableHeader?
 
     init(_ source: TextSource, separator: UInt8?, decimal: UInt8?) throws(DeMLError) {
         var rows: [[String]] = []
@@ -106,18 +108,43 @@ struct TableSample {
 /// A table read whole: every column as what the plan says it is.
 final class Table {
     let columns: [TableColumn]
-    let rows: Int
+    /// Of each file.
+    let fileRows: [Int]
 
-    /// - Parameters:
-    ///   - kinds: of every column of the file.
-    ///   - skipsFirstRow: the first row holds names.
+    var rows: Int { fileRows.reduce(0, +) }
+
+    /// - Parameter kinds: of every column of the table.
     init(
-        _ source: TextSource, dialect: CSVDialect, names: [String], kinds: [TableColumn.Kind], skipsFirstRow: Bool,
-        missing: Set<[UInt8]>
+        _ inputs: [TableInput], names: [String], kinds: [TableColumn.Kind], missing: Set<[UInt8]>
     ) throws(DeMLError) {
         let kept = kinds.count { $0 != .leftOut }
         let pieceRows = max(16, min(4096, (1 << 21) / max(kept, 1)))
         let columns = zip(names, kinds).map { TableColumn(name: $0, kind: $1, pieceRows: pieceRows) }
+        var fileRows: [Int] = []
+        for (number, input) in inputs.enumerated() {
+            for column in columns { column.file = number }
+            let rows = try TableFilesSample.attempt(input.file) { () throws(DeMLError) -> Int in
+                let rows = try Table.read(input, into: columns, missing)
+                for column in columns {
+                    guard let line = column.firstInvalidText else { continue }
+                    throw DeMLError(
+                        .malformed, "the text is not UTF-8",
+                        place: "line \(line), column \(column.name.quotedForMessage)",
+                        hint: "iconv -f latin1 -t utf-8 makes it so")
+                }
+                return rows
+            }
+            fileRows.append(rows)
+        }
+        self.columns = columns
+        self.fileRows = fileRows
+    }
+
+    /// Gives the rows of a file to the columns; returns how many there are.
+    private static func read(
+        _ input: TableInput, into columns: [TableColumn], _ missing: Set<[UInt8]>
+    ) throws(DeMLError) -> Int {
+        let dialect = input.dialect
         let stops = CSVScanner.stops(dialect.separator)
         // Rows are found first, some hundreds of them, and then given to one column after the other.
         let most = max(1, min(256, 65_536 / max(1, columns.count)))
@@ -132,16 +159,16 @@ final class Table {
         }
         var rows = 0
         var line = 1
-        var skips = skipsFirstRow
-        try source.eachPiece { (text, isLast) throws(DeMLError) in
+        var skips = input.skipsFirstRow
+        try input.file.text.eachPiece { (text, isLast) throws(DeMLError) in
             guard let base = text.baseAddress?.assumingMemoryBound(to: UInt8.self) else { return 0 }
             var scanner = CSVScanner(
                 base, text.count, from: 0, separator: dialect.separator, stops: stops, isLast: isLast)
             var used = 0
             var found = 0
             func give() {
-                for (index, column) in columns.enumerated() {
-                    column.append(
+                for (index, place) in input.places.enumerated() {
+                    columns[place].append(
                         scanner, fields + index, stride: columns.count, count: found, lines: lines,
                         decimal: dialect.decimal, missing: missing)
                 }
@@ -171,15 +198,7 @@ final class Table {
                 scanner.innerLines = 0
             }
         }
-        self.columns = columns
-        self.rows = rows
-        for column in columns {
-            if let line = column.firstInvalidText {
-                throw DeMLError(
-                    .malformed, "the text is not UTF-8", place: "line \(line), column \(column.name.quotedForMessage)",
-                    hint: "iconv -f latin1 -t utf-8 makes it so")
-            }
-        }
+        return rows
     }
 
     /// The fields of one line; false where the piece ends before the line does.

@@ -3,6 +3,8 @@ import Tensors
 /// A table as a plan has it read: its columns by what they are for.
 struct TableContent {
     let rows: Int
+    /// Of each file.
+    let fileRows: [Int]
     let features: [TableColumn]
     /// Empty where the file has no labels.
     let labels: [TableColumn]
@@ -16,10 +18,11 @@ struct TableContent {
     ///   - needsLabel: with a schema: refuse a file without labels.
     ///   - role: of the file, where there is no schema.
     init(
-        _ source: TextSource, _ options: DatasetOptions, schema: Schema?, needsLabel: Bool,
+        _ files: [TableFile], _ options: DatasetOptions, schema: Schema?, needsLabel: Bool,
         role: TablePlan.Role = .featuresAndLabel
     ) throws(DeMLError) {
-        let sample = try TableSample(source, separator: options.separator, decimal: options.decimal)
+        let samples = try TableFilesSample(files, options)
+        let sample = samples.sample
         var plan: TablePlan
         if let schema {
             plan = try TablePlan(sample, schema, options, needsLabel: needsLabel)
@@ -28,20 +31,18 @@ struct TableContent {
         }
         let missing = Set(TablePlan.missing(options).map { Array($0.utf8) })
         func read(_ kinds: [TableColumn.Kind]) throws(DeMLError) -> Table {
-            try Table(
-                source, dialect: sample.dialect, names: plan.header.names, kinds: kinds,
-                skipsFirstRow: plan.header.isPresent, missing: missing)
+            try Table(samples.inputs(plan.header), names: plan.header.names, kinds: kinds, missing: missing)
         }
         var table = try read(plan.kinds)
         // A word among numbers further down than the sample reaches: the column is read again as words.
         let contradicted = table.columns.indices.filter { table.columns[$0].firstWord != nil }
-        var mixed: [Int: (text: String, line: Int)] = [:]
+        var mixed: [Int: TableColumn.Field] = [:]
         for index in contradicted {
             let column = table.columns[index]
             let isLabel = plan.labels.contains(index)
             let mayBeWords = isLabel ? options.labels != .numbers && plan.labels.count == 1 : schema == nil
             guard let word = column.firstWord, mayBeWords else {
-                throw Self.noNumber(column)
+                throw Self.noNumber(column, files)
             }
             plan.kinds[index] = .words
             if !isLabel { mixed[index] = word }
@@ -51,19 +52,20 @@ struct TableContent {
             let column = table.columns[index]
             guard !column.words.isFull, column.words.count <= TablePlan.maximumMixed,
                 column.words.count * 2 <= table.rows
-            else { throw Self.noNumber(column, word: mixed[index]) }
+            else { throw Self.noNumber(column, files, word: mixed[index]) }
             plan.decisions.append(
                 Decision(
                     "mixed", "\(column.name.quotedForMessage) holds numbers and words: \(column.words.count) categories"
                 ))
         }
         rows = table.rows
+        fileRows = table.fileRows
         guard rows > 0 else { throw DeMLError(.truncated, "the file has no line of values") }
         for (index, column) in table.columns.enumerated() {
             if let number = column.firstLargeNumber {
                 throw DeMLError(
                     .notFinite, "the number \(number.text.quotedForMessage) is too large",
-                    place: Self.place(number.line, column))
+                    place: Self.place(number, column, files))
             }
             guard plan.features.contains(index), column.kind == .words, schema == nil else { continue }
             let tooMany = column.words.isFull || column.words.count > TablePlan.maximumCategories
@@ -101,14 +103,18 @@ struct TableContent {
         dialect = sample.dialect
     }
 
-    private static func place(_ line: Int, _ column: TableColumn) -> String {
-        "line \(line), column \(column.name.quotedForMessage)"
+    private static func place(_ field: TableColumn.Field, _ column: TableColumn, _ files: [TableFile]) -> String {
+        let place = "line \(field.line), column \(column.name.quotedForMessage)"
+        let path = files[field.file].path
+        return path.isEmpty ? place : "\(path): \(place)"
     }
 
-    private static func noNumber(_ column: TableColumn, word: (text: String, line: Int)? = nil) -> DeMLError {
-        let word = word ?? column.firstWord ?? ("", 0)
+    private static func noNumber(
+        _ column: TableColumn, _ files: [TableFile], word: TableColumn.Field? = nil
+    ) -> DeMLError {
+        let word = word ?? column.firstWord ?? TableColumn.Field(text: "", line: 0, file: 0)
         return DeMLError(
-            .malformed, "\(word.text.quotedForMessage) is no number", place: place(word.line, column),
+            .malformed, "\(word.text.quotedForMessage) is no number", place: place(word, column, files),
             hint: "if it stands for a missing value say --missing-values '\(word.text)'; if the column has categories"
                 + " --category-columns '\(column.name)'")
     }
@@ -141,12 +147,21 @@ struct RowSplit {
         }
         let testCount = min(max(1, Int((Double(count) * fraction).rounded())), count - 1)
         var generator = SeededGenerator(seed: seed, purpose: "test-split")
-        let order = generator.permutation(count)
-        let testRows = order[..<testCount].sorted()
-        let trainRows = order[testCount...].sorted()
         var places = [Int32](repeating: 0, count: count)
-        for (place, row) in trainRows.enumerated() { places[row] = Int32(place) }
-        for (place, row) in testRows.enumerated() { places[row] = -1 - Int32(place) }
+        for row in generator.permutation(count)[..<testCount] { places[row] = -1 }
+        var trainRows: [Int] = []
+        var testRows: [Int] = []
+        trainRows.reserveCapacity(count - testCount)
+        testRows.reserveCapacity(testCount)
+        for row in 0..<count {
+            if places[row] == 0 {
+                places[row] = Int32(trainRows.count)
+                trainRows.append(row)
+            } else {
+                places[row] = -1 - Int32(testRows.count)
+                testRows.append(row)
+            }
+        }
         self = RowSplit(places: places, trainRows: trainRows, testRows: testRows)
     }
 

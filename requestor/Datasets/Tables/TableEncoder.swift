@@ -147,59 +147,82 @@ extension TableContent {
         _ train: UnsafeMutableBufferPointer<Number>, _ test: UnsafeMutableBufferPointer<Number>,
         _ columns: [TableColumn], _ schema: [Schema.Feature], _ maps: [[Int32]], _ split: RowSplit, _ width: Int
     ) {
-        guard let pieces = columns.first?.pieceCount else { return }
-        let zero = Number(example: 0)
-        let one = Number(example: 1)
-        split.places.withUnsafeBufferPointer { places in
-            // A piece of all columns at a time stays in the processor's cache while rows are put together.
-            for piece in 0..<pieces {
+        guard let pieces = columns.first?.pieceCount, let pieceRows = columns.first?.pieceRows else { return }
+        // Some hundred rows of all columns stay in the processor's cache while they are put together.
+        let most = 512
+        let targets = UnsafeMutablePointer<UnsafeMutablePointer<Number>>.allocate(capacity: most)
+        defer { targets.deallocate() }
+        for piece in 0..<pieces {
+            let count = min(pieceRows, split.places.count - piece * pieceRows)
+            for start in stride(from: 0, to: count, by: most) {
+                let rows = start..<min(start + most, count)
+                for row in rows {
+                    let place = Int(split.places[piece * pieceRows + row])
+                    (targets + row - start).initialize(
+                        to: place >= 0
+                            ? train.baseAddress! + place * width : test.baseAddress! + (-1 - place) * width)
+                }
                 var offset = 0
                 for (index, column) in columns.enumerated() {
                     let feature = schema[index]
-                    let first = piece * column.pieceRows
                     column.withPiece(piece) { bits in
+                        let bits = UnsafeBufferPointer(rebasing: bits[rows])
                         switch feature.kind {
                         case .number(let mean, let deviation):
-                            let origin = column.origin
-                            let isRaw = mean == 0 && deviation == 1 && origin == 0
-                            let scale = 1 / deviation
-                            for row in 0..<bits.count {
-                                let stored = Float(bitPattern: bits[row])
-                                let isMissing = stored.isNaN
-                                let value =
-                                    isMissing
-                                    ? 0
-                                    : isRaw
-                                        ? stored
-                                        : deviation == 1
-                                            ? Float(origin - mean + Double(stored))
-                                            : Float((origin - mean + Double(stored)) * scale)
-                                let place = Int(places[first + row])
-                                let target =
-                                    place >= 0
-                                    ? train.baseAddress! + place * width : test.baseAddress! + (-1 - place) * width
-                                target[offset] = Number(example: value)
-                                if feature.hasMissing { target[offset + 1] = isMissing ? one : zero }
-                            }
+                            write(
+                                numbers: bits, column.origin, mean, deviation, feature.hasMissing, targets, offset)
                         case .category(let values):
-                            let map = maps[index]
-                            for row in 0..<bits.count {
-                                let code = Int32(bitPattern: bits[row])
-                                let category = code >= 0 ? map[Int(code)] : -1
-                                let place = Int(places[first + row])
-                                let target =
-                                    place >= 0
-                                    ? train.baseAddress! + place * width : test.baseAddress! + (-1 - place) * width
-                                for value in 0..<values.count { target[offset + value] = zero }
-                                if category >= 0 { target[offset + Int(category)] = one }
-                                if feature.hasMissing { target[offset + values.count] = category < 0 ? one : zero }
-                            }
+                            write(words: bits, maps[index], values.count, feature.hasMissing, targets, offset)
                         }
                     }
-                    column.release(piece)
                     offset += feature.width
                 }
             }
+            for column in columns { column.release(piece) }
+        }
+    }
+
+    /// Numbers to one place of each row, 0 for those that are missing, and to the next place whether they are, if it is there.
+    private static func write<Number: ExampleNumber>(
+        numbers bits: UnsafeBufferPointer<UInt32>, _ origin: Double, _ mean: Double, _ deviation: Double,
+        _ hasMissing: Bool, _ targets: UnsafePointer<UnsafeMutablePointer<Number>>, _ offset: Int
+    ) {
+        @inline(__always)
+        func each(_ value: (Float) -> Float) {
+            for row in 0..<bits.count {
+                let stored = Float(bitPattern: bits[row])
+                targets[row][offset] = Number(example: stored.isNaN ? 0 : value(stored))
+            }
+        }
+        let shift = origin - mean
+        let scale = 1 / deviation
+        if mean == 0, deviation == 1, origin == 0 {
+            each { $0 }
+        } else if deviation == 1 {
+            each { Float(shift + Double($0)) }
+        } else {
+            each { Float((shift + Double($0)) * scale) }
+        }
+        guard hasMissing else { return }
+        for row in 0..<bits.count {
+            targets[row][offset + 1] = Number(example: Float(bitPattern: bits[row]).isNaN ? 1 : 0)
+        }
+    }
+
+    /// Categories to `count` places of each row, one of which becomes 1: that which `map` says for a word, if any. To the
+    /// next place whether there is none, if it is there.
+    private static func write<Number: ExampleNumber>(
+        words bits: UnsafeBufferPointer<UInt32>, _ map: [Int32], _ count: Int, _ hasMissing: Bool,
+        _ targets: UnsafePointer<UnsafeMutablePointer<Number>>, _ offset: Int
+    ) {
+        let (zero, one) = (Number(example: 0), Number(example: 1))
+        for row in 0..<bits.count {
+            let target = targets[row] + offset
+            for value in 0..<count { target[value] = zero }
+            let code = Int32(bitPattern: bits[row])
+            let category = code >= 0 ? map[Int(code)] : -1
+            if category >= 0 { target[Int(category)] = one }
+            if hasMissing { target[count] = category < 0 ? one : zero }
         }
     }
 

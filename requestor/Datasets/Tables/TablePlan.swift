@@ -36,8 +36,7 @@ struct TablePlan {
     init(_ sample: TableSample, _ options: DatasetOptions, _ role: Role) throws(DeMLError) {
         let missing = Self.missing(options)
         let named = options.labelColumn.map { Self.split($0) } ?? []
-        header = try TableHeader(
-            sample.rows, said: options.header, expected: [options.labelColumn ?? ""] + named, missing: missing)
+        header = try sample.header(options, expected: [options.labelColumn ?? ""] + named)
         if let field = sample.ambiguousComma, options.decimal == nil {
             throw DeMLError(
                 .usage, "\(field.quotedForMessage) may be a number with a decimal comma, or one of thousands",
@@ -189,8 +188,7 @@ struct TablePlan {
         let targets = schema.targetColumns
         var expected = names + targets
         if expected.allSatisfy({ Int($0) != nil }) { expected = [] }
-        header = try TableHeader(
-            sample.rows, said: options.header, expected: expected, missing: Self.missing(options))
+        header = try sample.header(options, expected: expected)
         kinds = header.names.map { _ in .leftOut }
         features = []
         labels = []
@@ -260,7 +258,7 @@ extension TablePlan {
         unnamed sample: TableSample, _ schema: Schema, _ options: DatasetOptions, needsLabel: Bool
     ) throws(DeMLError) {
         let size = schema.inputShape.reduce(1, *)
-        header = try TableHeader(sample.rows, said: options.header, expected: [], missing: Self.missing(options))
+        header = try sample.header(options, expected: [])
         let names = header.names
         kinds = names.map { _ in .leftOut }
         labels = []
@@ -308,6 +306,11 @@ extension Schema.Features {
 }
 
 extension TableSample {
+    fileprivate func header(_ options: DatasetOptions, expected: [String]) throws(DeMLError) -> TableHeader {
+        if let header { return header }
+        return try TableHeader(rows, said: options.header, expected: expected, missing: TablePlan.missing(options))
+    }
+
     func areNumbers(_ column: Int, skipping isHeader: Bool) -> Bool {
         rows.dropFirst(isHeader ? 1 : 0).allSatisfy {
             $0[column].isEmpty || NumberText.number($0[column], decimal: dialect.decimal) != nil

@@ -20,9 +20,7 @@ struct WordList {
 
     /// The number of a text; nil where there are too many.
     mutating func code(_ text: UnsafeBufferPointer<UInt8>) -> Int32? {
-        var hash: UInt64 = 0xcbf2_9ce4_8422_2325
-        for byte in text { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
-        hash ^= hash >> 29
+        let hash = Self.hash(UnsafeRawBufferPointer(text))
         var slot = Int(truncatingIfNeeded: hash) & (slots.count - 1)
         while slots[slot] >= 0 {
             let entry = Int(slots[slot])
@@ -42,6 +40,29 @@ struct WordList {
         return code
     }
 
+    /// A number that different texts rarely share, eight bytes at a time; the ends of a text may overlap.
+    private static func hash(_ text: UnsafeRawBufferPointer) -> UInt64 {
+        func word<Word: FixedWidthInteger & BitwiseCopyable>(_ place: Int, _: Word.Type) -> UInt64 {
+            UInt64(truncatingIfNeeded: text.loadUnaligned(fromByteOffset: place, as: Word.self))
+        }
+        func mixed(_ hash: UInt64, _ word: UInt64) -> UInt64 {
+            let product = (hash ^ word) &* 0x9e37_79b9_7f4a_7c15
+            return product ^ product >> 32
+        }
+        var hash = UInt64(truncatingIfNeeded: text.count)
+        switch text.count {
+        case 8...:
+            for place in stride(from: 0, to: text.count - 8, by: 8) { hash = mixed(hash, word(place, UInt64.self)) }
+            hash = mixed(hash, word(text.count - 8, UInt64.self))
+        case 4...: hash = mixed(hash, word(0, UInt32.self) << 32 | word(text.count - 4, UInt32.self))
+        case 1...:
+            hash = mixed(
+                hash, UInt64(text[0]) << 16 | UInt64(text[text.count / 2]) << 8 | UInt64(text[text.count - 1]))
+        default: break
+        }
+        return mixed(hash, 0)
+    }
+
     func word(_ code: Int) -> ArraySlice<UInt8> {
         bytes[(code == 0 ? 0 : ends[code - 1])..<ends[code]]
     }
@@ -49,8 +70,10 @@ struct WordList {
     private func isEqual(_ entry: Int, _ text: UnsafeBufferPointer<UInt8>) -> Bool {
         let start = entry == 0 ? 0 : ends[entry - 1]
         guard ends[entry] - start == text.count else { return false }
-        for index in 0..<text.count where bytes[start + index] != text[index] { return false }
-        return true
+        return bytes.withUnsafeBufferPointer { bytes in
+            for index in 0..<text.count where bytes[start + index] != text[index] { return false }
+            return true
+        }
     }
 
     private mutating func grow() {
