@@ -250,10 +250,13 @@ def write_sequences():
         save_file({"x": x.numpy(), "y": model(x).detach().numpy().copy()}, FOLDER / f"{name}.safetensors")
         batch = {0: torch.export.Dim("batch", min=1, max=4096)}
         torch.export.save(torch.export.export(model, (x,), dynamic_shapes=(batch,)), str(FOLDER / f"{name}.pt2"))
-        if name == "recurrent":
+        torch.onnx.export(
+            model, (x,), str(FOLDER / f"{name}.script.onnx"), dynamo=False, input_names=["x"],
+            dynamic_axes={"x": {0: "batch"}})
+        if name != "recurrent":
             torch.onnx.export(
-                model, (x,), str(FOLDER / f"{name}.script.onnx"), dynamo=False, input_names=["x"],
-                dynamic_axes={"x": {0: "batch"}})
+                model, (x,), str(FOLDER / f"{name}.onnx"), dynamo=True, dynamic_shapes=(batch,), external_data=False,
+                verbose=False)
         if not LARGE:
             deflate(FOLDER / f"{name}.pt2")
 

@@ -271,6 +271,18 @@ struct Simplifier {
 
     /// A constant behind a layer with a weight, as part of it: its bias, or a scale of its outputs.
     private static func merged(_ step: Step, into layer: LayerSketch, _ output: [Int]) -> LayerSketch? {
+        if ["attention", "tied_linear"].contains(layer.type), let outputs = output.last {
+            let numbers: [Float]
+            switch step.kind {
+            case .constant(.add, let values, let shape) where shape.last == outputs && values.count == outputs:
+                numbers = values
+            case .function(.add(let number)): numbers = [Float](repeating: Float(number), count: outputs)
+            default: return nil
+            }
+            return layer.type == "tied_linear"
+                ? shifted(layer, "bias", by: numbers)
+                : shifted(layer, "out_proj.bias", by: numbers, beside: ("in_proj_bias", "in_proj_weight"))
+        }
         guard ["linear", "conv2d", "conv1d", "conv_transpose2d"].contains(layer.type), let weight = layer["weight"]
         else {
             return nil
@@ -298,6 +310,27 @@ struct Simplifier {
         let sum = bias.map { zip($0, shift).map { $0 + $1 } } ?? shift
         layer.parameters = [("weight", weight), ("bias", Tensor(shape: [outputs], floats: sum))]
         layer.options["bias"] = nil
+        return layer
+    }
+
+    /// A layer with a number more added to each feature; where it had no bias, with zeros for its other bias too.
+    private static func shifted(
+        _ layer: LayerSketch, _ name: String, by numbers: [Float], beside: (bias: String, weight: String)? = nil
+    ) -> LayerSketch? {
+        var layer = layer
+        var sum = numbers
+        if let own = try? layer[name]?.floats() { sum = zip(own, numbers).map { $0 + $1 } }
+        if let beside, layer[beside.bias] == nil,
+            let place = layer.parameters.firstIndex(where: { $0.name == beside.weight })
+        {
+            let count = layer.parameters[place].tensor.shape[0]
+            layer.parameters.insert(
+                (beside.bias, Tensor(shape: [count], floats: [Float](repeating: 0, count: count))), at: place + 1)
+        }
+        layer.parameters.removeAll { $0.name == name }
+        layer.parameters.append((name, Tensor(shape: [sum.count], floats: sum)))
+        // Attention has biases where nothing is said, a tied layer where it is.
+        layer.options["bias"] = beside == nil ? .boolean(true) : nil
         return layer
     }
 

@@ -87,6 +87,9 @@ extension ONNXCall {
                 "a constant of shape \(tensor.shape) does not fit a value of shape \(shape) without widening it", .shape
             )
         }
+        if kind == .add, shape.count == 2, inner == shape, shape[0] > 1 {
+            return try positions(value, numbers.map { Float($0) }, shape)
+        }
         return try graph.add(
             .constant(kind, numbers.map { Float($0) }, shape: inner), behind: value, origin)
     }
@@ -124,6 +127,7 @@ extension ONNXCall {
             throw origin.refusal("values of shape \(shape) do not fit a matrix of shape \(matrix.shape)", .shape)
         }
         var parameters = [(name: "weight", tensor: try weights(weight))]
+        if bias == nil, parameters[0].tensor == embeddingTable { return try tied(value, outputs: weight.shape[0]) }
         if let bias { parameters.append(("bias", bias)) }
         return try layer(
             LayerSketch(

@@ -146,4 +146,48 @@ extension ONNXCall {
         states = directions == 1 ? made : nil
         return isBatchFirst && directions == 1 ? .data(made) : .arranged(made, .directions)
     }
+
+    // MARK: Tokens
+
+    /// A row of a table for each token of the model's input.
+    mutating func embedding() throws(DeMLError) -> Int {
+        guard inputs.count == 2, case .constant(let given)? = inputs[0], int("axis", 0) == 0, given.shape.count == 2
+        else {
+            throw refusal("it takes a part of its input", hint: "of a sequence the last step is taken, of a table rows")
+        }
+        guard try data(1) == 0, graph.inputShape.count == 1 else {
+            throw refusal("it embeds something that is not a sequence of tokens, the model's input")
+        }
+        let table = try weights(given)
+        let sketch = LayerSketch(
+            "embedding", ["num_embeddings": .integer(table.shape[0]), "embedding_dim": .integer(table.shape[1])],
+            [("weight", table)])
+        return try add(sketch, behind: 0, shape: [graph.inputShape[0], table.shape[1]])
+    }
+
+    /// What the model's tokens are embedded by.
+    var embeddingTable: Tensor? {
+        for node in graph.nodes.prefix(1) {
+            if case .step(.layer(let layer)) = node.operation, layer.type == "embedding" { return layer["weight"] }
+        }
+        return nil
+    }
+
+    /// x + a row for each position.
+    mutating func positions(_ value: Int, _ numbers: [Float], _ shape: [Int]) throws(DeMLError) -> Int {
+        let sketch = LayerSketch(
+            "positional_embedding", ["max_length": .integer(shape[0])],
+            [("weight", Tensor(shape: shape, floats: numbers))])
+        return try add(sketch, behind: value, shape: shape)
+    }
+
+    /// The head of a model that shares its embedding's weight.
+    mutating func tied(_ value: Int, outputs: Int) throws(DeMLError) -> Int {
+        try add(LayerSketch("tied_linear"), behind: value, shape: graph.shape(of: value).dropLast() + [outputs])
+    }
+
+    private mutating func add(_ sketch: LayerSketch, behind value: Int, shape: [Int]) throws(DeMLError) -> Int {
+        try graph.add(
+            ImportGraph.Node(operation: .step(.layer(sketch)), origin: origin, inputs: [value], shape: shape))
+    }
 }

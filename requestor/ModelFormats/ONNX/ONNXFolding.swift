@@ -49,6 +49,24 @@ enum ONNXFolding {
             }
         case "Pow": return try ConstantMath.binary(try input(0), try input(1)) { Foundation.pow($0, $1) }
         case "Equal": return try ConstantMath.binary(try input(0), try input(1)) { $0 == $1 ? 1 : 0 }
+        case "Greater": return try ConstantMath.binary(try input(0), try input(1)) { $0 > $1 ? 1 : 0 }
+        case "GreaterOrEqual": return try ConstantMath.binary(try input(0), try input(1)) { $0 >= $1 ? 1 : 0 }
+        case "Less": return try ConstantMath.binary(try input(0), try input(1)) { $0 < $1 ? 1 : 0 }
+        case "LessOrEqual": return try ConstantMath.binary(try input(0), try input(1)) { $0 <= $1 ? 1 : 0 }
+        case "And": return try ConstantMath.binary(try input(0), try input(1)) { $0 != 0 && $1 != 0 ? 1 : 0 }
+        case "Or": return try ConstantMath.binary(try input(0), try input(1)) { $0 != 0 || $1 != 0 ? 1 : 0 }
+        case "Trilu":
+            let x = try input(0)
+            let k = try inputs.count > 1 && inputs[1] != nil ? input(1).integers().first ?? 0 : 0
+            guard x.shape.count >= 2, abs(k) < 1 << 40 else { return nil }
+            let (rows, columns) = (x.shape[x.shape.count - 2], x.shape[x.shape.count - 1])
+            let isUpper = node.attributes["upper"]?.int ?? 1 != 0
+            let numbers = try ConstantMath.doubles(x).enumerated().map { index, value in
+                let place = index % (rows * columns)
+                let distance = place % columns - place / columns
+                return (isUpper ? distance >= k : distance <= k) ? value : 0
+            }
+            return ConstantMath.make(numbers, x.shape, integers: !x.dtype.isFloatingPoint)
         case "Where":
             let chosen = try ConstantMath.binary(try input(0), try input(1)) { $0 != 0 ? $1 : .nan }
             let doubles = try ConstantMath.doubles(chosen)

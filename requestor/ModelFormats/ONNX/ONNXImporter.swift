@@ -9,6 +9,8 @@ struct ONNXImporter {
         case data(Int)
         /// A sequence [batch, t, c] that the file has in another order.
         case arranged(Int, Arrangement)
+        /// What an attention may take, and nothing else: it is refused with this.
+        case pending(DeMLError)
     }
 
     enum Arrangement {
@@ -25,6 +27,7 @@ struct ONNXImporter {
     let model: ONNXModel
     private(set) var graph: ImportGraph
     private var values: [String: Value] = [:]
+    private var attention = ONNXAttention()
     /// The size of the first dimension, or what stands for one that has none.
     let batch: Int
     private(set) var notes: [String] = []
@@ -85,6 +88,7 @@ struct ONNXImporter {
                 .malformed, "the output \(output.name.quotedForMessage) is a sequence with the batch second",
                 hint: "export the model with batch_first=True")
         }
+        if case .pending(let error)? = values[output.name] { throw error }
         guard case .data(let value)? = values[output.name] else {
             throw DeMLError(.missing, "the output \(output.name.quotedForMessage) does not depend on the input")
         }
@@ -110,8 +114,7 @@ struct ONNXImporter {
             inputs.append(value)
         }
         let data = inputs.compactMap { if case .data(let value)? = $0 { value } else { nil } }
-        if node.operation == "Shape", let value = data.first {
-            let shape = [batch] + graph.shape(of: value)
+        if node.operation == "Shape", let shape = shape(node, data.first) {
             let start = node.attributes["start"]?.int ?? 0
             let end = node.attributes["end"]?.int ?? shape.count
             func place(_ at: Int) -> Int { min(max(at < 0 ? at + shape.count : at, 0), shape.count) }
@@ -119,8 +122,13 @@ struct ONNXImporter {
             values[output] = .constant(Tensor(shape: [part.count], int64s: part.map(Int64.init)))
             return
         }
-        let isArranged = inputs.contains { if case .arranged? = $0 { true } else { false } }
-        if data.isEmpty, !isArranged {
+        let isElsewhere = inputs.contains {
+            switch $0 {
+            case .arranged?, .pending?: true
+            default: false
+            }
+        }
+        if data.isEmpty, !isElsewhere {
             let constants = inputs.map { value -> Tensor? in
                 if case .constant(let tensor)? = value { tensor } else { nil }
             }
@@ -136,6 +144,57 @@ struct ONNXImporter {
             values[output] = .constant(tensor)
             return
         }
+        let call = ONNXCall(node: node, inputs: inputs, graph: graph, batch: batch)
+        var attending = call
+        let parts = try attending.attention(&attention)
+        graph = attending.graph
+        // What is no move is the attention's alone.
+        if let parts, !Self.moves.contains(node.operation) {
+            return put(parts, of: node, call.refusal("it is a part of an attention that is not known"))
+        }
+        do throws(DeMLError) {
+            for case .pending(let error)? in inputs { throw error }
+            try addAlone(node, inputs)
+            if let parts { put(parts, of: node, nil) }
+        } catch {
+            guard let parts else { throw error }
+            put(parts, of: node, error.at(node.origin.place))
+        }
+    }
+
+    private static let moves: Set<String> = [
+        "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Gather", "Slice", "Split", "Mul", "Div", "Identity", "Cast",
+    ]
+
+    /// Keeps what a node's outputs are to an attention. Without an error they are also what they are without one.
+    private mutating func put(_ parts: [ONNXAttention.Value], of node: ONNXModel.Node, _ error: DeMLError?) {
+        for (name, part) in zip(node.outputs, parts) where !name.isEmpty {
+            attention.values[name] = part
+            if let error { values[name] = .pending(error) }
+            guard case .view(let view) = part, case .value(let value) = view.source, graph.shape(of: value).count == 2
+            else { continue }
+            let shape = graph.shape(of: value)
+            let whole = SequenceView(view.source, batch: batch, tokens: shape[0], features: shape[1])
+            if view == whole {
+                attention.values[name] = nil
+                values[name] = .data(value)
+            } else if view == whole.transposed([1, 0, 2]) {
+                attention.values[name] = nil
+                values[name] = .arranged(value, .sequenceFirst)
+            }
+        }
+    }
+
+    /// The shape of a node's input, with the batch.
+    private func shape(_ node: ONNXModel.Node, _ value: Int?) -> [Int]? {
+        if let value { return [batch] + graph.shape(of: value) }
+        if case .view(let view)? = node.inputs.first.flatMap({ attention.values[$0] }) { return view.shape }
+        return nil
+    }
+
+    /// A node that is no part of an attention.
+    private mutating func addAlone(_ node: ONNXModel.Node, _ inputs: [Value?]) throws(DeMLError) {
+        guard let output = node.outputs.first else { return }
         var call = ONNXCall(node: node, inputs: inputs, graph: graph, batch: batch)
         if let value = try call.arranged() {
             graph = call.graph
@@ -323,9 +382,10 @@ struct ONNXCall {
         case "Softmax", "LogSoftmax": return try softmax()
         case "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Expand", "ReduceMean":
             return try reshaped()
-        case "RNN", "Attention", "MultiHeadAttention":
+        case "Gather": return try embedding()
+        case "RNN", "Attention", "MultiHeadAttention", "Split":
             throw refusal(
-                "sequences are not read from ONNX", hint: "torch.export.save keeps them: import the .pt2")
+                "it is a part of a sequence that is not known", hint: "torch.export.save keeps more: import the .pt2")
         default:
             throw refusal(
                 "the operator has no layer here",
@@ -334,5 +394,5 @@ struct ONNXCall {
     }
 
     private static let known =
-        "Conv, ConvTranspose, Gemm, MatMul, pools, normalisations, activations, Pad, Resize, Add, Mul and Concat"
+        "Conv, ConvTranspose, Gemm, MatMul, pools, normalisations, activations, Pad, Resize, Gather, LSTM, GRU, Add, Mul and Concat"
 }
