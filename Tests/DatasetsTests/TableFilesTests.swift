@@ -28,7 +28,7 @@ import Testing
     ]
 
     @Test func columnsAreTakenByName() throws {
-        try read(Self.sites) { data, _ in
+        try read(Self.sites) { (data, _) throws in
             #expect(data.schema.columnNames == ["age", "sex"] && data.schema.classNames == ["no", "yes"])
             // age, age is missing, sex is f, m, x.
             #expect(data.train.x.shape == [6, 5])
@@ -43,7 +43,7 @@ import Testing
     }
 
     @Test func eachFileIsAClient() throws {
-        try read(Self.sites) { data, folder in
+        try read(Self.sites) { (data, folder) throws in
             #expect(try data.clients(.byFile) == 3)
             #expect(try data.partition(.byFile, parts: 3, seed: 0) == [[0, 1, 2], [3, 4], [5]])
             // A model of these columns finds them in such a folder, and in one file.
@@ -55,14 +55,14 @@ import Testing
     }
 
     @Test func aTestSetIsApart() throws {
-        try read(Self.sites.merging(["test.csv": "age,sex,ill\n1,f,yes\n"]) { first, _ in first }) { data, _ in
+        try read(Self.sites.merging(["test.csv": "age,sex,ill\n1,f,yes\n"]) { first, _ in first }) { (data, _) throws in
             #expect(data.train.count == 6 && data.test?.count == 1)
         }
         // One that is called train is the training set; what is left over is said.
         try read([
             "train.csv": "a,label\n1.5,0\n2.5,1\n3.5,0\n4.5,1\n", "test.csv": "a,label\n1.5,0\n",
             "old.csv": "x,y,z\n1,2,3\n",
-        ]) { data, _ in
+        ]) { (data, _) throws in
             #expect(data.train.count == 4 && data.test?.count == 1 && data.groups == nil)
             #expect(data.decisions.first { $0.subject == "not used" }?.text == "'old.csv'")
         }
