@@ -86,6 +86,6 @@ import Testing
         let word = error(["a.csv": numbers, "b.csv": numbers + "\n7.5,1\noops,1\n"])
         #expect(word?.place?.hasSuffix("/b.csv: line 64, column 'a'") == true)
         let short = error(["a.csv": numbers, "b.csv": numbers + "7.5\n"])
-        #expect(short?.place?.hasSuffix("/b.csv: line 62, column 1") == true)
+        #expect(short?.place?.hasSuffix("/b.csv") == true && short?.message.hasPrefix("line 62 has 1 field") == true)
     }
 }
