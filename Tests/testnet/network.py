@@ -226,6 +226,8 @@ class Network:
             return self.leftovers()
         if verb == "invoices":
             return self.daemons[0].get("/payment-api/v1/invoices?maxItems=1000", timeout=10)
+        if verb == "debit-notes":
+            return self.daemons[0].get("/payment-api/v1/debitNotes?maxItems=1000", timeout=10)
         if verb == "settled":                 # settled SECONDS: waits until every accepted invoice is settled
             return self.settled(float(words[0]))
         raise ValueError(f"unknown command {verb}")
