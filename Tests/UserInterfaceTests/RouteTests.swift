@@ -110,6 +110,16 @@ import Testing
         #expect(numbers.json["targets"] as? [String] == ["label"] && numbers.json["classes"] == nil)
     }
 
+    @Test func aTextIsLookedAt() async throws {
+        let page = try Page()
+        defer { page.remove() }
+        let text = String(repeating: "the quick brown fox jumps over the lazy dog.\n", count: 40)
+        try Files.writeAtomically(Array(text.utf8), to: page.folder + "/fox.txt")
+        let answer = try await page.json("/api/data/look", "{\"data\":\"fox.txt\"}")
+        #expect(answer.status == 200 && answer.json["kind"] as? String == "texts", "\(answer.body)")
+        #expect(answer.json["outputs"] as? Int == 29 && (answer.json["train"] as? Int ?? 0) > 10)
+    }
+
     @Test func aModelIsCheckedLayerByLayer() async throws {
         let page = try Page()
         defer { page.remove() }

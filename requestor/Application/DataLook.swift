@@ -15,7 +15,7 @@ public struct DataLook: Sendable {
     public var testExamples: Int
     /// The shape of one example, as a model takes it.
     public var inputShape: [Int]
-    /// Training examples of each class; nil for a regression.
+    /// Training examples of each class; nil for a regression, and for text, in which each token has a label.
     public var classCounts: [Int]?
     /// The model and the training that would be chosen.
     public var model: ModelDescription
@@ -36,7 +36,7 @@ extension Application {
             throw DeMLError(.internal, "no model was chosen for the data", place: paths.shown(configuration.data.path))
         }
         var counts: [Int]?
-        if let classes = data.dataset.classes {
+        if let classes = data.dataset.classes, !data.dataset.labelsTokens {
             var sums = [Int](repeating: 0, count: classes)
             for label in try data.dataset.trainLabels() { sums[label] += 1 }
             counts = sums

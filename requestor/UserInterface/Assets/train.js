@@ -86,7 +86,7 @@ export default async function train(main, { signal, go }) {
   function showData() {
     const facts = [counted(look.train, "training example"), look.test ? counted(look.test, "test example") : "no test set",
       look.kind === "table" ? counted(look.columnCount, "column") : look.input.join(" × "),
-      look.classes ? counted(look.outputs, "class").replace("classs", "classes") : counted(look.outputs, "number") + " to predict"];
+      look.kind === "texts" ? `${grouped(look.outputs)} different tokens` : look.classes ? counted(look.outputs, "class").replace("classs", "classes") : counted(look.outputs, "number") + " to predict"];
     const parts = [h("h3", null, middle(wish.name, 60)), h("p", { class: "lead" }, facts.join(" · "))];
     if (look.pictures.length) {
       parts.push(h("div", { class: "samples" }, look.pictures.map((frame, index) => picture(frame, `training example ${index}`))), h("p", null));
@@ -95,7 +95,7 @@ export default async function train(main, { signal, go }) {
       parts.push(h("dl", { class: "findings" }, look.findings.map((finding) => [h("dt", null, finding.subject), h("dd", { class: finding.warning ? "warn-text" : "" }, plain(finding.text))])));
     }
     if (look.kind === "table") parts.push(tableForm());
-    if (look.classes) {
+    if (look.classes && look.kind !== "texts") {
       const most = Math.max(...look.classes.map((one) => one.count), 1);
       parts.push(h("details", { open: look.classes.length <= 10 && look.kind === "table" }, h("summary", null, counted(look.classes.length, "class").replace("classs", "classes")),
         h("div", { class: "odds" }, look.classes.slice(0, 30).map((one) => {
