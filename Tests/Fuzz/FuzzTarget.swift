@@ -290,7 +290,7 @@ extension FuzzTarget {
                 guard try state.weights.model == ModelDescription(json: Seeds.modelOfShard) else { continue }
                 do {
                     let result = try trainer.train(on: try Seeds.stateExamples())
-                    try require(result.steps == options.epochs * 3, "the number of steps is wrong")
+                    try require(result.steps == options.steps ?? options.epochs * 3, "the number of steps is wrong")
                 } catch let error as DeMLError where error.code == .notFinite || error.code == .mismatch {
                     continue
                 }

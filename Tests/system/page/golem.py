@@ -36,7 +36,7 @@ def visit(browser, ui):
     page.get_by_label("Workers", exact=True).fill("2")
     page.get_by_label("Rounds", exact=True).fill("2")
     page.get_by_label("Epochs a round").fill("1")
-    page.get_by_label("Golem").check()
+    page.locator("input[name=fleet][value=golem]").check()
     page.get_by_label("GLM that it may cost in all").fill(str(BUDGET))
     button = page.get_by_role("button", name=f"Rent and train for at most {BUDGET} GLM")
     expect(button).to_be_enabled()
