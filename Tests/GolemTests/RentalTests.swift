@@ -254,6 +254,24 @@ struct PoolTests {
         #expect(pool.givenBack(1, at: time(5)).isEmpty, "it is being closed already")
     }
 
+    /// Those of an agent that was killed stay in the market, and the daemon may tell of them last.
+    @Test("of several offers of a node that say the same, the others are tried at once where one is not answered")
+    func oldOffers() {
+        var pool = pool(1)
+        for id: ProposalID in ["good", "old1", "old2"] {
+            #expect(pool.offerCame(id, from: "n", name: "", score: 1, objection: nil, at: time(0)).isEmpty)
+        }
+        let silent = RentalStateMachine.Outcome(
+            reason: "silent", blame: false, wasTurnedDown: true, wasReady: false, wasUnanswered: true)
+        #expect(pool.clockTicked(time(1)) == [.startRental(1, "n", "old2")])
+        #expect(pool.rentalClosed(1, silent, at: time(11)) == [.startRental(2, "n", "old1")])
+        #expect(pool.rentalClosed(2, silent, at: time(21)) == [.startRental(3, "n", "good")])
+        // Where there is no other, it is let alone for a while.
+        #expect(pool.rentalClosed(3, silent, at: time(31)).isEmpty)
+        _ = pool.offerCame("new", from: "n", name: "", score: 1, objection: nil, at: time(31))
+        #expect(!pool.clockTicked(time(32)).contains(.startRental(4, "n", "new")))
+    }
+
     @Test("a provider that failed twice is left, one that was busy is asked again later")
     func leaving() {
         var pool = pool(1)
@@ -348,13 +366,15 @@ struct PoolTests {
         let refused = pool.offerCame("no", from: "n", name: "", terms: 3, score: nil, objection: "dear", at: time(0.2))
         #expect(refused == [.forget("no")])
         #expect(pool.clockTicked(time(1)) == [.startRental(1, "n", "cheap")], "one machine of a node at a time")
-        // Published anew, the same offer is the better one of the two; nobody may answer for it, so the old one stays.
-        #expect(pool.offerCame("anew", from: "n", name: "", terms: 2, score: 9, objection: nil, at: time(2)).isEmpty)
+        // Published anew, the same offer is the better one; nobody may answer for it, so old ones stay, four in all.
+        for id: ProposalID in ["anew", "again", "later"] {
+            #expect(pool.offerCame(id, from: "n", name: "", terms: 2, score: 9, objection: nil, at: time(2)).isEmpty)
+        }
         #expect(
-            pool.offerCame("again", from: "n", name: "", terms: 2, score: 9, objection: nil, at: time(2))
+            pool.offerCame("last", from: "n", name: "", terms: 2, score: 9, objection: nil, at: time(2))
                 == [.forget("dear")])
-        #expect(pool.rentalClosed(1, good, at: time(3)) == [.startRental(2, "n", "again")])
-        #expect(pool.rentalClosed(2, good, at: time(4)) == [.startRental(3, "n", "anew")])
+        #expect(pool.rentalClosed(1, good, at: time(3)) == [.startRental(2, "n", "last")])
+        #expect(pool.rentalClosed(2, good, at: time(4)) == [.startRental(3, "n", "later")])
     }
 
     @Test("while offers keep coming a moment is waited for, so that the cheapest of 300 are taken")

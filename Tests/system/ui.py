@@ -177,7 +177,7 @@ def doors(browser, ui, work):
     page.get_by_label("Rounds", exact=True).fill("4")
     expect(page.locator(".box.bad")).to_have_count(0)
     # What it may cost is said on the button.
-    page.locator("input[name=fleet][value=golem]").check()
+    page.get_by_role("radio", name="Golem").check()
     expect(page.get_by_role("button", name="Rent and train for at most 5 GLM")).to_be_enabled()
     expect(page.get_by_text("worst case").first).to_be_visible()
     browser.look(page, "train-golem")
@@ -219,7 +219,7 @@ def doors(browser, ui, work):
     check("processes predict the same", Path(download.value.path()).read_text().splitlines() == lines)
     page.reload()
     expect(page.get_by_role("link", name="Download predictions")).to_be_visible()
-    page.locator("input[name=fleet][value=golem]").check()
+    page.get_by_role("radio", name="Golem").check()
     expect(page.get_by_role("button", name="Rent and predict for at most 5 GLM")).to_be_enabled()
     browser.look(page, "try-elsewhere")
 

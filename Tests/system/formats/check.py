@@ -76,6 +76,10 @@ def own_tools():
         files = [MODELS / f"{name}.{kind}" for kind in ("pt2", "onnx", "script.onnx", "keras", "h5")]
         for file in filter(pathlib.Path.exists, files):
             found = numbers(file, SCRATCH / f"{name}.npz", file.name, soft)
+            if file.name == "encoder.script.onnx":
+                # torch's old exporter writes MultiheadAttention with the sequence first, between transpositions.
+                check(getattr(found, "returncode", 0) == 65 and "node '" in found.stderr, f"{file.name} is refused by its node's name")
+                continue
             check(isinstance(found, numpy.ndarray), f"{file.name} is read: {getattr(found, 'stderr', '')}")
             if isinstance(found, numpy.ndarray):
                 check(largest(found, y) < 1e-5, f"{file.name}: predictions differ by {largest(found, y)}")

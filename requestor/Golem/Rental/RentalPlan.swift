@@ -61,8 +61,11 @@ public struct RentalPlan: Sendable {
     public var debitNoteInterval: Int = 120
     /// The most seconds within which a debit note that is due must be paid.
     public var paymentTimeout: Int = 43_200
-    /// How long a provider may take to answer a proposal or an agreement.
+    /// How long a provider may take to answer an agreement.
     public var answerLimit: Duration = .seconds(30)
+    /// How long a provider may take to answer a proposal. An agent that is there does so in a second or two; the offer of one
+    /// that was ended abruptly stays in the market for a while, and nobody answers for it.
+    public var proposalLimit: Duration = .seconds(10)
     /// How long an activity may take to come up.
     public var activityLimit: Duration = .seconds(60)
 

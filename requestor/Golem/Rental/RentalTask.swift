@@ -95,7 +95,7 @@ extension Engine {
             if step == .lastCall {
                 try? await Task.sleep(for: .seconds(5))
             } else {
-                try? await client.waitWhileDaemonAnswers(plan.answerLimit)
+                try? await client.waitWhileDaemonAnswers(step == .draft ? plan.proposalLimit : plan.answerLimit)
             }
             if !Task.isCancelled { mailbox.yield(.stepExpired(step)) }
         case .announceReady(let agreement, let activity): announceReady(agreement, activity, context)

@@ -3,7 +3,7 @@
 /// It keeps the best `capacity` of all that come, so that a market of any size costs bounded memory, and a time that grows
 /// with its size and the logarithm of the capacity. One node may have several offers. A provider publishes its offer anew
 /// after each agreement and when it starts; the daemon may tell of the old one for a while, in any order, and nobody answers
-/// for it. So the two newest of a node that say the same are kept, and where one leads nowhere there is the other.
+/// for it. So the newest four of a node that say the same are kept, and where one leads nowhere there are the others.
 package struct OfferBook: Sendable {
     package struct Entry: Sendable, Equatable {
         package var proposal: ProposalID
@@ -39,6 +39,7 @@ package struct OfferBook: Sendable {
     private let capacity: Int
     /// A node may not fill the book.
     private let capacityOfOne = 8
+    private let capacityOfAlike = 4
 
     package init(capacity: Int) {
         self.capacity = capacity
@@ -57,7 +58,8 @@ package struct OfferBook: Sendable {
         if let same = known.first(where: { $0.proposal == entry.proposal }) { remove(same) }
         let others = known.filter { $0.proposal != entry.proposal }
         let alike = others.filter { $0.terms == entry.terms }
-        if let oldest = alike.count >= 2 ? alike.first : others.count >= capacityOfOne ? others.first : nil {
+        let isFull = others.count >= capacityOfOne
+        if let oldest = alike.count >= capacityOfAlike ? alike.first : isFull ? others.first : nil {
             remove(oldest)
             gone.append(oldest.proposal)
         }

@@ -200,7 +200,9 @@ public struct PoolStateMachine: Sendable {
             provider.turnedDown += 1
             objections[rental.provider] = outcome.reason
         }
-        if outcome.blame || outcome.wasTurnedDown {
+        // Of several offers of a node the one may be old and another good.
+        let hasAnother = outcome.wasUnanswered && !offers.offers(of: rental.provider).isEmpty
+        if outcome.blame || outcome.wasTurnedDown && !hasAnother {
             // The longer it fails, the longer it is let alone.
             let factor = 1 << min(provider.failures + provider.turnedDown, 5) - 1
             provider.silentUntil = now + settings.coolDown * max(1, factor)

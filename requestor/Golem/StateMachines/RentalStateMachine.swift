@@ -92,17 +92,21 @@ public struct RentalStateMachine: Sendable, Equatable {
         public var blame: Bool
         /// The provider turned us down before there was an agreement; it may be asked again later.
         public var wasTurnedDown: Bool
+        /// Nobody answered for the offer: it may be an old one, and another of the same provider may do at once.
+        public var wasUnanswered: Bool
         /// There was a machine in working order at some time.
         public var wasReady: Bool
         /// An agreement that could not be ended, because the provider does not answer.
         public var agreementLeft: AgreementID?
 
         public init(
-            reason: String, blame: Bool, wasTurnedDown: Bool, wasReady: Bool, agreementLeft: AgreementID? = nil
+            reason: String, blame: Bool, wasTurnedDown: Bool, wasReady: Bool, agreementLeft: AgreementID? = nil,
+            wasUnanswered: Bool = false
         ) {
             self.reason = reason
             self.blame = blame
             self.wasTurnedDown = wasTurnedDown
+            self.wasUnanswered = wasUnanswered
             self.wasReady = wasReady
             self.agreementLeft = agreementLeft
         }
@@ -119,6 +123,7 @@ public struct RentalStateMachine: Sendable, Equatable {
     private var ending: (code: String, reason: String, blame: Bool)?
     private var wasReady = false
     private var wasTurnedDown = false
+    private var wasUnanswered = false
     private var agreementLeft: AgreementID?
     private var step = ClosingStep.none
 
@@ -162,6 +167,7 @@ public struct RentalStateMachine: Sendable, Equatable {
 
         case (.countering, .stepExpired(.draft)), (.awaitingDraft, .stepExpired(.draft)):
             wasTurnedDown = true
+            wasUnanswered = true
             return close("Cancelled", "the provider did not answer the proposal", blame: false)
 
         case (.creatingAgreement, .agreementCreated(let id)):
@@ -281,7 +287,7 @@ public struct RentalStateMachine: Sendable, Equatable {
             .finish(
                 Outcome(
                     reason: ending.reason, blame: ending.blame, wasTurnedDown: wasTurnedDown, wasReady: wasReady,
-                    agreementLeft: agreementLeft))
+                    agreementLeft: agreementLeft, wasUnanswered: wasUnanswered))
         ]
     }
 

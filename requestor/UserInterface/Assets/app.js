@@ -13,12 +13,14 @@ const views = [
 
 const main = document.getElementById("main");
 let leaving = new AbortController();
+let shown;
 
 export async function show(isNew = true) {
   leaving.abort();
   leaving = new AbortController();
   const { signal } = leaving;
   const path = location.pathname;
+  shown = path + location.search;
   const found = views.find(([pattern]) => pattern.test(path));
   for (const link of document.querySelectorAll(".top nav a")) {
     const href = link.getAttribute("href");
@@ -64,7 +66,8 @@ document.addEventListener("click", (event) => {
   event.preventDefault();
   go(url.pathname + url.search).then(() => main.focus({ preventScroll: true }));
 });
-addEventListener("popstate", () => show());
+// A step within the page, as to its content, changes nothing: what has the focus stays.
+addEventListener("popstate", () => { if (location.pathname + location.search !== shown) show(); });
 // What is dropped beside a place for it is not opened instead of the page.
 for (const kind of ["dragover", "drop"]) addEventListener(kind, (event) => event.preventDefault());
 show(false);
