@@ -255,17 +255,6 @@ def cases(network):
         check_nothing_left(network)
         return f"{run.seconds:.1f} s, about {int(seconds / 2)} notes"
 
-    def clock_behind():
-        """The daemon's computer is 90 s behind."""
-        faults(network)
-        network.control("clock", -90)
-        run = on_golem(network, "clock-behind", small_options()).good()
-        same_model(run)
-        expect("90 s behind ours" in run.text() and run.text().count("timedatectl") == 1, "it is said, once", run.text()[-3000:])
-        honest(run)
-        network.control("clock", 0)
-        return f"{run.seconds:.1f} s"
-
     def clock_jumps():
         """Somebody sets the clock of this computer, deml's and its daemon's: ten minutes back, and half an hour on."""
         clock = network.control("clock", 0)
@@ -334,7 +323,7 @@ def cases(network):
         ("never-starts", never_starts), ("overbill", overbill), ("nobody", nobody), ("fewer", fewer),
         ("two-at-once", two_at_once), ("requestor-killed", killed_requestor), ("daemon-restarted", daemon_restarted),
         ("daemon-away", daemon_away), ("money", money), ("no-invoice", no_invoice),
-        ("busy-notes", busy_notes), ("clock-behind", clock_behind), ("clock-jumps", clock_jumps), ("disk-full", disk_full),
+        ("busy-notes", busy_notes), ("clock-jumps", clock_jumps), ("disk-full", disk_full),
     ]
 
 
