@@ -1,3 +1,26 @@
+/// Where the elements of an array at strides lie, in the order in which they are stored without: the last index fastest.
+///
+/// - Parameters:
+///   - strides: elements from one index to the next, for each axis of `shape`; 0 repeats, and one below 0 goes back.
+///   - offset: of the first element, in elements.
+@inline(__always)
+package func eachPlace(_ shape: [Int], strides: [Int], offset: Int = 0, _ body: (Int) -> Void) {
+    var index = [Int](repeating: 0, count: shape.count)
+    var element = offset
+    for _ in 0..<shape.reduce(1, *) {
+        body(element)
+        var axis = shape.count - 1
+        while axis >= 0 {
+            index[axis] += 1
+            element += strides[axis]
+            if index[axis] < shape[axis] { break }
+            element -= shape[axis] * strides[axis]
+            index[axis] = 0
+            axis -= 1
+        }
+    }
+}
+
 extension ByteRegion {
     /// Elements at strides, one after the other: a transposed, broadcast or cut tensor as it would be stored.
     ///
@@ -11,16 +34,13 @@ extension ByteRegion {
         guard count > 0 else { return [] }
         // The last axis is a loop of its own: its steps are all alike.
         let (inner, step) = (shape.last ?? 1, (strides.last ?? 0) * width)
-        let outer = shape.dropLast().count
         precondition(offset >= 0 && strides.allSatisfy { $0 >= 0 })
         precondition((offset + zip(shape, strides).reduce(0) { $0 + ($1.0 - 1) * $1.1 } + 1) * width <= self.count)
         return withUnsafeBytes { source in
             [UInt8](unsafeUninitializedCapacity: count * width) { target, filled in
-                var index = [Int](repeating: 0, count: outer)
-                var element = offset
                 var to = UnsafeMutableRawPointer(target.baseAddress!)
                 let from = source.baseAddress!
-                for _ in 0..<count / inner {
+                eachPlace(Array(shape.dropLast()), strides: Array(strides.dropLast()), offset: offset) { element in
                     var place = from + element * width
                     if width == 4 {
                         for _ in 0..<inner {
@@ -32,15 +52,6 @@ extension ByteRegion {
                             to.copyMemory(from: place, byteCount: width)
                             (to, place) = (to + width, place + step)
                         }
-                    }
-                    var axis = outer - 1
-                    while axis >= 0 {
-                        index[axis] += 1
-                        element += strides[axis]
-                        if index[axis] < shape[axis] { break }
-                        element -= shape[axis] * strides[axis]
-                        index[axis] = 0
-                        axis -= 1
                     }
                 }
                 filled = count * width

@@ -73,29 +73,12 @@ enum NPY {
     /// The first index runs fastest in Fortran's order, the last in C's.
     private static func inCOrder(_ bytes: ArraySlice<UInt8>, _ shape: [Int], _ size: Int) -> [UInt8] {
         var strides: [Int] = []
-        var step = size
+        var step = 1
         for length in shape {
             strides.append(step)
             step *= length
         }
-        return makeArray(count: bytes.count) { target in
-            bytes.withUnsafeBytes { source in
-                var index = [Int](repeating: 0, count: shape.count)
-                var from = 0
-                for to in stride(from: 0, to: source.count, by: size) {
-                    for byte in 0..<size { target[to + byte] = source[from + byte] }
-                    var dimension = shape.count - 1
-                    while dimension >= 0 {
-                        index[dimension] += 1
-                        from += strides[dimension]
-                        if index[dimension] < shape[dimension] { break }
-                        from -= strides[dimension] * shape[dimension]
-                        index[dimension] = 0
-                        dimension -= 1
-                    }
-                }
-            }
-        }
+        return ByteRegion(bytes).gathered(width: size, shape: shape, strides: strides)
     }
 }
 

@@ -31,13 +31,13 @@ extension MachineLink {
     package func perform(
         _ batch: MachineBatch, limit: Duration, onOutput: @escaping @Sendable (String) -> Void
     ) async throws -> MachineBatchResults {
-        let windows = batch.steps.map { $0.isTransfer ? TransferWindow() : nil }
+        let windows = batch.steps.map { _ in TransferWindow() }
         let addresses = batch.steps.map { _ in OneShot<String>() }
         let isOver = OneShot<Void>()
         let damages = Shared<[Int: String]>([:])
         return try await withThrowingTaskGroup(of: MachineBatchResults?.self) { group in
             for (position, step) in batch.steps.enumerated() {
-                let window = windows[position] ?? TransferWindow()
+                let window = windows[position]
                 let open: @Sendable (String) async throws -> Void = { url in
                     addresses[position].set(url)
                     try await isOver.wait()
@@ -93,12 +93,12 @@ extension MachineLink {
     }
 
     private func runCommands(
-        _ commands: [Command], _ windows: [TransferWindow?], of batch: MachineBatch, limit: Duration,
+        _ commands: [Command], _ windows: [TransferWindow], of batch: MachineBatch, limit: Duration,
         onOutput: @escaping @Sendable (String) -> Void
     ) async throws -> MachineBatchResults {
         let done: @Sendable (Int) -> Void = { count in
-            for window in windows.prefix(count) { window?.close() }
-            if count < windows.count { windows[count]?.open() }
+            for window in windows.prefix(count) { window.close() }
+            if count < windows.count { windows[count].open() }
         }
         done(0)
         let hasProgram = commands.contains { if case .run = $0 { true } else { false } }

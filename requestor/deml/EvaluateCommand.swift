@@ -49,9 +49,8 @@ struct EvaluateCommand: AsyncParsableCommand {
         let (answer, result) = try await display.run {
             try await Application.ofThisProcess.evaluate(request, on: place, progress: $0)
         }
-        let terminal = Terminal.current(of: display.output.descriptor)
-        display.output.lines(
-            FleetUseDisplay.ending(result, paint: Paint(terminal.hasColour), width: terminal.columns) + [""])
+        display.showEnding(result)
+        display.output.line("")
         try show(answer)
     }
 

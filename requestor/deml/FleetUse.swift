@@ -210,6 +210,12 @@ final class FleetUseDisplay: Sendable {
 
     // MARK: The end
 
+    /// Shows who did how much, what was paid and what was looked at.
+    func showEnding(_ result: InferenceResult) {
+        let terminal = Terminal.current(of: output.descriptor)
+        output.lines(Self.ending(result, paint: Paint(terminal.hasColour), width: terminal.columns))
+    }
+
     /// Who did how much, what was paid and what was looked at.
     static func ending(_ result: InferenceResult, paint: Paint, width: Int) -> [String] {
         var lines: [String] = []

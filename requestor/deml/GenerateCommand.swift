@@ -61,9 +61,7 @@ struct GenerateCommand: AsyncParsableCommand {
         let done = try await display.run {
             try await Application.ofThisProcess.generate(request, on: place, progress: $0)
         }
-        let terminal = Terminal.current(of: Output.standardError.descriptor)
-        Output.standardError.lines(
-            FleetUseDisplay.ending(done.result, paint: Paint(terminal.hasColour), width: terminal.columns))
+        display.showEnding(done.result)
         Output.standard.write(ForeignText.lines(prompt))
         Output.standard.write(ForeignText.lines(done.text))
         Output.standard.line("")

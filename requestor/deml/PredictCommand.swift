@@ -104,8 +104,8 @@ struct PredictCommand: AsyncParsableCommand {
         }
         let terminal = Terminal.current()
         let paint = Paint(terminal.hasColour)
-        Output.standard.lines(
-            FleetUseDisplay.ending(done.result, paint: paint, width: terminal.columns) + [""])
+        display.showEnding(done.result)
+        display.output.line("")
         if output == nil {
             let pictures = noImages ? nil : done.answer.pictures
             for (index, row) in done.answer.predictions.prefix(10).enumerated() {

@@ -167,9 +167,6 @@ static void normalize_f32(long count, const float *x, float scale, float shift, 
         store_some(y + i, fma_(load_some(x + i, count - i), (vf)scale, (vf)shift), count - i);
 }
 
-/// SGD (Sutskever et al. 2013 for momentum and Nesterov), Adam (Kingma and Ba, arXiv:1412.6980), AdamW (Loshchilov and
-/// Hutter, arXiv:1711.05101), RMSprop (Tieleman and Hinton 2012), in the forms and with the order of operations of
-/// torch.optim; Lion (Chen et al., arXiv:2302.06675).
 static void update_sgd(const deml_update *u, long count, const float *g, float *value, float *state1) {
     // Copies: a store could change what u points to, for all that the compiler knows.
     const vf rate = (vf)-u->o.learning_rate, decay = (vf)u->o.weight_decay, momentum = (vf)u->o.momentum;
@@ -260,6 +257,9 @@ static void update_adam(const deml_update *u, long count, const float *g, float 
     }
 }
 
+/// SGD (Sutskever et al. 2013 for momentum and Nesterov), Adam (Kingma and Ba, arXiv:1412.6980), AdamW (Loshchilov and
+/// Hutter, arXiv:1711.05101), RMSprop (Tieleman and Hinton 2012), in the forms and with the order of operations of
+/// torch.optim; Lion (Chen et al., arXiv:2302.06675).
 static void update(const deml_update *u, long count, const float *g, float *value, float *state1, float *state2) {
     switch (u->o.kind) {
     case DEML_SGD: return update_sgd(u, count, g, value, state1);

@@ -47,23 +47,9 @@ enum ConstantMath {
     static func gathered<Element>(
         _ values: [Element], shape: [Int], strides: [Int], offset: Int = 0
     ) -> [Element] {
-        let count = shape.reduce(1, *)
         var result: [Element] = []
-        result.reserveCapacity(count)
-        var index = [Int](repeating: 0, count: shape.count)
-        var element = offset
-        for _ in 0..<count {
-            result.append(values[element])
-            var axis = shape.count - 1
-            while axis >= 0 {
-                index[axis] += 1
-                element += strides[axis]
-                if index[axis] < shape[axis] { break }
-                element -= shape[axis] * strides[axis]
-                index[axis] = 0
-                axis -= 1
-            }
-        }
+        result.reserveCapacity(shape.reduce(1, *))
+        eachPlace(shape, strides: strides, offset: offset) { result.append(values[$0]) }
         return result
     }
 
