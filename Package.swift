@@ -3,10 +3,6 @@ import PackageDescription
 
 let strict: [SwiftSetting] = [.swiftLanguageMode(.v6)]
 
-/// For modules that wait, decide and print: what computes is in others. Unoptimised they compile in a quarter of the time,
-/// and nobody can tell the difference; whoever builds from source can.
-let unhurried: [SwiftSetting] = strict + [.unsafeFlags(["-Onone"], .when(configuration: .release))]
-
 let package = Package(
     name: "DeML",
     products: [
@@ -73,7 +69,7 @@ let package = Package(
         .target(
             // Files of other tools: PyTorch, ONNX, Keras.
             name: "ModelFormats", dependencies: ["ForeignText", "NeuralNetwork", "Tensors"],
-            path: "requestor/ModelFormats", exclude: ["README.md"], swiftSettings: unhurried),
+            path: "requestor/ModelFormats", exclude: ["README.md"], swiftSettings: strict),
         .target(
             name: "CProcess", path: "requestor/CProcess", cSettings: [.unsafeFlags(["-Wall", "-Wextra"])]),
         .target(name: "Waiting", path: "requestor/Waiting", swiftSettings: strict),
@@ -86,20 +82,20 @@ let package = Package(
         .target(
             name: "Federation",
             dependencies: ["Aggregation", "Fleets", "Jobs", "Worker", "Datasets", "NeuralNetwork", "Tensors"],
-            path: "requestor/Federation", swiftSettings: unhurried),
+            path: "requestor/Federation", swiftSettings: strict),
         .target(
             name: "Inference",
             // A finished model's use has readers and a reason to change of its own; from training it takes who works on
             // what and who is believed.
             dependencies: ["Aggregation", "Federation", "Fleets", "Jobs", "NeuralNetwork", "Tensors"],
-            path: "requestor/Inference", swiftSettings: unhurried),
-        .target(name: "Reports", path: "requestor/Reports", swiftSettings: unhurried),
+            path: "requestor/Inference", swiftSettings: strict),
+        .target(name: "Reports", path: "requestor/Reports", swiftSettings: strict),
         .target(
             name: "TensorBoard", dependencies: ["Federation", "NeuralNetwork", "Tensors"],
-            path: "requestor/TensorBoard", swiftSettings: unhurried),
+            path: "requestor/TensorBoard", swiftSettings: strict),
         .target(
             name: "CommandLineSupport", dependencies: ["ForeignText", "Reports"], path: "requestor/CommandLineSupport",
-            swiftSettings: unhurried),
+            swiftSettings: strict),
         .target(
             name: "Golem",
             dependencies: [
@@ -118,7 +114,7 @@ let package = Package(
             name: "GolemFleet",
             // What is remembered of providers is asked by id and faded by time, by several runs at once: SQLite.
             dependencies: ["CSQLite", "Golem", "Fleets", "Federation", "Jobs", "NeuralNetwork", "Tensors", "Waiting"],
-            path: "requestor/GolemFleet", exclude: ["README.md"], swiftSettings: unhurried),
+            path: "requestor/GolemFleet", exclude: ["README.md"], swiftSettings: strict),
         .target(
             name: "Application",
             dependencies: [
@@ -126,7 +122,7 @@ let package = Package(
                 "ModelFormats", "Jobs", "Worker",
                 "NeuralNetwork", "Tensors", .product(name: "Yams", package: "Yams"),
             ],
-            path: "requestor/Application", swiftSettings: unhurried),
+            path: "requestor/Application", swiftSettings: strict),
         // The page is part of the program: there is no folder that would have to lie beside it.
         .target(
             name: "CPageAssets", path: "requestor/UserInterface/CPageAssets",
@@ -143,7 +139,7 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
             ],
             path: "requestor/UserInterface", exclude: ["README.md", "Assets", "CPageAssets"],
-            swiftSettings: unhurried),
+            swiftSettings: strict),
         .executableTarget(
             name: "deml",
             dependencies: [
@@ -151,7 +147,7 @@ let package = Package(
                 "Fleets", "Datasets", "NeuralNetwork", "Tensors", "UserInterface",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
-            path: "requestor/deml", swiftSettings: unhurried),
+            path: "requestor/deml", swiftSettings: strict),
 
         // Damaged files for every reader: a program, because a crash must not end the tests.
         .executableTarget(

@@ -443,6 +443,40 @@ struct PoolTests {
         #expect(refused ?? 999 < 80, "said after \(refused ?? 999) s")
     }
 
+    @Test("whose last machine is lost waits for those that have worked, as long as it waits for anybody")
+    func lastMachineLost() {
+        var pool = pool(2)
+        // One node for two that are wanted: the demand is published again and again.
+        for ticket in [1, 2] { _ = pool.wanted(ticket, excluding: [], at: time(0)) }
+        _ = pool.offerCame("p", from: "n", name: "", score: 1, objection: nil, at: time(0))
+        var rental: RentalID?
+        var refused: [Double] = []
+        for step in 1...600 {
+            let now = Double(step) / 2
+            if now == 50, let rental {
+                _ = pool.givenBack(rental, at: time(now))
+                _ = pool.wanted(3, excluding: [], at: time(now))
+            }
+            if now == 100, let rental {
+                _ = pool.discarded(rental, reason: "no answer", blame: true, at: time(now))
+                _ = pool.wanted(4, excluding: [], at: time(now))
+            }
+            if now == 103, let rental { _ = pool.rentalClosed(rental, bad, at: time(now)) }
+            for action in pool.clockTicked(time(now)) {
+                switch action {
+                case .startRental(let id, _, _):
+                    rental = id
+                    _ = pool.rentalApproved(id, at: time(now))
+                    _ = pool.rentalReady(id, expiration: time(10_000), at: time(now))
+                case .refuse: refused.append(now)
+                default: break
+                }
+            }
+        }
+        #expect(rental != nil)
+        #expect(refused.count == 3 && refused.allSatisfy { $0 > 215 && $0 < 225 }, "given up after \(refused) s")
+    }
+
     @Test("a machine that costs a multiple is exchanged while it works; the new one comes first")
     func exchange() {
         var settings = PoolStateMachine.Settings(target: 1)

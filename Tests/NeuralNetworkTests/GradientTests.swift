@@ -9,7 +9,7 @@ import Testing
         "linear", "conv", "conv_groups", "conv1d", "conv_transpose", "max_pool", "avg_pool", "activation", "layer_norm",
         "group_norm", "rms_norm", "batch_norm", "dropout",
         "residual", "concat", "gate", "mse", "bce_with_logits", "huber", "pad", "upsample", "adaptive_avg_pool",
-        "embedding", "attention", "attention_dropout", "lstm", "gru", "tied_linear",
+        "rescaling", "embedding", "attention", "attention_dropout", "lstm", "gru", "tied_linear",
     ])
     func finiteDifferences(_ kind: String) throws {
         for number in 0..<12 {
@@ -119,6 +119,14 @@ import Testing
                     random.choice([.gelu, .sigmoid, .silu, .softplus(beta: 1.3), .geluTanh]),
                     .linear(outFeatures: classes),
                 ], loss: .crossEntropy)
+        case "rescaling":
+            return try ModelDescription(
+                input: .init(shape: image),
+                layers: [
+                    conv(channels, &random), .rescaling(scale: [1.5]), .tanh,
+                    .rescaling(scale: (0..<channels).map { 0.5 + Double($0) }, offset: [0.25]), conv(3, &random),
+                    .rescaling(scale: [2], offset: [0.1, -0.2, 0.3]),
+                ] + head, loss: .crossEntropy)
         case "layer_norm":
             let shape = [channels, image[1], image[2]]
             return try ModelDescription(

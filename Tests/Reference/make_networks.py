@@ -35,6 +35,21 @@ class Residual(nn.Module):
         return self.layers(x) + (x if self.projection is None else self.projection(x))
 
 
+class Rescaling(nn.Module):
+    """y = scale * x + offset; lists go along the first dimension of an example."""
+
+    def __init__(self, scale, offset=0.0):
+        super().__init__()
+        self.scale, self.offset = scale, offset
+
+    def along(self, values, x):
+        values = torch.as_tensor(values, dtype=x.dtype).reshape(-1)
+        return values.reshape(-1, *[1] * (x.dim() - 2))
+
+    def forward(self, x):
+        return x * self.along(self.scale, x) + self.along(self.offset, x)
+
+
 class Concat(nn.Module):
     """The branches' outputs, one behind the other along the channels."""
 
@@ -176,6 +191,8 @@ def module(layer, shape):
         "elu": nn.ELU, "softplus": nn.Softplus, "upsample": nn.Upsample,
         "adaptive_avg_pool2d": nn.AdaptiveAvgPool2d,
     }
+    if kind == "rescaling":
+        return Rescaling(**options)
     if kind == "upsample":
         options = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
     return names[kind](**options)
@@ -184,7 +201,7 @@ def module(layer, shape):
 def sequence(layers, shape):
     """nn.Sequential of a list of layers; double precision, random norms, so that no gradient is trivial."""
     modules = []
-    example = torch.zeros(1, *shape, dtype=torch.int64 if layers[0]["type"] == "embedding" else torch.float64)
+    example = torch.zeros(1, *shape, dtype=torch.int64 if layers and layers[0]["type"] == "embedding" else torch.float64)
     for layer in layers:
         if layer["type"] == "tied_linear":
             made = TiedLinear(modules[0].num_embeddings, layer.get("bias", False)).double()
@@ -434,6 +451,10 @@ def main():
     case("softplus", [6], [
         linear(9), {"type": "softplus"}, linear(7), {"type": "softplus", "beta": 1.5, "threshold": 1.2}, linear(3)],
          divide_by=0.5)
+    case("rescaling", [2, 5, 4], [
+        {"type": "rescaling", "scale": 0.5, "offset": -0.25}, conv(3, 3),
+        {"type": "rescaling", "scale": [1.5, -0.5, 2.0], "offset": [0.25]}, relu, flatten, linear(2),
+        {"type": "rescaling", "scale": [3.0], "offset": [1.0, -2.0]}])
     case("relu", [6], [relu, linear(9), {"type": "tanh"}, relu, linear(3)])
     case("layer_norm", [10], [{"type": "layer_norm"}, linear(9), {"type": "layer_norm", "eps": 1e-3}, relu, linear(3)])
     # No bias before the norm: it takes it away again, and the bias' gradient is nothing but rounding.

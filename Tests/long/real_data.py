@@ -126,6 +126,9 @@ def network(layers, shape):
             module = torch.nn.Conv2d(x.shape[1], layer["out_channels"], layer["kernel_size"], padding=layer.get("padding", 0))
         elif kind == "max_pool2d":
             module = torch.nn.MaxPool2d(layer["kernel_size"])
+        elif kind == "rescaling":
+            # The targets are standardised here as well.
+            continue
         else:
             module = {"relu": torch.nn.ReLU, "flatten": torch.nn.Flatten}[kind]()
         modules.append(module)

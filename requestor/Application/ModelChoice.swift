@@ -1,5 +1,6 @@
 import Datasets
 import Federation
+import Foundation
 import NeuralNetwork
 import Tensors
 
@@ -45,9 +46,34 @@ struct ModelChoice {
             layers += inputs > 4096 ? [linear(width), relu] : [linear(width), relu, linear(width), relu]
             layers.append(linear(outputs))
         }
+        if loss != .crossEntropy, let target = Self.spread(dataset.train.y, outputs) {
+            // The layers before learn numbers around 0 and 1, whatever the targets' unit.
+            func list(_ values: [Double]) -> String { values.map { "\($0)" }.joined(separator: ",") }
+            layers.append(
+                "{\"type\":\"rescaling\",\"scale\":[\(list(target.deviation))],\"offset\":[\(list(target.mean))]}")
+        }
         description = try ModelDescription(
             json: "{\"input\":\(input),\"layers\":[\(layers.joined(separator: ","))],\"loss\":\"\(loss.name)\"}")
     }
+
+    /// Mean and standard deviation of each target in the training rows, to four digits; a deviation of 0 is 1.
+    private static func spread(
+        _ targets: Tensor, _ outputs: Int
+    ) -> (mean: [Double], deviation: [Double])? {
+        guard let values = try? targets.floats(), !values.isEmpty, values.count % outputs == 0 else { return nil }
+        var (mean, deviation): ([Double], [Double]) = ([], [])
+        for output in 0..<outputs {
+            let column = stride(from: output, to: values.count, by: outputs).map { Double(values[$0]) }
+            let average = column.reduce(0, +) / Double(column.count)
+            let square = column.reduce(0) { $0 + ($1 - average) * ($1 - average) } / Double(column.count)
+            mean.append(short(average))
+            deviation.append(square > 0 ? short(square.squareRoot()) : 1)
+        }
+        return (mean, deviation)
+    }
+
+    /// A number to four digits.
+    private static func short(_ value: Double) -> Double { Double(String(format: "%.3e", value)) ?? value }
 
     /// A small transformer, before each of its parts a norm; for one answer about a whole text the mean of its tokens would
     /// need another layer: it is the last hidden state of a GRU.

@@ -30,6 +30,7 @@ enum LayerRegistry {
         ELU.self,
         Softplus.self,
         Dropout.self,
+        Rescaling.self,
         BatchNorm.self,
         LayerNorm.self,
         RMSNorm.self,

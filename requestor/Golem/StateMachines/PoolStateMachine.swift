@@ -176,6 +176,7 @@ public struct PoolStateMachine: Sendable {
     public mutating func rentalLost(_ id: RentalID, at now: Timestamp) -> [Action] {
         guard let rental = rentals[id], rental.phase != .closing else { return [] }
         rentals[id]?.phase = .closing
+        lastChange = now
         if exchange?.old == id { exchange = nil }
         return refill(now)
     }
@@ -247,6 +248,7 @@ public struct PoolStateMachine: Sendable {
     public mutating func discarded(_ id: RentalID, reason: String, blame: Bool, at now: Timestamp) -> [Action] {
         guard let rental = rentals[id], rental.phase != .closing else { return [] }
         rentals[id]?.phase = .closing
+        lastChange = now
         if exchange?.old == id { exchange = nil }
         return [.closeRental(id, code: "Cancelled", reason: reason, blame: blame)] + refill(now)
     }
@@ -515,9 +517,10 @@ public struct PoolStateMachine: Sendable {
             }
             if hope { waiting[index].hopeSeen = now }
         }
-        // Asked once more since, and nobody came.
+        // Asked once more since, and nobody came. Those that have worked may come back: they are waited for.
         let isOver =
-            isExhausted && lastChange.map { now - $0 >= settings.exhaustion && lastRefresh ?? $0 > $0 } ?? false
+            isExhausted && !providers.values.contains { $0.hasWorked && ($0.leftBecause == nil || $0.leftUntil != nil) }
+            && lastChange.map { now - $0 >= settings.exhaustion && lastRefresh ?? $0 > $0 } ?? false
         let hopeless = waiting.filter { isOver || now - $0.hopeSeen >= settings.patience }
         for waiter in hopeless { actions.append(.refuse(waiter.ticket, .noMachine, shortage)) }
         let tickets = Set(hopeless.map(\.ticket))

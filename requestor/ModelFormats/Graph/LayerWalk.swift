@@ -25,6 +25,14 @@ struct WalkedLayer {
         return [Int](repeating: options[key]?.int ?? standard, count: count)
     }
 
+    /// Of a layer `rescaling`: its numbers, each one for all or one for each channel.
+    var rescaling: (scale: [Double], offset: [Double]) {
+        func numbers(_ key: String, _ standard: Double) -> [Double] {
+            options[key]?.list?.compactMap(\.double) ?? [double(key, standard)]
+        }
+        return (numbers("scale", 1), numbers("offset", 0))
+    }
+
     /// All layers of a model with their numbers.
     static func walk(_ weights: Weights) throws(DeMLError) -> [WalkedLayer] {
         var tensors: [String: Tensor] = [:]

@@ -143,6 +143,16 @@ struct KerasWriter {
         case "gelu" where layer.options["approximate"] == nil: return activation("gelu")
         case "softplus" where layer.double("beta", 1) == 1 && layer.double("threshold", 20) >= 17:
             return activation("softplus")
+        case "rescaling":
+            let (scale, offset) = layer.rescaling
+            // Keras multiplies along its last axis: the channels, as here the first.
+            func numbers(_ values: [Double]) -> JSONTree {
+                values.count == 1 ? .number(values[0]) : .list(values.map(JSONTree.number))
+            }
+            guard layer.input.count != 2 || scale.count + offset.count == 2 else {
+                throw refusal(layer, "for a sequence its numbers along the first dimension cannot be written for Keras")
+            }
+            return plain("Rescaling", ["scale": numbers(scale), "offset": numbers(offset)])
         case "dropout": return plain("Dropout", ["rate": .number(layer.double("p", 0.5))])
         case "flatten":
             let value = plain("Flatten")

@@ -108,6 +108,14 @@ struct ONNXGraphWriter {
         return tensor("constant_\(count)", [], floats: [Float(value)])
     }
 
+    /// One number for all, or one for each channel of what comes into a layer.
+    private mutating func channels(_ values: [Double], of layer: WalkedLayer) -> String {
+        guard values.count > 1 else { return number(values[0]) }
+        count += 1
+        let shape = [values.count] + [Int](repeating: 1, count: layer.input.count - 1)
+        return tensor("constant_\(count)", shape, floats: values.map(Float.init))
+    }
+
     mutating func scalar(_ value: Int) -> String {
         count += 1
         return add("index_\(count)", [], type: 7) { $0.bytes(9, Tensor(shape: [], int64s: [Int64(value)]).bytes) }
@@ -185,6 +193,9 @@ struct ONNXGraphWriter {
         case "softmax": return node("Softmax", [x], [("axis", .int(-1))])
         case "log_softmax": return node("LogSoftmax", [x], [("axis", .int(-1))])
         case "dropout": return node("Dropout", [x, number(layer.double("p", 0.5))])
+        case "rescaling":
+            let (scale, offset) = layer.rescaling
+            return node("Add", [node("Mul", [x, channels(scale, of: layer)]), channels(offset, of: layer)])
         case "linear": return try linear(layer, x)
         case "conv1d", "conv2d", "conv_transpose2d": return try convolution(layer, x)
         case "max_pool2d", "avg_pool2d":

@@ -117,6 +117,19 @@ public enum TorchModule {
             """
         ),
         (
+            "rescaling",
+            """
+            class Rescaling(nn.Module):
+                def __init__(self, scale, offset):
+                    super().__init__()
+                    self.register_buffer("scale", torch.tensor(scale), persistent=False)
+                    self.register_buffer("offset", torch.tensor(offset), persistent=False)
+
+                def forward(self, x):
+                    return x * self.scale + self.offset
+            """
+        ),
+        (
             "residual",
             """
             class Residual(nn.Module):
@@ -273,6 +286,15 @@ public enum TorchModule {
         case "hard_sigmoid": return "nn.Hardsigmoid()"
         case "hard_swish": return "nn.Hardswish()"
         case "elu": return call("ELU", [option("alpha")])
+        case "rescaling":
+            let (scale, offset) = layer.rescaling
+            func numbers(_ values: [Double]) -> String {
+                // Beside each other on the first dimension of an example.
+                let inner = values.count > 1 ? String(repeating: "[", count: layer.input.count - 1) : ""
+                let list = values.map { inner + number($0) + inner.replacing("[", with: "]") }
+                return "[" + list.joined(separator: ", ") + "]"
+            }
+            return "Rescaling(\(numbers(scale)), \(numbers(offset)))"
         case "softplus": return call("Softplus", [option("beta"), option("threshold")])
         case "softmax": return "nn.Softmax(dim=-1)"
         case "log_softmax": return "nn.LogSoftmax(dim=-1)"
