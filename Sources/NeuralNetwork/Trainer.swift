@@ -123,12 +123,15 @@ public final class Trainer {
     ///
     /// The order of epoch `e` is 0 ..< count shuffled by `SeededGenerator(seed: seed, purpose: "shuffle", e)`.
     /// - Parameters:
+    ///   - learningRate: of a step that begins when so many examples of the epoch have been seen, in place of the
+    ///     options' and their schedule; nil: theirs.
     ///   - shouldStop: asked after each step; training ends where it says true.
     ///   - onEpoch: told of each epoch when it is complete, and of the one that ends with the last step.
     /// Throws `notFinite` as soon as the loss or, at the end, a weight is no finite number; `mismatch` where the set has
     /// another size than the one that training was stopped with; what reading the examples throws.
     public func train(
-        on examples: some ExampleSource, shouldStop: () -> Bool = { false },
+        on examples: some ExampleSource, learningRate: ((_ seen: Int) -> Double)? = nil,
+        shouldStop: () -> Bool = { false },
         onBatch: (BatchProgress) -> Void = { _ in },
         onEpoch: (EpochResult) -> Void = { _ in }
     ) throws(DeMLError) -> TrainingResult {
@@ -145,7 +148,7 @@ public final class Trainer {
         let secondsBefore = position.seconds
         var isStopped = false
         while !position.isComplete(options), !isStopped {
-            isStopped = try run(session, examples, try order(examples.count), shouldStop, onBatch)
+            isStopped = try run(session, examples, try order(examples.count), learningRate, shouldStop, onBatch)
             if position.seen == examples.count || position.seen > 0 && position.isComplete(options) {
                 let epoch = result(ofEpoch: position)
                 position.finishEpoch(epoch)
@@ -167,8 +170,8 @@ public final class Trainer {
 
     /// What is left of one epoch; true if it was stopped.
     private func run(
-        _ session: Session, _ examples: some ExampleSource, _ order: [UInt32]?, _ shouldStop: () -> Bool,
-        _ onBatch: (BatchProgress) -> Void
+        _ session: Session, _ examples: some ExampleSource, _ order: [UInt32]?, _ learningRate: ((Int) -> Double)?,
+        _ shouldStop: () -> Bool, _ onBatch: (BatchProgress) -> Void
     ) throws(DeMLError) -> Bool {
         let (network, objective) = (session.network, session.objective)
         let start = elapsed()
@@ -195,7 +198,7 @@ public final class Trainer {
                     "the loss became \(batch.loss) in epoch \(position.epochs.count + 1), batch \(position.batches + 1)",
                     hint: "try a lower learning rate, or scale the inputs (divide_by)")
             }
-            if isFirst { session.updater.begin(step: position.allSteps) }
+            if isFirst { session.updater.begin(step: position.allSteps, rate: learningRate?(seen)) }
             network.backward()
             try session.updater.finishBatch(isFirst: isFirst, isLast: isLast)
             position.add(batch, examples: count, isStep: isLast, countsLabels: model.labelsTokens)

@@ -201,6 +201,62 @@ struct RunTests {
         #expect(summary.comparison?.oneShard?.curve.count == 2 * summary.rounds)
     }
 
+    /// With one client and nothing at random, the shard alone sees the same steps on the same batches.
+    @Test("the comparison has the learning rates that the rounds had")
+    func ratesOfTheComparison() async throws {
+        let settings: [@Sendable (inout TrainingSettings) -> Void] = [
+            { $0.learningRateDecay = 0.5 },
+            { $0.roundSchedule = LearningRateSchedule(.cosine(steps: 5), warmupSteps: 1) },
+            { $0.schedule = LearningRateSchedule(.step(size: 7, gamma: 0.2)) },
+            {
+                $0.roundSchedule = LearningRateSchedule(.step(size: 2))
+                $0.schedule = LearningRateSchedule(.cosine(steps: 30))
+                $0.localEpochs = 1
+                $0.localSteps = 30
+            },
+        ]
+        for (index, change) in settings.enumerated() {
+            let scratch = try ScratchFolder()
+            let summary = try await run(scratch.path) {
+                $0.model.source = (try? ModelDescription(json: TinyProblem.plainModel)).map { .description($0) }
+                $0.federation.workers = 1
+                $0.federation.rounds = 5
+                $0.training.shuffle = false
+                $0.output.comparison = true
+                change(&$0.training)
+            }
+            let metrics = try RunFolder(path: scratch.path).readMetrics()
+            let curve = try #require(summary.comparison?.oneShard?.curve)
+            #expect(curve.count == 10)
+            for round in 1...5 {
+                #expect(
+                    abs(metrics[round].loss - curve[2 * round - 1].loss) < 1e-5, "setting \(index), round \(round)")
+            }
+        }
+    }
+
+    @Test("where rounds are a part of a pass, or of several passes, each has its share of the steps")
+    func ratesWithinPasses() throws {
+        var training = TrainingSettings()
+        training.learningRate = 1
+        #expect(ReferenceRates(training, rounds: 5, passes: 5, examples: 100, ofClient: 10) == nil)
+        training.learningRateDecay = 0.5
+        // Ten rounds in one pass over 100 examples: the rate is halved every ten.
+        let many = try #require(ReferenceRates(training, rounds: 10, passes: 1, examples: 100, ofClient: 10)).ofPass(1)
+        #expect([0, 9, 10, 29, 30, 99].map(many) == [1, 1, 0.5, 0.25, 0.125, 0x1p-9])
+        // Two rounds in three passes: the second begins in the middle of the second pass.
+        let few = try #require(ReferenceRates(training, rounds: 2, passes: 3, examples: 100, ofClient: 10))
+        #expect([few.ofPass(1)(99), few.ofPass(2)(49), few.ofPass(2)(50), few.ofPass(3)(99)] == [1, 1, 0.5, 0.5])
+        // The steps of a client, ten in each of five passes, are spread over the hundred of a round in one place.
+        training.learningRateDecay = 1
+        training.batchSize = 1
+        training.localEpochs = 5
+        training.schedule = LearningRateSchedule(.step(size: 25))
+        let local = try #require(ReferenceRates(training, rounds: 2, passes: 10, examples: 100, ofClient: 10))
+        #expect([local.ofPass(3)(49), local.ofPass(3)(50), local.ofPass(5)(99)] == [1, 0.1, 0.1])
+        #expect([local.ofPass(6)(0), local.ofPass(8)(50)] == [1, 0.1])
+    }
+
     @Test("the best of several runs has the best accuracy, of equals the lowest loss; NaN never wins")
     func bestSummary() async throws {
         let scratch = try ScratchFolder()

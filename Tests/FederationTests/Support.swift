@@ -32,6 +32,12 @@ enum TinyProblem {
          {"type": "dropout", "p": 0.1}, {"type": "linear", "out_features": 3}], "loss": "cross_entropy"}
         """
 
+    /// Without anything at random.
+    static let plainModel = """
+        {"input": {"shape": [8]}, "layers": [{"type": "linear", "out_features": 12}, {"type": "relu"},
+         {"type": "linear", "out_features": 3}], "loss": "cross_entropy"}
+        """
+
     static func part(_ count: Int, _ purpose: String) -> Dataset.Part {
         var random = SeededGenerator(seed: 11, purpose: purpose)
         var x: [Float] = []

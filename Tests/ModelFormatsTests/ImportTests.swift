@@ -5,7 +5,7 @@ import Testing
 
 /// Models as their own tools write them: what they predict here is what they predict there. Tolerance: 1e-5.
 @Suite struct ImportTests {
-    static let names = ["mlp", "lenet", "resnet", "dense", "unet", "mixer", "sequence"]
+    static let names = ["mlp", "lenet", "resnet", "dense", "unet", "mixer", "sequence", "pools"]
 
     @Test(arguments: names, ["onnx", "script.onnx", "pt2"])
     func predictionsAreThoseOfTorch(_ name: String, _ kind: String) throws {
@@ -39,6 +39,7 @@ import Testing
 @Suite struct KerasTests {
     static let files = [
         "keras_cnn.keras", "keras_cnn.h5", "keras_blocks.keras", "keras_blocks.h5", "keras_table.keras",
+        "keras_line.keras",
     ]
 
     @Test(arguments: files) func predictionsAreThoseOfKeras(_ name: String) throws {
@@ -93,12 +94,50 @@ import Testing
         #expect(again.parameters == weights.parameters)
     }
 
-    @Test(arguments: ["mlp", "lenet", "resnet", "dense"]) func kerasRoundTrip(_ name: String) throws {
+    @Test(arguments: ["mlp", "lenet", "resnet", "dense", "sequence"]) func kerasRoundTrip(_ name: String) throws {
         let weights = try ForeignModel(contentsOf: fixture("\(name).pt2")).weights()
         let file = try KerasExport.encode(weights)
         let again = try ForeignModel(file, name: "x.keras").weights(loss: weights.model.loss)
         let x = try #require(try Safetensors(contentsOf: fixture("\(name).safetensors"))["x"])
         #expect(try difference(try predict(weights: again, x: x), try predict(weights: weights, x: x)) < 1e-6)
+    }
+
+    /// As ONNX has them: a node for each layer.
+    @Test(arguments: ["lstm", "gru"], [false, true])
+    func recurrencesOfSeveralLayers(_ type: String, _ isBidirectional: Bool) throws {
+        let model = try ModelDescription(
+            json: """
+                {"input":{"shape":[5,4]},"layers":[
+                {"type":"\(type)","hidden_size":6,"num_layers":3,"bidirectional":\(isBidirectional)},
+                {"type":"\(type)","hidden_size":6,"bidirectional":\(isBidirectional)},
+                {"type":"\(type)","hidden_size":3,"num_layers":2,"output":"last"},
+                {"type":"linear","out_features":2}],"loss":"mse"}
+                """)
+        let weights = Initializer.weights(for: model, seed: 3)
+        let file = try ONNXExport.encode(weights)
+        let again = try ForeignModel(file, name: "x.onnx").weights(loss: .meanSquaredError)
+        #expect(again.model == model)
+        #expect(again.parameters == weights.parameters)
+        #expect(try ONNXExport.encode(again) == file)
+    }
+
+    /// Between an embedding and a convolution a sequence would have to be turned.
+    @Test func aSequenceThatIsTurnedWithinIsRefused() throws {
+        let layers = """
+            {"type":"conv1d","out_channels":3,"kernel_size":2},{"type":"relu"},{"type":"max_pool1d","kernel_size":2},
+            {"type":"adaptive_avg_pool1d","output_size":1},{"type":"flatten"},{"type":"linear","out_features":2}
+            """
+        let model = try ModelDescription(
+            json: "{\"input\":{\"shape\":[2,9]},\"layers\":[\(layers)],\"loss\":\"mse\"}")
+        let weights = Initializer.weights(for: model, seed: 3)
+        let again = try ForeignModel(try KerasExport.encode(weights), name: "x.keras").weights(loss: .meanSquaredError)
+        #expect(again.model.inputShape == [2, 9] && again.parameters == weights.parameters)
+        let mixed = try ModelDescription(
+            json:
+                "{\"input\":{\"shape\":[2,9]},\"layers\":[{\"type\":\"linear\",\"out_features\":9},\(layers)],\"loss\":\"mse\"}"
+        )
+        let error = refusal { _ = try KerasExport.encode(Initializer.weights(for: mixed, seed: 1)) }
+        #expect(error?.place == "layer 0 (linear)")
     }
 
     @Test func whatKerasHasNotIsRefusedByName() throws {

@@ -134,6 +134,13 @@ import Yams
             ["padding"]
         ),
         (#"{"type":"max_pool2d","kernel_size":2,"padding":2}"#, .shape, "layer 0 (max_pool2d)", ["padding"]),
+        (
+            #"{"type":"max_pool1d","kernel_size":2}"#, .shape, "layer 0 (max_pool1d)",
+            ["[channels, length]", "[2, 6, 6]"]
+        ),
+        (#"{"type":"avg_pool1d","kernel_size":[2,2]}"#, .malformed, "layer 0", ["avg_pool1d is one number"]),
+        (#"{"type":"avg_pool1d","stride":2}"#, .missing, "layer 0", ["kernel_size"]),
+        (#"{"type":"adaptive_avg_pool1d"}"#, .missing, "layer 0", ["output_size"]),
         (#"{"type":"max_pool2d","kernel_size":2,"ceil_mode":true}"#, .outOfRange, "layer 0", ["ceil_mode"]),
         (#"{"type":"gelu","approximate":"sigmoid"}"#, .outOfRange, "layer 0", ["approximate", "sigmoid"]),
         (#"{"type":"elu","alpha":1e300}"#, .outOfRange, "layer 0 (elu)", ["alpha"]),

@@ -6,7 +6,8 @@ import Testing
 /// direction, by the fourth-order formula (8(f(h) - f(-h)) - (f(2h) - f(-2h)))/12h.
 @Suite struct GradientTests {
     @Test(arguments: [
-        "linear", "conv", "conv_groups", "conv1d", "conv_transpose", "max_pool", "avg_pool", "activation", "layer_norm",
+        "linear", "conv", "conv_groups", "conv1d", "conv_transpose", "max_pool", "avg_pool", "pools1d", "activation",
+        "layer_norm",
         "group_norm", "rms_norm", "batch_norm", "dropout",
         "residual", "concat", "gate", "mse", "bce_with_logits", "huber", "pad", "upsample", "adaptive_avg_pool",
         "rescaling", "embedding", "attention", "attention_dropout", "lstm", "gru", "tied_linear",
@@ -32,7 +33,7 @@ import Testing
                     return probe.loss(moved, batch: batch)
                 }
                 // Small steps where the largest of a window may change.
-                let h: Float = kind == "max_pool" ? 1e-4 : 2e-3
+                let h: Float = kind == "max_pool" || kind == "pools1d" ? 1e-4 : 2e-3
                 let difference = (8 * (loss(h) - loss(-h)) - (loss(2 * h) - loss(-2 * h))) / Double(12 * h)
                 let slope = zip(gradient, direction).reduce(0) { $0 + Double($1.0) * Double($1.1) }
                 let norm = gradient.reduce(0) { $0 + Double($1) * Double($1) }.squareRoot()
@@ -86,6 +87,17 @@ import Testing
                     .conv1d(
                         outChannels: 4, kernelSize: 2, stride: random.integer(1...2), dilation: random.integer(1...2),
                         groups: random.choice([1, 2, 4])),
+                ] + head, loss: .crossEntropy)
+        case "pools1d":
+            let kernel = random.integer(2...4)
+            return try ModelDescription(
+                input: .init(shape: [image[0], 19]),
+                layers: [
+                    .conv1d(outChannels: channels, kernelSize: 3, padding: 1), .tanh,
+                    .averagePool1d(kernelSize: kernel, stride: random.integer(1...2), padding: kernel / 2),
+                    .conv1d(outChannels: channels, kernelSize: 2), .tanh,
+                    .maxPool1d(kernelSize: 2, padding: random.integer(0...1)),
+                    .adaptiveAveragePool1d(outputSize: random.integer(1...4)),
                 ] + head, loss: .crossEntropy)
         case "conv_transpose":
             let stride = random.integer(1...3)

@@ -240,6 +240,11 @@ def torch_models():
         nn.Conv1d(3, 4, 3, stride=2, padding=1), nn.BatchNorm1d(4), nn.Tanh(), nn.Flatten(), nn.Linear(20, 2)), (3, 9)
 
 
+    yield "pools", nn.Sequential(
+        nn.Conv1d(2, 4, 3, padding=1), nn.ReLU(), nn.MaxPool1d(3, stride=2, padding=1), nn.Conv1d(4, 3, 2), nn.Tanh(),
+        nn.AvgPool1d(2), nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(3, 2)), (2, 14)
+
+
 def write_sequences():
     """As `.pt2`; recurrences by the older exporter too, which writes them as such."""
     for name, model, x in [
@@ -317,7 +322,19 @@ def keras_models():
     c = layers.Flatten()(layers.AveragePooling2D(3)(c))
     yield "keras_blocks", keras.Model(x, layers.Dense(2)(layers.Activation("tanh")(c))), 1
 
+    yield "keras_line", keras.Sequential([
+        keras.Input((15, 2)), layers.Conv1D(4, 3, padding="same", activation="relu"), layers.BatchNormalization(),
+        layers.MaxPooling1D(3, strides=2, padding="same"), layers.ZeroPadding1D(1),
+        layers.Conv1D(3, 2, strides=2, dilation_rate=1), layers.AveragePooling1D(2), layers.Flatten(), layers.Dense(4),
+        layers.ReLU(), layers.Dense(3)]), 1
+
     if LARGE:
+        yield "keras_wave", keras.Sequential([
+            keras.Input((16, 1)), layers.Conv1D(6, 5, groups=1, activation="elu"), layers.AveragePooling1D(2),
+            layers.Conv1D(4, 3, padding="same"), layers.GlobalAveragePooling1D(), layers.Dense(2)]), 1
+        yield "keras_peaks", keras.Sequential([
+            keras.Input((16, 3)), layers.Conv1D(6, 4, groups=3), layers.MaxPooling1D(2), layers.Dropout(0.1),
+            layers.GlobalMaxPooling1D(keepdims=True), layers.Flatten(), layers.Dense(2)]), 1
         yield "keras_text", keras.Sequential([
             keras.Input((6,)), layers.Embedding(11, 5), layers.Bidirectional(layers.LSTM(4, return_sequences=True)),
             layers.GRU(3, return_sequences=True), layers.LSTM(3), layers.Dense(2)]), 10
@@ -341,9 +358,9 @@ def write_keras():
         x = (numpy.random.uniform(0, 1, (4, *model.input_shape[1:])) * scale).astype(
             "int64" if name == "keras_text" else "float32")
         y = model.predict(x, verbose=0)
-        inputs = x if x.ndim < 4 else x.transpose(0, 3, 1, 2)
+        inputs = numpy.moveaxis(x, -1, 1) if x.ndim > 2 else x
         save_file({"x": numpy.ascontiguousarray(inputs), "y": y}, FOLDER / f"{name}.safetensors")
-        for ending in ("keras",) if name == "keras_table" and not LARGE else ("keras", "h5"):
+        for ending in ("keras",) if name in ("keras_table", "keras_line") and not LARGE else ("keras", "h5"):
             path = FOLDER / f"{name}.{ending}"
             model.save(str(path))
             if ending == "keras" and not LARGE:

@@ -185,6 +185,7 @@ def module(layer, shape):
     if kind == "global_avg_pool2d":
         return nn.AdaptiveAvgPool2d(1)
     names = {
+        "max_pool1d": nn.MaxPool1d, "avg_pool1d": nn.AvgPool1d, "adaptive_avg_pool1d": nn.AdaptiveAvgPool1d,
         "max_pool2d": nn.MaxPool2d, "avg_pool2d": nn.AvgPool2d, "flatten": nn.Flatten, "relu": nn.ReLU,
         "leaky_relu": nn.LeakyReLU, "gelu": nn.GELU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid, "silu": nn.SiLU,
         "dropout": nn.Dropout, "relu6": nn.ReLU6, "hard_sigmoid": nn.Hardsigmoid, "hard_swish": nn.Hardswish,
@@ -438,6 +439,13 @@ def main():
     case("avg_pool", [2, 8, 7], [
         conv(3, 3, padding=1), {"type": "avg_pool2d", "kernel_size": 3, "stride": 2, "padding": 1}, relu, conv(5, 2),
         {"type": "global_avg_pool2d"}, flatten, linear(3)])
+    case("pools1d", [3, 17], [
+        {"type": "conv1d", "out_channels": 5, "kernel_size": 3, "padding": 1}, {"type": "max_pool1d", "kernel_size": 2},
+        {"type": "tanh"}, {"type": "conv1d", "out_channels": 7, "kernel_size": 2},
+        {"type": "avg_pool1d", "kernel_size": 3, "stride": 2, "padding": 1}, relu,
+        {"type": "conv1d", "out_channels": 4, "kernel_size": 1},
+        {"type": "max_pool1d", "kernel_size": 3, "stride": 1, "padding": 1},
+        {"type": "adaptive_avg_pool1d", "output_size": 3}, flatten, linear(3)])
     case("leaky_relu", [6], [linear(9), {"type": "leaky_relu", "negative_slope": 0.2}, linear(3)])
     case("gelu", [6], [linear(9), {"type": "gelu"}, linear(3)])
     case("tanh", [6], [linear(9), {"type": "tanh"}, linear(3)])

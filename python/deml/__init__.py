@@ -79,13 +79,25 @@ def _array(values):
     return numpy.asarray(values)
 
 
+# Layers that work on the channels of a sequence; those that work on single numbers leave open what a model begins with.
+_LINES = {f"{name}1D" for name in ("Conv", "MaxPooling", "AveragePooling", "GlobalAveragePooling", "GlobalMaxPooling",
+                                   "ZeroPadding")} | {"BatchNormalization"}
+_NUMBERWISE = {"InputLayer", "Activation", "ReLU", "LeakyReLU", "ELU", "Dropout"}
+
+
+def _begins_with_channels(model):
+    """Whether a Keras model's first layer works on the channels of a sequence."""
+    names = [type(layer).__name__ for layer in getattr(model, "layers", [])]
+    return next((name in _LINES for name in names if name not in _NUMBERWISE), False)
+
+
 def _inputs(x, kind):
-    """Examples as the program takes them: images of Keras get their channels first."""
+    """Examples as the program takes them: images of Keras get their channels first, and so do sequences of convolutions."""
     x = _array(x)
     if x.dtype.kind == "f":
         x = x.astype(numpy.float32)
-    if kind == "keras" and x.ndim == 4:
-        x = numpy.ascontiguousarray(x.transpose(0, 3, 1, 2))
+    if kind in ("keras", "keras_lines") and x.ndim == 4 or kind == "keras_lines" and x.ndim == 3:
+        x = numpy.ascontiguousarray(numpy.moveaxis(x, -1, 1))
     return x
 
 
@@ -94,7 +106,7 @@ def _kind(model):
     if "torch.Module" in names and "keras.Layer" not in names:
         return "torch"
     if names & {"keras.Model", "keras.Layer", "tf_keras.Model"}:
-        return "keras"
+        return "keras_lines" if _begins_with_channels(model) else "keras"
     if isinstance(model, dict):
         return "description"
     if isinstance(model, (str, os.PathLike)):
@@ -297,7 +309,7 @@ class Run:
     def load_into(self, model):
         """Puts the trained numbers into the model that was trained (or one like it), and returns it."""
         kind = _kind(model)
-        if kind not in ("torch", "keras") or kind != self._kind:
+        if kind not in ("torch", "keras", "keras_lines") or kind != self._kind:
             raise TypeError("numbers are loaded into the torch or Keras model that was trained")
         names = json.loads(_call("inspect", self._source, "--json"))["names"]
         return self._load_torch(model, names) if kind == "torch" else self._load_keras(model, names)

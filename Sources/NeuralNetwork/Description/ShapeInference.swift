@@ -204,6 +204,12 @@ struct LayerPlace {
         throw DeMLError(.shape, "\(key) \(claimed) does not fit the input shape \(input), which has \(actual)")
     }
 
+    func channelSequence() throws(DeMLError) {
+        guard input.count == 2 else {
+            throw DeMLError(.shape, "\(type) needs an input of shape [channels, length], but it is \(input)")
+        }
+    }
+
     func image() throws(DeMLError) {
         guard input.count == 3 else {
             throw DeMLError(

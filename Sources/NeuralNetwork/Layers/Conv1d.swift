@@ -14,10 +14,7 @@ struct Conv1d: LayerDefinition {
     var bias = true
 
     func shapes(_ place: inout LayerPlace) throws(DeMLError) -> LayerShapes {
-        guard place.input.count == 2 else {
-            throw DeMLError(
-                .shape, "conv1d needs an input of shape [channels, length], but it is \(place.input)")
-        }
+        try place.channelSequence()
         let width = try convolution.window(place, outChannels: outChannels, inChannels: inChannels).width
         let each = place.input[0] / convolution.groups
         return LayerShapes(
@@ -42,14 +39,7 @@ struct Conv1d: LayerDefinition {
 extension Conv1d {
     init(_ options: StrictContainer) throws {
         try options.demand("padding_mode", "zeros")
-        /// A number, or a list with one.
-        func length(_ key: String) throws -> Int? {
-            guard let values = try options.optional(key, NumberList<Int>.self)?.values else { return nil }
-            guard values.count == 1 else {
-                throw options.error(.malformed, "\(key) of conv1d is one number, but there are \(values.count)")
-            }
-            return values[0]
-        }
+        func length(_ key: String) throws -> Int? { try options.length(key, of: Self.type) }
         guard let kernelLength = try length("kernel_size") else {
             throw options.error(.missing, "conv1d needs kernel_size")
         }

@@ -60,10 +60,31 @@ public struct Window2D: Sendable, Equatable {
             padding: try options.optional("padding", Size2D.self) ?? 0)
     }
 
-    func encode(_ options: inout OptionEncoder) throws {
-        try options.put("kernel_size", kernelSize)
-        try options.put("stride", stride, unless: kernelSize)
-        try options.put("padding", padding, unless: 0)
+    /// Of a sequence, which is an image with the height 1.
+    init(length: Int, stride: Int?, padding: Int) {
+        self.init(kernelSize: Size2D(1, length), stride: Size2D(1, stride ?? length), padding: Size2D(0, padding))
+    }
+
+    init(sequence options: StrictContainer, of layer: String) throws {
+        guard let length = try options.length("kernel_size", of: layer) else {
+            throw options.error(.missing, "\(layer) needs kernel_size")
+        }
+        self.init(
+            length: length, stride: try options.length("stride", of: layer),
+            padding: try options.length("padding", of: layer) ?? 0)
+    }
+
+    /// Of images as they are, of sequences the width alone.
+    func encode(_ options: inout OptionEncoder, isSequence: Bool) throws {
+        if isSequence {
+            try options.put("kernel_size", kernelSize.width)
+            try options.put("stride", stride.width, unless: kernelSize.width)
+            try options.put("padding", padding.width, unless: 0)
+        } else {
+            try options.put("kernel_size", kernelSize)
+            try options.put("stride", stride, unless: kernelSize)
+            try options.put("padding", padding, unless: 0)
+        }
     }
 
     /// The kernels' form of these windows over images [batch][height][width][channels]; the batch is set with each pass.
@@ -75,15 +96,29 @@ public struct Window2D: Sendable, Equatable {
     }
 }
 
-/// A layer that makes one number of each window of an image.
+extension StrictContainer {
+    /// An option of a layer over sequences: a number, or a list with one.
+    func length(_ key: String, of layer: String) throws -> Int? {
+        guard let values = try optional(key, NumberList<Int>.self)?.values else { return nil }
+        guard values.count == 1 else {
+            throw error(.malformed, "\(key) of \(layer) is one number, but there are \(values.count)")
+        }
+        return values[0]
+    }
+}
+
+/// A layer that makes one number of each window of an image, or of a sequence where its name ends in `1d`.
 protocol PoolingLayer: LayerDefinition {
     var window: Window2D { get }
 }
 
 extension PoolingLayer {
     func shapes(_ place: inout LayerPlace) throws(DeMLError) -> LayerShapes {
-        try place.pooled(window)
+        if Self.isSequence { try place.channelSequence() } else { try place.image() }
+        return try place.pooled(window)
     }
+
+    private static var isSequence: Bool { type.hasSuffix("1d") }
 
     func multiplyAdds(_ layer: ResolvedLayer) -> Int {
         layer.output.reduce(1, *) * window.kernelSize.height * window.kernelSize.width
@@ -92,20 +127,20 @@ extension PoolingLayer {
     func preferredLayout(_ layer: ResolvedLayer) -> Layout? { .channelsLast }
 
     func encode(_ options: inout OptionEncoder) throws {
-        try window.encode(&options)
+        try window.encode(&options, isSequence: Self.isSequence)
     }
 }
 
 extension LayerPlace {
     private static let largestSize = 1 << 16
 
+    private func text(_ size: Size2D) -> String { input.count == 2 ? "\(size.width)" : "\(size)" }
+
     /// Height and width of what windows over the input give: ⌊(size + 2·padding - reach)/stride⌋ + 1, where the reach is
     /// dilation·(kernel - 1) + 1. A sequence [channels, length] has the height 1.
     func window(
         _ kernel: Size2D, _ stride: Size2D, _ padding: Size2D, dilation: Size2D = 1
     ) throws(DeMLError) -> (height: Int, width: Int) {
-        let isSequence = input.count == 2
-        func text(_ size: Size2D) -> String { isSequence ? "\(size.width)" : "\(size)" }
         let sizes = [
             ("kernel_size", kernel, 1), ("stride", stride, 1), ("padding", padding, 0), ("dilation", dilation, 1),
         ]
@@ -116,7 +151,7 @@ extension LayerPlace {
             }
         }
         let reach = Size2D(dilation.height * (kernel.height - 1) + 1, dilation.width * (kernel.width - 1) + 1)
-        let (height, width) = isSequence ? (1, input[1]) : (input[1], input[2])
+        let (height, width) = input.count == 2 ? (1, input[1]) : (input[1], input[2])
         guard reach.height <= height + 2 * padding.height, reach.width <= width + 2 * padding.width else {
             throw DeMLError(
                 .shape,
@@ -130,16 +165,15 @@ extension LayerPlace {
     }
 
     /// The shapes of a pooling layer.
-    func pooled(_ window: Window2D) throws(DeMLError) -> LayerShapes {
-        try image()
+    fileprivate func pooled(_ window: Window2D) throws(DeMLError) -> LayerShapes {
         let kernel = window.kernelSize
         let (height, width) = try self.window(kernel, window.stride, window.padding)
         guard 2 * window.padding.height <= kernel.height, 2 * window.padding.width <= kernel.width else {
-            throw DeMLError(.shape, "padding \(window.padding) is more than half of kernel_size \(kernel)")
+            throw DeMLError(.shape, "padding \(text(window.padding)) is more than half of kernel_size \(text(kernel))")
         }
         guard kernel.height * kernel.width <= Self.largestSize else {
-            throw DeMLError(.tooLarge, "kernel_size \(kernel) has more than \(Self.largestSize) elements")
+            throw DeMLError(.tooLarge, "kernel_size \(text(kernel)) has more than \(Self.largestSize) elements")
         }
-        return LayerShapes(output: [input[0], height, width])
+        return LayerShapes(output: input.count == 2 ? [input[0], width] : [input[0], height, width])
     }
 }

@@ -77,8 +77,9 @@ package final class Activations {
 
     /// Whether both layouts are one and the same.
     var isEitherLayout: Bool { channels == 1 || pixels == 1 }
-    var height: Int { shape[1] }
-    var width: Int { shape[2] }
+    /// Of an image; a sequence [channels, length] has one row.
+    var height: Int { shape.count == 2 ? 1 : shape[1] }
+    var width: Int { shape[shape.count - 1] }
 
     /// The same memory under another shape and layout.
     func relabelled(shape: [Int]? = nil, layout: Layout) -> Activations {

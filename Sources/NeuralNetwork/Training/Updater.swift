@@ -30,11 +30,12 @@ final class Updater {
     }
 
     /// Before the first backward pass of a step: `number` steps have been done since training began.
-    func begin(step number: Int) {
+    /// - Parameter rate: the learning rate; nil: that of the schedule.
+    func begin(step number: Int, rate: Double?) {
         network.optimizer.pointee.step = Int64(number) + 1
-        guard options.schedule != .constant else { return }
+        guard rate != nil || options.schedule != .constant else { return }
         network.optimizer.pointee.learning_rate = Float(
-            options.schedule.rate(options.optimizer.learningRate, at: number))
+            rate ?? options.schedule.rate(options.optimizer.learningRate, at: number))
     }
 
     /// After the backward pass of a batch: the first of its step, the last, or both.

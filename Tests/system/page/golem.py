@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import time
+from decimal import Decimal
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -16,6 +17,11 @@ from playwright.sync_api import expect  # noqa: E402
 
 DATA = os.environ["PAGE_TEST_DATA"]     # a folder with a small dataset, beside the runs
 BUDGET = 2
+
+
+def glm(value):
+    """As the page writes an amount (glm of tools.js): two digits below a ten-thousandth, else four places at most."""
+    return f"{Decimal(f'{value:.1e}'):f} GLM" if value < 0.0001 else f"{Decimal(f'{value:.4f}').normalize():f} GLM"
 
 
 def visit(browser, ui):
@@ -71,7 +77,7 @@ def visit(browser, ui):
     summary = json.loads((folder / "summary.json").read_text())
     check("the run goes to its end on both", summary["rounds"] == 2 and {a["provider"]["name"] for a in summary["agreements"]} == {"provider-0", "provider-1"},
           f"{seconds:.1f} s, {summary['accuracy']:.3f}")
-    cost = f"{round(summary['cost_glm'], 4):g} GLM"
+    cost = glm(summary["cost_glm"])
     check("it costs something and stays below the budget", 0 < summary["cost_glm"] < BUDGET, cost)
     expect(page.locator(".tile", has_text="of at most 2 GLM").locator("b")).to_have_text(cost)
     expect(page.get_by_role("group", name="Agreements").locator("tbody tr")).to_have_count(2)

@@ -119,19 +119,33 @@ public struct TrainingSettings: SettingGroup {
         OptimizerDescription.names(with: option).contains(optimizer.rawValue)
     }
 
-    /// How a client trains in a round, without class weights: those depend on the data (``RunPlan``).
-    public func options(round: Int, seed: UInt64) throws(DeMLError) -> TrainingOptions {
+    /// The learning rate that a client begins a round with, counted from 1.
+    func learningRate(round: Int) -> Double {
         var rate = roundSchedule.rate(learningRate, at: max(0, round - 1))
         // Multiplied step by step, as any reader would do it by hand; `pow` may differ from machine to machine.
         if learningRateDecay != 1 {
             for _ in 1..<max(1, round) { rate *= learningRateDecay }
         }
+        return rate
+    }
+
+    /// Optimiser steps of a client with so many examples in a round.
+    func steps(examples: Int) -> Int {
+        TrainingOptions(
+            epochs: localSteps == nil ? localEpochs : 1, batchSize: batchSize, accumulateSteps: accumulateSteps,
+            steps: localSteps
+        ).steps(examples: examples)
+    }
+
+    /// How a client trains in a round, without class weights: those depend on the data (``RunPlan``).
+    public func options(round: Int, seed: UInt64) throws(DeMLError) -> TrainingOptions {
         let betas: (Double, Double)? =
             beta1 == nil && beta2 == nil ? nil : (beta1 ?? 0.9, beta2 ?? (optimizer == .lion ? 0.99 : 0.999))
         return TrainingOptions(
             epochs: localSteps == nil ? localEpochs : 1, batchSize: batchSize,
             optimizer: try OptimizerDescription(
-                type: optimizer.rawValue, learningRate: rate, momentum: has("momentum") ? momentum : nil,
+                type: optimizer.rawValue, learningRate: learningRate(round: round),
+                momentum: has("momentum") ? momentum : nil,
                 nesterov: has("nesterov") ? nesterov : nil, betas: betas, epsilon: epsilon, weightDecay: weightDecay,
                 alpha: alpha, centered: has("centered") && centered ? true : nil),
             seed: seed, shuffle: shuffle, labelSmoothing: labelSmoothing, schedule: schedule,

@@ -71,6 +71,8 @@ private final class EvaluatorBox: @unchecked Sendable {
 /// The comparison: the same model, settings and number of passes without a federation, on this machine.
 struct ReferenceTraining: Sendable {
     let plan: RunPlan
+    /// That the federated run has made.
+    let rounds: Int
     /// Passes over the examples: as many as the federated run has made.
     let passes: Int
     let evaluator: SharedEvaluator
@@ -92,13 +94,17 @@ struct ReferenceTraining: Sendable {
         options.steps = nil
         // There is nobody to stay near to.
         options.proximalMu = 0
+        let rates = ReferenceRates(
+            plan.configuration.training, rounds: rounds, passes: passes, examples: examples.count,
+            ofClient: reference == .oneShard ? examples.count : examples.count / plan.parts.count)
+        options.schedule = .constant
         let trainer = TrainerBox(
             try Trainer(weights: plan.initialWeights, options: options, threads: plan.threads))
         let stop = StopFlag()
         var result = ReferenceResult(accuracy: nil, loss: 0, seconds: 0, passes: passes, examples: examples.count)
         for pass in 1...passes {
             let (weights, seconds) = try await withTaskCancellationHandler {
-                try await onOwnThread(named: "comparison") { try trainer.pass(examples, stop) }
+                try await onOwnThread(named: "comparison") { try trainer.pass(examples, rates?.ofPass(pass), stop) }
             } onCancel: {
                 stop.raise()
             }
@@ -124,9 +130,9 @@ private final class TrainerBox: @unchecked Sendable {
         self.trainer = trainer
     }
 
-    func pass(_ examples: Examples, _ stop: StopFlag) throws -> (Weights, Double) {
+    func pass(_ examples: Examples, _ rate: ((Int) -> Double)?, _ stop: StopFlag) throws -> (Weights, Double) {
         let start = ContinuousClock.now
-        _ = try trainer.train(on: examples, shouldStop: { stop.isUp })
+        _ = try trainer.train(on: examples, learningRate: rate, shouldStop: { stop.isUp })
         let seconds = (ContinuousClock.now - start) / .seconds(1)
         return (trainer.weights, seconds)
     }

@@ -382,8 +382,11 @@ struct RunRounds: Sendable {
     private func comparison(rounds: Int, _ evaluator: SharedEvaluator) async throws -> Comparison? {
         guard configuration.output.comparison else { return nil }
         let passes = configuration.passes(rounds: rounds, examples: plan.train.count)
-        let training = ReferenceTraining(plan: plan, passes: passes, evaluator: evaluator, journal: journal)
-        if let done: SavedComparison = try? folder.decode(folder.comparison), done.passes == passes {
+        let training = ReferenceTraining(
+            plan: plan, rounds: rounds, passes: passes, evaluator: evaluator, journal: journal)
+        if let done: SavedComparison = try? folder.decode(folder.comparison), done.passes == passes,
+            done.rounds == rounds
+        {
             return done.comparison
         }
         let comparison = Comparison(
@@ -391,7 +394,7 @@ struct RunRounds: Sendable {
             oneShard: try await unlessDiverged(.oneShard, training))
         try store.storage.replace(
             folder.comparison,
-            with: try RunJSON.encode(SavedComparison(passes: passes, comparison: comparison)))
+            with: try RunJSON.encode(SavedComparison(rounds: rounds, passes: passes, comparison: comparison)))
         return comparison
     }
 
@@ -430,6 +433,7 @@ struct RunRounds: Sendable {
 /// `comparison.json`
 struct SavedComparison: Codable {
     /// What it was made for: a run that is given more rounds is compared anew.
+    var rounds: Int
     var passes: Int
     var comparison: Comparison
 }

@@ -67,6 +67,20 @@ enum ConstantMath {
         return make(zip(left, right).map(operation), shape, integers: integers)
     }
 
+    /// So many rows of zeros before the first along an axis.
+    static func withZeros(_ tensor: Tensor, _ count: Int, before axis: Int) throws(DeMLError) -> Tensor {
+        let values = try tensor.floats()
+        let inner = tensor.shape.dropFirst(axis + 1).reduce(1, *)
+        let width = tensor.shape[axis] * inner
+        var result: [Float] = []
+        for start in stride(from: 0, to: values.count, by: max(1, width)) {
+            result += [Float](repeating: 0, count: count * inner) + values[start..<start + width]
+        }
+        var shape = tensor.shape
+        shape[axis] += count
+        return Tensor(shape: shape, floats: result)
+    }
+
     /// The same numbers with their axes in another order.
     static func transposed(_ tensor: Tensor, _ axes: [Int]) throws(DeMLError) -> Tensor {
         let isPlain = tensor.dtype == .f32 || !tensor.dtype.isFloatingPoint

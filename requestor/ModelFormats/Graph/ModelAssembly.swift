@@ -28,10 +28,14 @@ struct ModelAssembly {
     init(_ steps: [Step], inputShape: [Int]) throws(DeMLError) {
         var steps = try Simplifier.simplified(steps)
         input = ModelDescription.Input(shape: inputShape)
-        if let first = steps.first, case .transpose([2, 0, 1]) = first.kind {
-            input.shape = first.output
+        switch steps.first?.kind {
+        case .transpose([2, 0, 1]):
             notes.append("images are taken as [channels, height, width], not with the channels last")
-            steps.removeFirst()
+            input.shape = steps.removeFirst().output
+        case .transpose([1, 0]):
+            notes.append("sequences are taken as [channels, length], not with the channels last")
+            input.shape = steps.removeFirst().output
+        default: break
         }
         steps = scaled(steps)
         layers = try list(steps, prefix: "")

@@ -6,18 +6,23 @@ extension Simplifier {
 
     /// Models of TensorFlow have their channels last and turn images before and behind convolutions; ours need not.
     static func channelsLast(_ steps: [Step]) throws(DeMLError) -> [Step] {
-        var steps = steps.map { step in
-            // Where only sizes of 1 move, numbers stay where they are.
-            guard case .transpose(let axes) = step.kind else { return step }
-            let moving = axes.filter { step.input[$0] != 1 }
-            guard moving == moving.sorted() else { return step }
-            var step = step
-            step.kind = .reshape
-            return step
+        var steps = steps
+        for index in steps.indices {
+            // Where only sizes of 1 move, numbers stay where they are. A turned sequence is turned back, or flattened.
+            guard case .transpose(let axes) = steps[index].kind else { continue }
+            let moving = axes.filter { steps[index].input[$0] != 1 }
+            let isFlattened = if index + 1 < steps.count, case .reshape = steps[index + 1].kind { true } else { false }
+            guard moving == moving.sorted(), axes != [1, 0] || isFlattened else { continue }
+            steps[index].kind = .reshape
         }
         var index = 0
         while index < steps.count {
-            guard case .transpose([1, 2, 0]) = steps[index].kind else {
+            // A sequence [channels, length] is turned as an image is.
+            let back: [Int]
+            switch steps[index].kind {
+            case .transpose([1, 2, 0]): back = [2, 0, 1]
+            case .transpose([1, 0]): back = [1, 0]
+            default:
                 index += 1
                 continue
             }
@@ -26,7 +31,7 @@ extension Simplifier {
             while next < steps.count, isElementwise(steps[next]) { next += 1 }
             guard next < steps.count else { break }
             switch steps[next].kind {
-            case .transpose([2, 0, 1]):
+            case .transpose(back):
                 let shape = steps[index].input
                 for place in index..<next {
                     steps[place].input = shape
@@ -40,7 +45,8 @@ extension Simplifier {
                     continue
                 }
                 let shape = steps[index].input
-                steps[linear] = try permuted(steps[linear], channels: shape[0], pixels: shape[1] * shape[2])
+                steps[linear] = try permuted(
+                    steps[linear], channels: shape[0], pixels: shape.dropFirst().reduce(1, *))
                 for place in (index + 1)...next { steps[place].input = shape }
                 for place in (index + 1)..<next { steps[place].output = shape }
                 steps.remove(at: index)

@@ -22,7 +22,7 @@ struct Simplifier {
         steps = groups(normalizations(steps))
         steps = means(affine(steps))
         steps = try joinShapes(channelsLast(steps))
-        return lastSteps(excitations(steps))
+        return lastSteps(layersOfRecurrences(excitations(steps)))
     }
 
     // MARK: Shapes
@@ -301,7 +301,12 @@ struct Simplifier {
                 numbers = channels
             }
         case .function(.add(let number)): (kind, numbers) = (.add, [Float](repeating: Float(number), count: outputs))
+        case .function(.multiply(let number)):
+            (kind, numbers) = (.multiply, [Float](repeating: Float(number), count: outputs))
         default: return nil
+        }
+        if kind == .multiply || kind == .divide {
+            return scaled(layer, by: kind == .multiply ? numbers : numbers.map { 1 / $0 })
         }
         guard kind == .add || kind == .subtract else { return nil }
         var layer = layer
@@ -310,6 +315,24 @@ struct Simplifier {
         let sum = bias.map { zip($0, shift).map { $0 + $1 } } ?? shift
         layer.parameters = [("weight", weight), ("bias", Tensor(shape: [outputs], floats: sum))]
         layer.options["bias"] = nil
+        return layer
+    }
+
+    /// A layer whose outputs are multiplied, where its weight has a row for each output.
+    private static func scaled(_ layer: LayerSketch, by factors: [Float]) -> LayerSketch? {
+        guard layer.type != "conv_transpose2d", let weight = layer["weight"], weight.shape.first == factors.count,
+            factors.allSatisfy(\.isFinite), let values = try? weight.floats()
+        else { return nil }
+        let width = weight.count / max(1, factors.count)
+        var layer = layer
+        layer.parameters = layer.parameters.map { name, tensor in
+            let each = name == "weight" ? width : 1
+            guard let numbers = name == "weight" ? values : try? tensor.floats() else { return (name, tensor) }
+            return (
+                name,
+                Tensor(shape: tensor.shape, floats: numbers.enumerated().map { $1 * factors[$0 / max(1, each)] })
+            )
+        }
         return layer
     }
 
@@ -336,6 +359,25 @@ struct Simplifier {
 
     // MARK: Recurrences
 
+    /// A recurrence of several layers, which ONNX writes as several nodes.
+    private static func layersOfRecurrences(_ steps: [Step]) -> [Step] {
+        var result: [Step] = []
+        for step in steps {
+            guard let next = step.layer, next.continues, let last = result.last, var layer = last.layer,
+                layer.type == next.type
+            else {
+                result.append(step)
+                continue
+            }
+            let count = layer.options["num_layers"]?.int ?? 1
+            layer.options["num_layers"] = .integer(count + 1)
+            layer.parameters += next.parameters.map { ($0.name.replacing("_l0", with: "_l\(count)"), $0.tensor) }
+            result[result.count - 1].kind = .layer(layer)
+            result[result.count - 1].output = step.output
+        }
+        return result
+    }
+
     /// A recurrence of which only the last step is taken, with nothing but dropout between.
     private static func lastSteps(_ steps: [Step]) -> [Step] {
         var steps = steps
@@ -356,13 +398,28 @@ struct Simplifier {
 
     // MARK: Means
 
-    /// Means over height and width.
+    /// Means over height and width, or over the length of a sequence.
     private static func means(_ steps: [Step]) -> [Step] {
-        steps.map { step in
-            guard case .mean([1, 2]) = step.kind, step.input.count == 3 else { return step }
-            var step = step
-            step.kind = .layer(LayerSketch("global_avg_pool2d"))
-            return step
+        var steps = steps
+        for index in steps.indices {
+            let line = LayerSketch("adaptive_avg_pool1d", ["output_size": .integer(1)])
+            switch steps[index].kind {
+            case .mean([1]) where steps[index].input.count == 2: steps[index].kind = .layer(line)
+            case .mean([1, 2]) where steps[index].input.count == 3:
+                // torch writes the mean of a sequence as that of an image with one row.
+                if index > 0, case .reshape = steps[index - 1].kind, steps[index - 1].input.count == 2,
+                    steps[index].input == [steps[index - 1].input[0], 1, steps[index - 1].input[1]]
+                {
+                    steps[index - 1].kind = .layer(line)
+                    steps[index - 1].output = [steps[index].input[0], 1]
+                    steps[index].input = steps[index - 1].output
+                    steps[index].kind = .reshape
+                } else {
+                    steps[index].kind = .layer(LayerSketch("global_avg_pool2d"))
+                }
+            default: break
+            }
         }
+        return steps
     }
 }

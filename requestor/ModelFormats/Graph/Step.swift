@@ -64,6 +64,8 @@ struct LayerSketch: Sendable {
     var parameters: [(name: String, tensor: Tensor)] = []
     /// What the foreign file calls them, where it has names that are worth keeping.
     var origins: [String: String] = [:]
+    /// It is one more layer of the recurrence before it, not another one.
+    var continues = false
 
     init(_ type: String, _ options: [String: JSONTree] = [:], _ parameters: [(name: String, tensor: Tensor)] = []) {
         self.type = type

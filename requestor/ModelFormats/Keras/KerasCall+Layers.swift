@@ -70,7 +70,12 @@ extension KerasCall {
         try requireChannelsLast()
         switch origin.operation {
         case "Conv1D":
-            throw refusal("sequences have their channels last in Keras", hint: "Conv2D with a height of 1 is known")
+            let kernel = try weight(0, [2, 1, 0])
+            let bias = hasBias ? try weight(1) : nil
+            let groups = config["groups"]?.int ?? 1
+            return try withChannelsFirst { (call, value) throws(DeMLError) in
+                try call.convolution(kernel, bias: bias, groups: groups, behind: value)
+            }
         case "Conv2DTranspose": return try transposed(hasBias)
         case "SeparableConv2D":
             // A kernel for each channel, then one of a single pixel.
@@ -98,15 +103,18 @@ extension KerasCall {
             groups: channels)
     }
 
-    /// A kernel `[out, in/groups, kh, kw]`.
-    private mutating func convolution(_ kernel: Tensor, bias: Tensor?, groups: Int) throws(DeMLError) -> Int {
-        let value = try data()
+    /// A kernel `[out, in/groups, kh, kw]`, of a sequence `[out, in/groups, k]`.
+    private mutating func convolution(
+        _ kernel: Tensor, bias: Tensor?, groups: Int, behind given: Int? = nil
+    ) throws(DeMLError) -> Int {
+        let value: Int
+        if let given { value = given } else { value = try data() }
         let shape = graph.shape(of: value)
-        guard shape.count == 3, kernel.shape.count == 4, kernel.shape.allSatisfy({ $0 < 1 << 16 }) else {
-            throw refusal("it works on values of shape \(shape)")
-        }
-        let strides = try sizes("strides", 1)
-        let dilations = try sizes("dilation_rate", 1)
+        guard kernel.shape.count == shape.count + 1, (3...4).contains(kernel.shape.count),
+            kernel.shape.allSatisfy({ $0 < 1 << 16 })
+        else { throw refusal("it works on values of shape \(shape)") }
+        let strides = try sizes("strides", 1, count: shape.count - 1)
+        let dilations = try sizes("dilation_rate", 1, count: shape.count - 1)
         let size = Array(kernel.shape.dropFirst(2))
         var options: [String: JSONTree] = [
             "out_channels": .integer(kernel.shape[0]), "kernel_size": .size(size), "stride": .size(strides),
@@ -114,7 +122,10 @@ extension KerasCall {
         ]
         let input = try padded(value, try same(shape, size, strides, dilations), &options)
         return try layer(
-            LayerSketch("conv2d", options, [("weight", kernel)] + (bias.map { [("bias", $0)] } ?? [])), behind: input)
+            LayerSketch(
+                shape.count == 2 ? "conv1d" : "conv2d", options,
+                [("weight", kernel)] + (bias.map { [("bias", $0)] } ?? [])),
+            behind: input)
     }
 
     /// Keras cuts off what does not fit 'same', the larger half at the end. Where the halves differ, a kernel with a row of
@@ -135,7 +146,7 @@ extension KerasCall {
                 more[axis] = -surplus
                 continue
             }
-            if surplus % 2 == 1 { kernel = try withZeros(kernel, before: 2 + axis) }
+            if surplus % 2 == 1 { kernel = try ConstantMath.withZeros(kernel, 1, before: 2 + axis) }
             padding[axis] = (surplus + 1) / 2
         }
         let options: [String: JSONTree] = [
@@ -145,19 +156,6 @@ extension KerasCall {
         ]
         return try layer(
             LayerSketch("conv_transpose2d", options, [("weight", kernel)] + (hasBias ? [("bias", try weight(1))] : [])))
-    }
-
-    private func withZeros(_ tensor: Tensor, before axis: Int) throws(DeMLError) -> Tensor {
-        let values = try tensor.floats()
-        let inner = tensor.shape.dropFirst(axis + 1).reduce(1, *)
-        let width = tensor.shape[axis] * inner
-        var result: [Float] = []
-        for start in stride(from: 0, to: values.count, by: width) {
-            result += [Float](repeating: 0, count: inner) + values[start..<start + width]
-        }
-        var shape = tensor.shape
-        shape[axis] += 1
-        return Tensor(shape: shape, floats: result)
     }
 
     // MARK: Normalisations
@@ -192,13 +190,13 @@ extension KerasCall {
         }
         switch origin.operation {
         case "BatchNormalization":
-            guard shape.count != 2 else { throw refusal("it works on sequences with their channels last") }
             let momentum = ((1 - (config["momentum"]?.double ?? 0.99)) * 1e9).rounded() / 1e9
-            return try layer(
-                named(
-                    LayerSketch(
-                        "batch_norm", ["eps": epsilon, "momentum": .number(momentum)],
-                        affine + [("running_mean", try weight(next)), ("running_var", try weight(next + 1))])))
+            let sketch = named(
+                LayerSketch(
+                    "batch_norm", ["eps": epsilon, "momentum": .number(momentum)],
+                    affine + [("running_mean", try weight(next)), ("running_var", try weight(next + 1))]))
+            guard shape.count == 2 else { return try layer(sketch) }
+            return try withChannelsFirst { (call, value) throws(DeMLError) in try call.layer(sketch, behind: value) }
         case "GroupNormalization":
             let groups = config["groups"]?.int ?? 32
             guard shape.count == 3 else { throw refusal("it works on values of shape \(shape)") }
@@ -221,6 +219,47 @@ extension KerasCall {
     }
 
     // MARK: Windows
+
+    /// Pools and padding of sequences.
+    mutating func lineWindow() throws(DeMLError) -> Int {
+        try requireChannelsLast()
+        let type = origin.operation
+        let pooled = try withChannelsFirst { (call, value) throws(DeMLError) in
+            let shape = call.graph.shape(of: value)
+            switch type {
+            case "GlobalAveragePooling1D":
+                return try call.layer(LayerSketch("adaptive_avg_pool1d", ["output_size": .integer(1)]), behind: value)
+            case "GlobalMaxPooling1D":
+                return try call.layer(LayerSketch("max_pool1d", ["kernel_size": .integer(shape[1])]), behind: value)
+            case "ZeroPadding1D":
+                let given = call.config["padding"]
+                let sides = given?.ints ?? given?.int.map { [$0, $0] } ?? [1, 1]
+                return try call.layer(LayerSketch("pad", ["padding": .ints(sides)]), behind: value)
+            default: return try call.pool(value, isMaximum: type == "MaxPooling1D")
+            }
+        }
+        guard type.hasPrefix("Global"), config["keepdims"]?.bool != true else { return pooled }
+        return try graph.add(.reshape, behind: pooled, shape: [graph.shape(of: pooled)[1]], origin)
+    }
+
+    private mutating func pool(_ value: Int, isMaximum: Bool) throws(DeMLError) -> Int {
+        let shape = graph.shape(of: value)
+        let dimensions = shape.count - 1
+        let kernel = try sizes("pool_size", 2, count: dimensions)
+        let strides = config["strides"] == nil ? kernel : try sizes("strides", 2, count: dimensions)
+        var options: [String: JSONTree] = ["kernel_size": .size(kernel), "stride": .size(strides)]
+        let pads = try same(shape, kernel, strides, kernel.map { _ in 1 })
+        guard isMaximum || pads.allSatisfy({ $0 == 0 }) else {
+            throw refusal(
+                "its means leave the padding out",
+                hint: "avg_pool\(dimensions)d here counts it; use padding='valid'")
+        }
+        var input = value
+        if pads.contains(where: { $0 > 0 }) {
+            input = try padded(value, pads, &options, value: isMaximum ? -Double(Float.greatestFiniteMagnitude) : 0)
+        }
+        return try layer(LayerSketch((isMaximum ? "max_pool" : "avg_pool") + "\(dimensions)d", options), behind: input)
+    }
 
     mutating func window() throws(DeMLError) -> Int {
         try requireChannelsLast()
@@ -255,19 +294,7 @@ extension KerasCall {
             if mode == "bilinear" { options["mode"] = .text(mode) }
             return try layer(LayerSketch("upsample", options))
         default:
-            let kernel = try sizes("pool_size", 2)
-            let strides = config["strides"] == nil ? kernel : try sizes("strides", 2)
-            var options: [String: JSONTree] = ["kernel_size": .size(kernel), "stride": .size(strides)]
-            let pads = try same(shape, kernel, strides, [1, 1])
-            let isMaximum = origin.operation == "MaxPooling2D"
-            guard isMaximum || pads.allSatisfy({ $0 == 0 }) else {
-                throw refusal("its means leave the padding out", hint: "avg_pool2d here counts it; use padding='valid'")
-            }
-            var input = value
-            if pads.contains(where: { $0 > 0 }) {
-                input = try padded(value, pads, &options, value: isMaximum ? -Double(Float.greatestFiniteMagnitude) : 0)
-            }
-            return try layer(LayerSketch(isMaximum ? "max_pool2d" : "avg_pool2d", options), behind: input)
+            return try pool(value, isMaximum: origin.operation == "MaxPooling2D")
         }
     }
 }

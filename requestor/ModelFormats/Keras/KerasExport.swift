@@ -5,9 +5,10 @@ import Tensors
 public enum KerasExport {
     /// - Throws: `malformed` for a layer that Keras has none of.
     public static func encode(_ weights: Weights) throws(DeMLError) -> [UInt8] {
-        var writer = KerasWriter(inputShape: weights.model.inputShape)
+        let layers = try WalkedLayer.walk(weights)
+        var writer = KerasWriter(inputShape: weights.model.inputShape, turnsSequences: KerasWriter.hasLines(layers))
         var value = writer.scaled(weights.model.input)
-        value = try writer.chain(try WalkedLayer.walk(weights), value)
+        value = try writer.chain(layers, value)
         let (config, file) = try writer.files(output: value)
         // Without the day, so that the same model gives the same bytes.
         let metadata = "{\"keras_version\":\"3.9.0\",\"date_saved\":\"1980-01-01@00:00:00\"}"
@@ -35,8 +36,12 @@ struct KerasWriter {
     /// Behind a flatten of an image: the channels and pixels of it, until a linear layer takes them.
     private var flattened: [Int: (channels: Int, pixels: Int)] = [:]
 
-    init(inputShape: [Int]) {
-        let shape = Self.turned(inputShape)
+    /// Whether values of two dimensions are [channels, length], which convolutions make of them; Keras has the channels last.
+    private let turnsSequences: Bool
+
+    init(inputShape: [Int], turnsSequences: Bool) {
+        self.turnsSequences = turnsSequences
+        let shape = Self.turned(inputShape, turnsSequences)
         entries = [
             Entry(
                 type: "InputLayer", name: "input",
@@ -45,7 +50,20 @@ struct KerasWriter {
         ]
     }
 
-    private static func turned(_ shape: [Int]) -> [Int] { shape.count == 3 ? [shape[1], shape[2], shape[0]] : shape }
+    private static func turned(_ shape: [Int], _ turnsSequences: Bool) -> [Int] {
+        shape.count == 3 || shape.count == 2 && turnsSequences ? Array(shape.dropFirst()) + [shape[0]] : shape
+    }
+
+    /// Whether layers work on the channels of sequences.
+    static func hasLines(_ layers: [WalkedLayer]) -> Bool {
+        layers.contains { layer in
+            layer.type.hasSuffix("1d") || layer.type == "batch_norm" && layer.input.count == 2
+                || layer.branches.values.joined().contains(where: hasLines)
+        }
+    }
+
+    /// Whether a value is an image or a sequence with channels, which are turned.
+    private func hasChannels(_ shape: [Int]) -> Bool { shape.count == 3 || shape.count == 2 && turnsSequences }
 
     mutating func add(
         _ type: String, _ config: [String: JSONTree] = [:], _ weights: [Tensor] = [], behind inputs: [Int], shape: [Int]
@@ -53,7 +71,9 @@ struct KerasWriter {
         // With the path of our layer, by which its numbers are found again.
         let name = "\(KerasFile.snakeCase(type))_\(entries.count)" + (place.isEmpty ? "" : "__\(place)")
         entries.append(
-            Entry(type: type, name: name, config: config, weights: weights, inputs: inputs, shape: Self.turned(shape)))
+            Entry(
+                type: type, name: name, config: config, weights: weights, inputs: inputs,
+                shape: Self.turned(shape, turnsSequences)))
         if let first = inputs.first, entries[entries.count - 1].shape == entries[first].shape,
             let pending = flattened[first]
         {
@@ -90,11 +110,12 @@ struct KerasWriter {
             // What padding 'same' of a pool was read as is written so again.
             if index < layers.count, isSamePadding(layer, before: layers[index]) {
                 let pool = layers[index]
+                let count = pool.input.count - 1
                 value = add(
-                    "MaxPooling2D",
+                    "MaxPooling\(count)D",
                     [
-                        "pool_size": .ints(pool.sizes("kernel_size", 1)), "strides": .ints(strides(pool)),
-                        "padding": .text("same"),
+                        "pool_size": .ints(pool.sizes("kernel_size", 1, count: count)),
+                        "strides": .ints(strides(pool)), "padding": .text("same"),
                     ], behind: [value], shape: pool.output)
                 index += 1
                 continue
@@ -105,21 +126,23 @@ struct KerasWriter {
     }
 
     private func strides(_ pool: WalkedLayer) -> [Int] {
-        pool.options["stride"] == nil ? pool.sizes("kernel_size", 1) : pool.sizes("stride", 1)
+        pool.sizes(pool.options["stride"] == nil ? "kernel_size" : "stride", 1, count: pool.input.count - 1)
     }
 
     /// Whether a pad of the smallest numbers before a pool is what Keras's 'same' puts there.
     private func isSamePadding(_ pad: WalkedLayer, before pool: WalkedLayer) -> Bool {
-        guard pad.type == "pad", pool.type == "max_pool2d",
+        let count = pool.input.count - 1
+        guard pad.type == "pad", pool.type.hasPrefix("max_pool"),
             pad.double("value", 0) <= -Double(Float.greatestFiniteMagnitude),
-            pool.sizes("padding", 0) == [0, 0], let sides = pad.options["padding"]?.ints, sides.count == 4
+            pool.sizes("padding", 0, count: count).allSatisfy({ $0 == 0 }), let sides = pad.options["padding"]?.ints,
+            sides.count == 2 * count
         else { return false }
-        let (kernel, strides) = (pool.sizes("kernel_size", 1), strides(pool))
-        return (0..<2).allSatisfy { axis in
+        let (kernel, strides) = (pool.sizes("kernel_size", 1, count: count), strides(pool))
+        return (0..<count).allSatisfy { axis in
             let size = pad.input[axis + 1]
             let outputs = (size + strides[axis] - 1) / strides[axis]
             let total = max(0, (outputs - 1) * strides[axis] + kernel[axis] - size)
-            let first = axis == 0 ? 2 : 0
+            let first = 2 * (count - 1 - axis)
             return sides[first] == total / 2 && sides[first + 1] == total - total / 2
         }
     }
@@ -156,13 +179,16 @@ struct KerasWriter {
         case "dropout": return plain("Dropout", ["rate": .number(layer.double("p", 0.5))])
         case "flatten":
             let value = plain("Flatten")
-            if layer.input.count == 3 { flattened[value] = (layer.input[0], layer.input[1] * layer.input[2]) }
+            if hasChannels(layer.input) {
+                flattened[value] = (layer.input[0], layer.input.dropFirst().reduce(1, *))
+            }
             return value
         case "linear": return try linear(layer, x)
-        case "conv2d": return try convolution(layer, x)
+        case "conv1d", "conv2d": return try convolution(layer, x)
         case "conv_transpose2d": return try transposed(layer, x)
         case "batch_norm", "layer_norm", "rms_norm", "group_norm": return try normalization(layer, x)
-        case "max_pool2d", "avg_pool2d", "global_avg_pool2d", "adaptive_avg_pool2d", "upsample", "pad":
+        case "max_pool2d", "avg_pool2d", "global_avg_pool2d", "adaptive_avg_pool2d", "upsample", "pad", "max_pool1d",
+            "avg_pool1d", "adaptive_avg_pool1d":
             return try window(layer, x)
         case "residual":
             let body = try chain(layer.branches["layers"]?.first ?? [], x)
@@ -173,7 +199,7 @@ struct KerasWriter {
             let gate = try chain(layer.branches["layers"]?.first ?? [], x)
             place = layer.name.replacing(".", with: "_")
             return add("Multiply", behind: [x, gate], shape: layer.output)
-        case "concat" where layer.output.count != 2:
+        case "concat" where layer.output.count != 2 || turnsSequences:
             var parts: [Int] = []
             for branch in layer.branches["branches"] ?? [] { parts.append(try chain(branch, x)) }
             guard parts.count > 1 else { return parts[0] }
@@ -184,7 +210,7 @@ struct KerasWriter {
     }
 
     private mutating func linear(_ layer: WalkedLayer, _ x: Int) throws(DeMLError) -> Int {
-        guard var weight = layer.parameters["weight"], layer.input.count < 3 else {
+        guard var weight = layer.parameters["weight"], !hasChannels(layer.input) else {
             throw refusal(layer, "it works on \(layer.input)")
         }
         let outputs = weight.shape[0]
@@ -202,26 +228,30 @@ struct KerasWriter {
 
     private mutating func padded(_ layer: WalkedLayer, _ x: Int, _ padding: [Int]) -> Int {
         guard padding.contains(where: { $0 > 0 }) else { return x }
-        let shape = [layer.input[0], layer.input[1] + 2 * padding[0], layer.input[2] + 2 * padding[1]]
+        let shape = [layer.input[0]] + zip(layer.input.dropFirst(), padding).map { $0 + 2 * $1 }
         let outer = place
         defer { place = outer }
         place = ""
-        return add("ZeroPadding2D", ["padding": .ints(padding)], behind: [x], shape: shape)
+        return add(
+            "ZeroPadding\(padding.count)D", ["padding": padding.count == 1 ? .integer(padding[0]) : .ints(padding)],
+            behind: [x], shape: shape)
     }
 
     private mutating func convolution(_ layer: WalkedLayer, _ x: Int) throws(DeMLError) -> Int {
         guard let weight = layer.parameters["weight"] else { throw refusal(layer, "it has no weight") }
-        let input = padded(layer, x, layer.sizes("padding", 0))
+        let count = layer.type == "conv1d" ? 1 : 2
+        let input = padded(layer, x, layer.sizes("padding", 0, count: count))
         let groups = layer.int("groups") ?? 1
         let channels = layer.input[0]
         let bias = layer.parameters["bias"]
         var config: [String: JSONTree] = [
-            "kernel_size": .ints(layer.sizes("kernel_size", 1)), "strides": .ints(layer.sizes("stride", 1)),
-            "dilation_rate": .ints(layer.sizes("dilation", 1)), "padding": .text("valid"),
+            "kernel_size": .ints(layer.sizes("kernel_size", 1, count: count)),
+            "strides": .ints(layer.sizes("stride", 1, count: count)),
+            "dilation_rate": .ints(layer.sizes("dilation", 1, count: count)), "padding": .text("valid"),
             "use_bias": .boolean(bias != nil),
         ]
         let rest = bias.map { [$0] } ?? []
-        if groups == channels, channels > 1 {
+        if groups == channels, channels > 1, count == 2 {
             let multiplier = weight.shape[0] / channels
             let shape = [channels, multiplier] + weight.shape.dropFirst(2)
             config["depth_multiplier"] = .integer(multiplier)
@@ -230,8 +260,8 @@ struct KerasWriter {
         }
         config["filters"] = .integer(weight.shape[0])
         config["groups"] = .integer(groups)
-        let kernel = try ConstantMath.transposed(weight, [2, 3, 1, 0])
-        return add("Conv2D", config, [kernel] + rest, behind: [input], shape: layer.output)
+        let kernel = try ConstantMath.transposed(weight, count == 1 ? [2, 1, 0] : [2, 3, 1, 0])
+        return add("Conv\(count)D", config, [kernel] + rest, behind: [input], shape: layer.output)
     }
 
     /// All of the output, and what the padding takes away cut off behind it.
@@ -262,6 +292,7 @@ struct KerasWriter {
 
     private mutating func normalization(_ layer: WalkedLayer, _ x: Int) throws(DeMLError) -> Int {
         let isImage = layer.input.count == 3
+        let hasChannels = hasChannels(layer.input)
         let count =
             isImage || layer.type == "batch_norm" || layer.type == "group_norm" ? layer.input[0] : layer.input.last ?? 0
         func parameter(_ key: String, _ value: Float) -> Tensor {
@@ -270,7 +301,7 @@ struct KerasWriter {
         var config: [String: JSONTree] = ["axis": .integer(-1), "epsilon": .number(layer.double("eps", 1e-5))]
         let affine = [parameter("weight", 1), parameter("bias", 0)]
         switch layer.type {
-        case "batch_norm" where layer.input.count != 2:
+        case "batch_norm":
             config["momentum"] = .number(1 - layer.double("momentum", 0.1))
             return add(
                 "BatchNormalization", config, affine + [parameter("running_mean", 0), parameter("running_var", 1)],
@@ -278,9 +309,9 @@ struct KerasWriter {
         case "group_norm" where isImage:
             config["groups"] = .integer(layer.int("num_groups") ?? 1)
             return add("GroupNormalization", config, affine, behind: [x], shape: layer.output)
-        case "layer_norm" where !isImage && affine[0].shape.count == 1:
+        case "layer_norm" where !hasChannels && affine[0].shape.count == 1:
             return add("LayerNormalization", config, affine, behind: [x], shape: layer.output)
-        case "rms_norm" where !isImage && affine[0].shape.count == 1:
+        case "rms_norm" where !hasChannels && affine[0].shape.count == 1:
             config["epsilon"] = .number(layer.double("eps", Double(Float.ulpOfOne)))
             return add("RMSNormalization", config, [affine[0]], behind: [x], shape: layer.output)
         default: throw refusal(layer, "over \(layer.input) it is not written for Keras")
@@ -291,14 +322,16 @@ struct KerasWriter {
         switch layer.type {
         case "global_avg_pool2d":
             return add("GlobalAveragePooling2D", ["keepdims": .boolean(true)], behind: [x], shape: layer.output)
-        case "adaptive_avg_pool2d":
-            let (rows, columns) = (layer.input[1] / layer.output[1], layer.input[2] / layer.output[2])
-            guard rows * layer.output[1] == layer.input[1], columns * layer.output[2] == layer.input[2] else {
+        case "adaptive_avg_pool1d" where layer.output[1] == 1:
+            return add("GlobalAveragePooling1D", ["keepdims": .boolean(true)], behind: [x], shape: layer.output)
+        case "adaptive_avg_pool2d", "adaptive_avg_pool1d":
+            let sizes = Array(zip(layer.input, layer.output).dropFirst())
+            guard sizes.allSatisfy({ $0 % $1 == 0 }) else {
                 throw refusal(layer, "its windows differ in size, which Keras has not")
             }
+            let kernel = JSONTree.ints(sizes.map { $0 / $1 })
             return add(
-                "AveragePooling2D", ["pool_size": .ints([rows, columns]), "strides": .ints([rows, columns])],
-                behind: [x],
+                "AveragePooling\(sizes.count)D", ["pool_size": kernel, "strides": kernel], behind: [x],
                 shape: layer.output)
         case "upsample":
             let factors =
@@ -311,25 +344,29 @@ struct KerasWriter {
                 behind: [x], shape: layer.output)
         case "pad":
             let given = layer.options["padding"]?.ints ?? [layer.int("padding") ?? 0]
-            let sides = given.count == 1 ? [Int](repeating: given[0], count: 4) : given
-            guard layer.double("value", 0) == 0, sides.count == 4 else {
+            let sides = given.count == 1 ? [Int](repeating: given[0], count: 2 * (layer.input.count - 1)) : given
+            guard layer.double("value", 0) == 0, hasChannels(layer.input) else {
                 throw refusal(layer, "Keras pads images with zeros only")
+            }
+            if sides.count == 2 {
+                return add("ZeroPadding1D", ["padding": .ints(sides)], behind: [x], shape: layer.output)
             }
             return add(
                 "ZeroPadding2D", ["padding": .list([.ints([sides[2], sides[3]]), .ints([sides[0], sides[1]])])],
                 behind: [x],
                 shape: layer.output)
         default:
-            let kernel = layer.sizes("kernel_size", 1)
-            let padding = layer.sizes("padding", 0)
-            let isMaximum = layer.type == "max_pool2d"
-            guard !isMaximum || padding == [0, 0] else {
+            let count = layer.type.hasSuffix("1d") ? 1 : 2
+            let kernel = layer.sizes("kernel_size", 1, count: count)
+            let padding = layer.sizes("padding", 0, count: count)
+            let isMaximum = layer.type.hasPrefix("max")
+            guard !isMaximum || padding.allSatisfy({ $0 == 0 }) else {
                 throw refusal(layer, "Keras pads pools with zeros only, which are not the smallest numbers")
             }
             let input = padded(layer, x, padding)
-            let strides = layer.options["stride"] == nil ? kernel : layer.sizes("stride", 1)
+            let strides = layer.options["stride"] == nil ? kernel : layer.sizes("stride", 1, count: count)
             return add(
-                isMaximum ? "MaxPooling2D" : "AveragePooling2D",
+                (isMaximum ? "MaxPooling" : "AveragePooling") + "\(count)D",
                 ["pool_size": .ints(kernel), "strides": .ints(strides), "padding": .text("valid")], behind: [input],
                 shape: layer.output)
         }

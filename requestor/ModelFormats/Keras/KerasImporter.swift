@@ -206,6 +206,8 @@ struct KerasCall {
         case "MaxPooling2D", "AveragePooling2D", "GlobalAveragePooling2D", "GlobalMaxPooling2D", "ZeroPadding2D",
             "UpSampling2D":
             return try window()
+        case "MaxPooling1D", "AveragePooling1D", "GlobalAveragePooling1D", "GlobalMaxPooling1D", "ZeroPadding1D":
+            return try lineWindow()
         case "Rescaling":
             let value = try affine(.multiply, config["scale"] ?? .number(1), behind: try data())
             return try affine(.add, config["offset"] ?? .number(0), behind: value)
@@ -239,6 +241,24 @@ struct KerasCall {
         return try graph.add(.constant(kind, numbers.map { Float($0) }, shape: inner), behind: value, origin)
     }
 
+    // MARK: Sequences
+
+    /// What works on the channels of a sequence. Keras has them last, as our recurrences do; ours that are of convolutions
+    /// have them first. The turns on both sides vanish where two such layers follow each other.
+    mutating func withChannelsFirst(
+        _ body: (inout KerasCall, Int) throws(DeMLError) -> Int
+    ) throws(DeMLError) -> Int {
+        let value = try turned(try data())
+        let made = try body(&self, value)
+        return graph.shape(of: made).count == 2 ? try turned(made) : made
+    }
+
+    private mutating func turned(_ value: Int) throws(DeMLError) -> Int {
+        let shape = graph.shape(of: value)
+        guard shape.count == 2 else { throw refusal("it works on values of shape \(shape)") }
+        return try graph.add(.transpose([1, 0]), behind: value, shape: [shape[1], shape[0]], origin)
+    }
+
     // MARK: Activations
 
     mutating func activated(_ value: Int, _ tree: JSONTree?) throws(DeMLError) -> Int {
@@ -256,17 +276,20 @@ struct KerasCall {
             "leaky_relu": LayerSketch("leaky_relu", ["negative_slope": .number(0.2)]),
         ]
         if name == "linear" { return value }
-        // Keras 2 computed 0.2·x + 0.5.
-        if name == "hard_sigmoid", isKeras3 { return try layer(LayerSketch("hard_sigmoid"), behind: value) }
+        if name == "hard_sigmoid" {
+            // Keras 2 computed 0.2·x + 0.5, ours is x/6 + 0.5.
+            let input = isKeras3 ? value : try graph.add(.function(.multiply(1.2)), behind: value, origin)
+            return try layer(LayerSketch("hard_sigmoid"), behind: input)
+        }
         guard let sketch = layers[name] else {
             throw refusal(
                 "its activation \(name.quotedForMessage) is not known here",
                 hint: "known are \(layers.keys.sorted().joined(separator: ", "))")
         }
-        if sketch.type.hasSuffix("softmax"), graph.shape(of: value).count != 1 {
+        if sketch.type.hasSuffix("softmax"), graph.shape(of: value).count > 2 {
             throw refusal(
                 "its softmax works on values of shape \(graph.shape(of: value))",
-                hint: "softmax is for the [classes] at the model's end")
+                hint: "softmax is for the [classes], or [tokens, classes], at the model's end")
         }
         return try layer(sketch, behind: value)
     }

@@ -148,13 +148,13 @@ extension ONNXCall {
         let isTransposed = node.operation == "ConvTranspose"
         var value = try data()
         let shape = graph.shape(of: value)
-        let weight = try weights(try required(1))
+        var weight = try weights(try required(1))
         let spatial = shape.count - 1
         guard weight.shape.count == shape.count + 1, spatial == 2 || spatial == 1 && !isTransposed else {
             throw refusal(
                 "it goes over \(max(0, spatial)) dimensions", hint: "conv1d, conv2d and conv_transpose2d are known")
         }
-        let kernel = Array(weight.shape.dropFirst(2))
+        var kernel = Array(weight.shape.dropFirst(2))
         let strides = try ints("strides") ?? kernel.map { _ in 1 }
         let dilations = try ints("dilations") ?? kernel.map { _ in 1 }
         let groups = int("group", 1)
@@ -192,11 +192,20 @@ extension ONNXCall {
                 more = zip(more, surplus).map { $0 + max(0, -$1) }
             }
             // A surplus on one side is what output_padding is for.
-            let begin = Array(pads[..<spatial])
+            var begin = Array(pads[..<spatial])
             let end = Array(pads[spatial...])
-            guard more.count == spatial, zip(begin, end).allSatisfy({ $0 >= $1 }) else {
-                throw refusal("its padding \(pads) takes more from the end than from the beginning")
+            guard more.count == spatial else { throw refusal("its output_padding is none of \(spatial) dimensions") }
+            // Where more is taken from the end, zeros before the kernel take as much from the beginning.
+            for axis in 0..<spatial where end[axis] > begin[axis] {
+                let zeros = end[axis] - begin[axis]
+                guard dilations[axis] == 1, zeros <= kernel[axis] else {
+                    throw refusal("its padding \(pads) takes more from the end than from the beginning")
+                }
+                weight = try ConstantMath.withZeros(weight, zeros, before: 2 + axis)
+                kernel[axis] += zeros
+                begin[axis] = end[axis]
             }
+            options["kernel_size"] = .size(kernel)
             options["padding"] = .size(begin)
             let surplus = zip(begin, end).map { $0 - $1 }
             options["output_padding"] = .size(zip(more, surplus).map { $0 + $1 })

@@ -142,6 +142,9 @@ extension ONNXCall {
                 sketch.parameters.append((name + suffix, Tensor(shape: [rows], floats: sorted(bValues, start, 1))))
             }
         }
+        if followsLayer, value > 0, case .step(.layer(let last)) = graph.nodes[value - 1].operation {
+            sketch.continues = last.type == sketch.type && last.options == sketch.options
+        }
         let made = try layer(sketch, behind: value)
         states = directions == 1 ? made : nil
         return isBatchFirst && directions == 1 ? .data(made) : .arranged(made, .directions)

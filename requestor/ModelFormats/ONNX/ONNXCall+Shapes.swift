@@ -73,9 +73,10 @@ extension ONNXCall {
     mutating func softmax() throws(DeMLError) -> Int {
         let shape = try shape()
         let place = try axis(int("axis", model13 ? -1 : 1), of: shape)
-        guard shape.count == 1 || place == shape.count && shape.dropLast().allSatisfy({ $0 == 1 }) else {
+        guard place == shape.count, shape.count <= 2 || shape.dropLast().allSatisfy({ $0 == 1 }) else {
             throw refusal(
-                "it works on values of shape \(shape)", hint: "softmax is for the [classes] at the model's end")
+                "it works along axis \(place) of values of shape \(shape)",
+                hint: "softmax is for the [classes], or [tokens, classes], at the model's end")
         }
         return try layer(LayerSketch(node.operation == "Softmax" ? "softmax" : "log_softmax"))
     }

@@ -11,14 +11,18 @@ extension ONNXCall {
         case "Upsample", "Resize": return try resize()
         default: break
         }
-        guard shape.count == 3 else {
+        guard shape.count == 3 || shape.count == 2 else {
             throw refusal(
-                "it goes over values of shape \(shape)", hint: "pools here are for images [channels, height, width]")
+                "it goes over values of shape \(shape)",
+                hint: "pools here are for images [channels, height, width] and sequences [channels, length]")
         }
         switch node.operation {
+        case "GlobalAveragePool" where shape.count == 2:
+            return try layer(LayerSketch("adaptive_avg_pool1d", ["output_size": .integer(1)]))
         case "GlobalAveragePool": return try layer(LayerSketch("global_avg_pool2d"))
         case "GlobalMaxPool":
-            return try layer(LayerSketch("max_pool2d", ["kernel_size": .size(Array(shape.dropFirst()))]))
+            return try layer(
+                LayerSketch("max_pool\(shape.count - 1)d", ["kernel_size": .size(Array(shape.dropFirst()))]))
         default: return try pool(shape)
         }
     }
@@ -26,54 +30,54 @@ extension ONNXCall {
     private mutating func pool(_ shape: [Int]) throws(DeMLError) -> Int {
         var value = try data()
         let isMaximum = node.operation == "MaxPool"
-        guard let kernel = try ints("kernel_shape"), kernel.count == 2,
+        let dimensions = shape.count - 1
+        guard let kernel = try ints("kernel_shape"), kernel.count == dimensions,
             kernel.allSatisfy({ (1..<1 << 16).contains($0) })
-        else { throw refusal("its kernel_shape is none of two dimensions") }
-        let strides = try ints("strides") ?? [1, 1]
-        guard strides.count == 2, strides.allSatisfy({ (1..<1 << 16).contains($0) }) else {
+        else { throw refusal("its kernel_shape is none of \(dimensions) dimensions") }
+        let strides = try ints("strides") ?? kernel.map { _ in 1 }
+        guard strides.count == dimensions, strides.allSatisfy({ (1..<1 << 16).contains($0) }) else {
             throw refusal("its strides are \(strides)")
         }
-        guard try ints("dilations") ?? [1, 1] == [1, 1] else {
+        guard (try ints("dilations") ?? [1]).allSatisfy({ $0 == 1 }) else {
             throw refusal("its windows have holes (dilations)", hint: "pools here have dilation 1")
-        }
-        guard node.outputs.dropFirst().allSatisfy(\.isEmpty) else {
-            throw refusal("its indices are used", hint: "max_pool2d gives the largest numbers, not their places")
         }
         let pads = try padding(Array(shape.dropFirst()), reach: kernel, strides: strides)
         // What a window that reaches beyond the end needs more, where the size is rounded up.
-        var more = [0, 0]
+        var more = kernel.map { _ in 0 }
         if int("ceil_mode", 0) == 1 {
-            for axis in 0..<2 {
-                let size = shape[axis + 1] + pads[axis] + pads[axis + 2]
+            for axis in 0..<dimensions {
+                let size = shape[axis + 1] + pads[axis] + pads[axis + dimensions]
                 var outputs = (size - kernel[axis] + strides[axis] - 1) / strides[axis] + 1
                 if (outputs - 1) * strides[axis] >= shape[axis + 1] + pads[axis] { outputs -= 1 }
                 more[axis] = max(0, (outputs - 1) * strides[axis] + kernel[axis] - size)
             }
         }
-        let whole = [pads[0], pads[1], pads[2] + more[0], pads[3] + more[1]]
+        let begin = Array(pads.prefix(dimensions))
+        let end = zip(pads.suffix(dimensions), more).map { $0 + $1 }
+        let isSymmetric = begin == end && zip(begin, kernel).allSatisfy { $0 * 2 <= $1 }
         var options: [String: JSONTree] = ["kernel_size": .size(kernel), "stride": .size(strides)]
         if isMaximum {
-            if whole[0] == whole[2], whole[1] == whole[3], whole[0] * 2 <= kernel[0], whole[1] * 2 <= kernel[1] {
-                options["padding"] = .size([whole[0], whole[1]])
+            if isSymmetric {
+                options["padding"] = .size(begin)
             } else {
-                value = try padded(value, whole, with: -Double(Float.greatestFiniteMagnitude))
+                value = try padded(value, begin + end, with: -Double(Float.greatestFiniteMagnitude))
             }
-            return try layer(LayerSketch("max_pool2d", options), behind: value)
+            return try layer(LayerSketch("max_pool\(dimensions)d", options), behind: value)
         }
         let includesPadding = int("count_include_pad", 0) == 1
-        if whole != [0, 0, 0, 0] {
-            guard includesPadding, more == [0, 0] else {
+        if (begin + end).contains(where: { $0 > 0 }) {
+            guard includesPadding, more.allSatisfy({ $0 == 0 }) else {
                 throw refusal(
                     "its means leave the padding out (count_include_pad 0, or ceil_mode)",
-                    hint: "avg_pool2d here counts it; use padding 0, or count_include_pad")
+                    hint: "avg_pool\(dimensions)d here counts it; use padding 0, or count_include_pad")
             }
-            if whole[0] == whole[2], whole[1] == whole[3], whole[0] * 2 <= kernel[0], whole[1] * 2 <= kernel[1] {
-                options["padding"] = .size([whole[0], whole[1]])
+            if isSymmetric {
+                options["padding"] = .size(begin)
             } else {
-                value = try padded(value, whole, with: 0)
+                value = try padded(value, begin + end, with: 0)
             }
         }
-        return try layer(LayerSketch("avg_pool2d", options), behind: value)
+        return try layer(LayerSketch("avg_pool\(dimensions)d", options), behind: value)
     }
 
     private mutating func pad() throws(DeMLError) -> Int {
@@ -128,8 +132,9 @@ extension ONNXCall {
         var factors: [Double]?
         func spatial<Number>(_ values: [Number]) throws(DeMLError) -> [Number] {
             if let axes = node.attributes["axes"]?.ints {
-                guard axes == [2, 3], values.count == 2 else { throw refusal("it resizes the axes \(axes)") }
-                return values
+                let places = axes.map { $0 < 0 ? $0.addingSaturated(4) : $0 }
+                guard places.sorted() == [2, 3], values.count == 2 else { throw refusal("it resizes the axes \(axes)") }
+                return places == [2, 3] ? values : values.reversed()
             }
             guard values.count == 4 else { throw refusal("it has \(values.count) sizes for four dimensions") }
             return Array(values.suffix(2))

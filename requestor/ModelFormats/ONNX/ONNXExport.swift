@@ -198,18 +198,21 @@ struct ONNXGraphWriter {
             return node("Add", [node("Mul", [x, channels(scale, of: layer)]), channels(offset, of: layer)])
         case "linear": return try linear(layer, x)
         case "conv1d", "conv2d", "conv_transpose2d": return try convolution(layer, x)
-        case "max_pool2d", "avg_pool2d":
-            let kernel = layer.sizes("kernel_size", 1)
-            let padding = layer.sizes("padding", 0)
+        case "max_pool2d", "avg_pool2d", "max_pool1d", "avg_pool1d":
+            let count = layer.type.hasSuffix("1d") ? 1 : 2
+            let kernel = layer.sizes("kernel_size", 1, count: count)
+            let padding = layer.sizes("padding", 0, count: count)
             var attributes: [(String, Attribute)] = [
                 ("kernel_shape", .ints(kernel)),
-                ("strides", .ints(layer.options["stride"] == nil ? kernel : layer.sizes("stride", 1))),
+                ("strides", .ints(layer.options["stride"] == nil ? kernel : layer.sizes("stride", 1, count: count))),
                 ("pads", .ints(padding + padding)),
             ]
-            if layer.type == "avg_pool2d" { attributes.append(("count_include_pad", .int(1))) }
-            return node(layer.type == "max_pool2d" ? "MaxPool" : "AveragePool", [x], attributes)
+            let isMaximum = layer.type.hasPrefix("max")
+            if !isMaximum { attributes.append(("count_include_pad", .int(1))) }
+            return node(isMaximum ? "MaxPool" : "AveragePool", [x], attributes)
         case "global_avg_pool2d": return node("GlobalAveragePool", [x])
-        case "adaptive_avg_pool2d": return adaptive(layer, x)
+        case "adaptive_avg_pool1d" where layer.output[1] == 1: return node("GlobalAveragePool", [x])
+        case "adaptive_avg_pool2d", "adaptive_avg_pool1d": return adaptive(layer, x)
         case "upsample": return upsample(layer, x)
         case "pad":
             let given = layer.options["padding"]?.ints ?? [layer.int("padding") ?? 0]
@@ -268,7 +271,7 @@ struct ONNXGraphWriter {
         return node(isTransposed ? "ConvTranspose" : "Conv", inputs.compactMap { $0 }, attributes)
     }
 
-    /// Means of windows of different sizes are two products with constant matrices.
+    /// Means of windows of different sizes are a product with a constant matrix, of images two.
     private mutating func adaptive(_ layer: WalkedLayer, _ x: String) -> String {
         func means(_ size: Int, _ windows: Int) -> [[Float]] {
             (0..<windows).map { window in
@@ -277,13 +280,17 @@ struct ONNXGraphWriter {
                 return (0..<size).map { (start..<end).contains($0) ? 1 / Float(end - start) : 0 }
             }
         }
-        let (height, width) = (layer.input[1], layer.input[2])
-        let rows = means(height, layer.output[1])
-        let columns = means(width, layer.output[2])
-        let left = tensor("\(layer.name).rows", [layer.output[1], height], floats: rows.flatMap { $0 })
+        var value = x
+        if layer.input.count == 3 {
+            let rows = means(layer.input[1], layer.output[1])
+            let left = tensor(
+                "\(layer.name).rows", [layer.output[1], layer.input[1]], floats: rows.flatMap { $0 })
+            value = node("MatMul", [left, x])
+        }
+        let (width, windows) = (layer.input[layer.input.count - 1], layer.output[layer.output.count - 1])
+        let columns = means(width, windows)
         let turned = (0..<width).flatMap { column in columns.map { $0[column] } }
-        let right = tensor("\(layer.name).columns", [width, layer.output[2]], floats: turned)
-        return node("MatMul", [node("MatMul", [left, x]), right])
+        return node("MatMul", [value, tensor("\(layer.name).columns", [width, windows], floats: turned)])
     }
 
     private mutating func upsample(_ layer: WalkedLayer, _ x: String) -> String {

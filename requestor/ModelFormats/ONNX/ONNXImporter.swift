@@ -31,6 +31,10 @@ struct ONNXImporter {
     /// The size of the first dimension, or what stands for one that has none.
     let batch: Int
     private(set) var notes: [String] = []
+    /// The input has the batch second.
+    private let isSequenceFirst: Bool
+    /// Outputs of recurrences, with the sequence first: between two of a model's own layers they are turned.
+    private var layerOutputs: Set<String> = []
     /// Numbers of all folded constants: a small graph must not grow them without end.
     private var folded = 0
 
@@ -56,12 +60,18 @@ struct ONNXImporter {
                 hint: "the first dimension is the batch, and another must follow")
         }
         // A prime that no layer has by chance shows where an operator mixes the batch with something else.
-        batch = (shape.first ?? nil) ?? 251
+        let users = model.nodes.filter { $0.inputs.contains(input.name) }
+        isSequenceFirst =
+            shape.count == 3
+            && users.allSatisfy { ["LSTM", "GRU"].contains($0.operation) && $0.attributes["layout"]?.int ?? 0 == 0 }
+            && !users.isEmpty
+        let dimensions = isSequenceFirst ? [shape[1], shape[0], shape[2]] : shape
+        batch = (dimensions.first ?? nil) ?? 251
         guard (1...1 << 16).contains(batch) else {
             throw DeMLError(.outOfRange, "the input \(input.name.quotedForMessage) has a batch of \(batch)")
         }
         var example: [Int] = []
-        for (axis, size) in shape.dropFirst().enumerated() {
+        for (axis, size) in dimensions.dropFirst().enumerated() {
             guard let size = size ?? (inputShape.flatMap { axis < $0.count ? $0[axis] : nil }) else {
                 throw DeMLError(
                     .shape, "the input \(input.name.quotedForMessage) leaves dimension \(axis + 1) open",
@@ -71,7 +81,10 @@ struct ONNXImporter {
         }
         graph = try ImportGraph(inputShape: example)
         for (name, tensor) in model.initializers { values[name] = .constant(tensor) }
-        values[input.name] = .data(0)
+        values[input.name] = isSequenceFirst ? .arranged(0, .sequenceFirst) : .data(0)
+        if isSequenceFirst {
+            notes.append("sequences are taken as [batch, length, features], not with the batch second")
+        }
     }
 
     /// The steps from the input to the output.
@@ -82,6 +95,14 @@ struct ONNXImporter {
         guard let output = model.outputs.first else { throw DeMLError(.missing, "the model has no output") }
         if model.outputs.count > 1 {
             notes.append("only the first of \(model.outputs.count) outputs is taken: \(output.name.quotedForMessage)")
+        }
+        switch values[output.name] {
+        case .arranged(let value, .sequenceFirst)? where isSequenceFirst: return try graph.steps(to: value)
+        case .arranged(let value, .state)?:
+            let origin = graph.origin(of: value) ?? Step.Origin(name: output.name, operation: "output")
+            let last = try graph.add(.lastStep, behind: value, shape: [graph.shape(of: value)[1]], origin)
+            return try graph.steps(to: last)
+        default: break
         }
         if case .arranged? = values[output.name] {
             throw DeMLError(
@@ -196,9 +217,13 @@ struct ONNXImporter {
     private mutating func addAlone(_ node: ONNXModel.Node, _ inputs: [Value?]) throws(DeMLError) {
         guard let output = node.outputs.first else { return }
         var call = ONNXCall(node: node, inputs: inputs, graph: graph, batch: batch)
+        call.followsLayer = node.inputs.first.map(layerOutputs.contains) ?? false
         if let value = try call.arranged() {
             graph = call.graph
             values[output] = value
+            if case .arranged(_, .sequenceFirst) = value, node.operation == "Squeeze" || node.operation == "Reshape" {
+                layerOutputs.insert(output)
+            }
             if let state = call.states, node.outputs.count > 1, !node.outputs[1].isEmpty {
                 values[node.outputs[1]] = .arranged(state, .state)
             }
@@ -207,6 +232,12 @@ struct ONNXImporter {
         let value = try call.value()
         graph = call.graph
         values[output] = .data(value)
+        if node.operation == "MaxPool", node.outputs.count > 1, !node.outputs[1].isEmpty {
+            values[node.outputs[1]] = .pending(
+                call.refusal(
+                    "its indices are used", hint: "pools here give the largest numbers, not their places"
+                ).at(node.origin.place))
+        }
     }
 }
 
@@ -218,6 +249,8 @@ struct ONNXCall {
     let batch: Int
     /// The recurrence whose last state is the node's second output.
     var states: Int?
+    /// Its input is a recurrence's output, with the sequence first as that left it.
+    var followsLayer = false
 
     init(node: ONNXModel.Node, inputs: [ONNXImporter.Value?], graph: ImportGraph, batch: Int) {
         self.node = node
@@ -315,10 +348,11 @@ struct ONNXCall {
             }
             return try data()
         case "Dropout":
-            if try constant(2)?.integers().first ?? 0 != 0 {
+            let p = try number("ratio", 1) ?? 0.5
+            let isTraining = try constant(2)?.integers().first ?? 0 != 0
+            guard p == 0 || !isTraining else {
                 throw refusal("it is in training mode", hint: "export the model in eval mode")
             }
-            let p = try number("ratio", 1) ?? 0.5
             return try layer(LayerSketch("dropout", ["p": .number(p)]))
         case "Relu": return try layer(LayerSketch("relu"))
         case "Sigmoid": return try layer(LayerSketch("sigmoid"))
@@ -341,11 +375,16 @@ struct ONNXCall {
         case "Celu" where node.attributes["alpha"]?.float ?? 1 == 1: return try layer(LayerSketch("elu"))
         case "HardSigmoid":
             let (alpha, beta) = (try number("alpha") ?? 0.2, try number("beta") ?? 0.5)
-            guard abs(alpha - 1.0 / 6) < 1e-6, beta == 0.5 else {
-                throw refusal(
-                    "alpha \(alpha) and beta \(beta) are those of no layer here", hint: "hard_sigmoid is x/6 + 1/2")
+            // Ours is clip(x/6 + 1/2, 0, 1).
+            guard alpha > 0, alpha < 1e6, abs(beta) < 1e6 else {
+                throw refusal("its alpha \(alpha) or beta \(beta) makes no sigmoid")
             }
-            return try layer(LayerSketch("hard_sigmoid"))
+            var value = try data()
+            if abs(alpha - 1.0 / 6) > 1e-6 {
+                value = try graph.add(.function(.multiply(6 * alpha)), behind: value, origin)
+            }
+            if beta != 0.5 { value = try graph.add(.function(.add(6 * beta - 3)), behind: value, origin) }
+            return try layer(LayerSketch("hard_sigmoid"), behind: value)
         case "Clip":
             let (low, high) = (try number("min", 1), try number("max", 2))
             return try function(.clip(low ?? -.infinity, high ?? .infinity))

@@ -116,23 +116,26 @@ extension ExportedCall {
             let size = try ints("output_size", count: 2) ?? [1, 1]
             return size == [1, 1]
                 ? try layer("global_avg_pool2d") : try layer("adaptive_avg_pool2d", ["output_size": .size(size)])
-        case "max_pool2d", "avg_pool2d":
-            guard let kernel = try ints("kernel_size", count: 2) else { throw refusal("it has no kernel_size") }
+        case "adaptive_avg_pool1d":
+            return try layer(node.operation, ["output_size": .size(try ints("output_size", count: 1) ?? [1])])
+        case "max_pool2d", "avg_pool2d", "max_pool1d", "avg_pool1d":
+            let count = node.operation.hasSuffix("1d") ? 1 : 2
+            guard let kernel = try ints("kernel_size", count: count) else { throw refusal("it has no kernel_size") }
             var options: [String: JSONTree] = ["kernel_size": .size(kernel)]
-            options["stride"] = .size(try ints("stride", count: 2) ?? kernel)
-            let padding = try ints("padding", count: 2) ?? [0, 0]
+            options["stride"] = .size(try ints("stride", count: count) ?? kernel)
+            let padding = try ints("padding", count: count) ?? kernel.map { _ in 0 }
             options["padding"] = .size(padding)
-            guard try ints("dilation", count: 2) ?? [1, 1] == [1, 1] else {
+            guard (try ints("dilation", count: count) ?? [1]).allSatisfy({ $0 == 1 }) else {
                 throw refusal("its windows have holes (dilation)", hint: "pools here have dilation 1")
             }
             guard node.arguments["divisor_override"]?["as_int"] == nil,
-                bool("count_include_pad", true) || padding == [0, 0]
-            else { throw refusal("its means leave the padding out", hint: "avg_pool2d here counts it") }
+                bool("count_include_pad", true) || padding.allSatisfy({ $0 == 0 })
+            else { throw refusal("its means leave the padding out", hint: "\(node.operation) here counts it") }
             if bool("ceil_mode", false) {
                 let probe = LayerSketch(node.operation, options)
                 guard try probe.output(of: graph.shape(of: try data("self"))) == outputShape() else {
                     throw refusal(
-                        "its ceil_mode makes windows that reach beyond the image", hint: "pad the image instead")
+                        "its ceil_mode makes windows that reach beyond the end", hint: "pad its input instead")
                 }
             }
             return try layer(node.operation, options)

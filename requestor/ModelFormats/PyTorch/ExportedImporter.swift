@@ -200,15 +200,16 @@ struct ExportedCall {
         case "add", "sub", "mul", "div", "cat", "rsub": return try joined()
         case "linear", "conv1d", "conv2d", "conv_transpose2d", "addmm", "mm", "matmul": return try product()
         case "batch_norm", "layer_norm", "group_norm", "rms_norm", "instance_norm": return try normalization()
-        case "max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "upsample_nearest2d", "upsample_bilinear2d", "pad",
-            "constant_pad_nd":
+        case "max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "max_pool1d", "avg_pool1d", "adaptive_avg_pool1d",
+            "upsample_nearest2d", "upsample_bilinear2d", "pad", "constant_pad_nd":
             return try window()
         case "softmax", "log_softmax", "_softmax", "_log_softmax":
             let shape = graph.shape(of: try data("self"))
             let axis = int("dim", -1)
-            guard shape.count == 1, axis == 1 || axis == -1 else {
+            guard shape.count <= 2, axis == shape.count || axis == -1 else {
                 throw refusal(
-                    "it works on values of shape \(shape)", hint: "softmax is for the [classes] at the model's end")
+                    "it works along dimension \(axis) of values of shape \(shape)",
+                    hint: "softmax is for the [classes], or [tokens, classes], at the model's end")
             }
             return try layer(node.operation.hasSuffix("log_softmax") ? "log_softmax" : "softmax")
         case "flatten", "view", "reshape", "_unsafe_view", "squeeze", "unsqueeze", "unflatten", "permute", "transpose",

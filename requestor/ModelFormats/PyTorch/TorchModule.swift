@@ -237,12 +237,13 @@ public enum TorchModule {
                     "\(channels)", "\(layer.output[0])", pair(layer.sizes("kernel_size", 1)), size("stride"),
                     size("padding"), size("output_padding"), option("groups"), size("dilation"), bias,
                 ])
-        case "max_pool2d", "avg_pool2d":
+        case "max_pool2d", "avg_pool2d", "max_pool1d", "avg_pool1d":
             return call(
-                layer.type == "max_pool2d" ? "MaxPool2d" : "AvgPool2d",
+                (layer.type.hasPrefix("max") ? "MaxPool" : "AvgPool") + layer.type.suffix(2),
                 [pair(layer.sizes("kernel_size", 1)), size("stride"), size("padding")])
         case "global_avg_pool2d": return "nn.AdaptiveAvgPool2d(1)"
-        case "adaptive_avg_pool2d": return call("AdaptiveAvgPool2d", [pair(layer.sizes("output_size", 1))])
+        case "adaptive_avg_pool2d", "adaptive_avg_pool1d":
+            return call("AdaptiveAvgPool" + layer.type.suffix(2), [pair(layer.sizes("output_size", 1))])
         case "upsample":
             let factors = layer.options["scale_factor"]
             let list = factors?.list?.compactMap(\.double).map(number).joined(separator: ", ")
