@@ -196,7 +196,7 @@ let package = Package(
         .testTarget(
             name: "UserInterfaceTests",
             dependencies: [
-                "UserInterface", "Application", "Federation", "Fleets", "Jobs", "Tensors",
+                "UserInterface", "Application", "Federation", "Fleets", "Jobs", "Reports", "Tensors",
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "Logging", package: "swift-log"),

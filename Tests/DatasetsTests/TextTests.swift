@@ -140,6 +140,30 @@ import Testing
         #expect(own.isOwn && own.train?.x == dataset.train.x && own.test?.y == dataset.test?.y)
     }
 
+    @Test func tokensInArraysAreDividedAsTheyWere() throws {
+        try withScratch { folder in
+            func write(_ rows: Int, _ name: String) throws -> String {
+                let x = Tensor(shape: [rows, 3], bytes: (0..<rows * 3).map { UInt8($0 % 7) })
+                let y = Tensor(shape: [rows], bytes: (0..<rows).map { UInt8($0 % 2) })
+                let path = Files.path(folder, name)
+                _ = try Safetensors(tensors: [("x", x), ("y", y)], metadata: [:]).write(to: path)
+                return path
+            }
+            let path = try write(20, "own.safetensors")
+            let dataset = try read(path) { $0.tokens = 8 }
+            var options = DatasetOptions()
+            options.schema = dataset.schema
+            options.schema?.source = .init(
+                sha256: dataset.contentSHA256(), testFraction: 0.1, seed: 0, validationFraction: 0.5)
+            let own = try ModelExamples(path: path, options: options)
+            #expect(own.isOwn && own.test?.x == dataset.test?.x && own.test?.x.shape == [2, 3])
+            #expect(own.train?.x.shape == [9, 3] && own.validation?.x.shape == [9, 3])
+            // Other arrays are undivided, were it one row.
+            let other = try ModelExamples(path: try write(1, "other.safetensors"), options: options)
+            #expect(!other.isOwn && other.test == nil && other.train?.x.shape == [1, 3])
+        }
+    }
+
     @Test func whatIsNoUsableText() throws {
         try withScratch { folder in
             func failed(_ bytes: [UInt8], _ change: (inout DatasetOptions) -> Void = { _ in }) throws -> DeMLError? {

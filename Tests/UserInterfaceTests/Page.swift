@@ -36,7 +36,7 @@ struct Page {
     /// - Parameter known: with the cookie, and for what changes something with the origin of the page.
     func ask(
         _ method: HTTPRequest.Method, _ path: String, host: String = Page.host, known: Bool = true,
-        headers: HTTPFields = [:], body: String = ""
+        headers: HTTPFields = [:], body: String = "", bytes: [UInt8]? = nil
     ) async throws -> Answer {
         var fields = headers
         if known {
@@ -45,9 +45,16 @@ struct Page {
         }
         let response = try await asker.respond(
             HTTPRequest(method: method, scheme: "http", authority: host, path: path, headerFields: fields),
-            body: ByteBuffer(string: body))
+            body: bytes.map { ByteBuffer(bytes: $0) } ?? ByteBuffer(string: body))
         return Answer(
             status: response.status, headers: response.headers, body: String(buffer: response.body))
+    }
+
+    /// Files sent as one upload; how it is named where data or a model is.
+    func upload(_ files: [(name: String, bytes: [UInt8])]) async throws -> String {
+        let id = try await json("/api/uploads", "{}").json["id"] as? String ?? ""
+        for file in files { _ = try await ask(.put, "/api/uploads/\(id)?name=\(file.name)", bytes: file.bytes) }
+        return "upload:" + id
     }
 
     /// Takes away the uploads that nobody needs so many days from now; those that are gone.

@@ -2,6 +2,7 @@ import Application
 import Federation
 import Foundation
 import Hummingbird
+import Reports
 import Tensors
 import Testing
 
@@ -118,6 +119,18 @@ import Testing
         let answer = try await page.json("/api/data/look", "{\"data\":\"fox.txt\"}")
         #expect(answer.status == 200 && answer.json["kind"] as? String == "texts", "\(answer.body)")
         #expect(answer.json["outputs"] as? Int == 29 && (answer.json["train"] as? Int ?? 0) > 10)
+        func reading(_ answer: Page.Answer) -> [String] {
+            let text = answer.json["text"] as? [String: Any] ?? [:]
+            return [text["tokens"] as? String ?? "", "\(text["block"] as? Int ?? 0)"]
+        }
+        #expect(reading(answer) == ["characters", "64"] && answer.json["hasClients"] as? Bool == false)
+        let bytes = try await page.json("/api/data/look", #"{"data":"fox.txt","text":{"tokens":"bytes","block":16}}"#)
+        #expect(reading(bytes) == ["bytes", "16"] && bytes.json["outputs"] as? Int == 256, "\(bytes.body)")
+        #expect(bytes.json["input"] as? [Int] == [16])
+        for wrong in [#"{"tokens":"words","block":16}"#, #"{"tokens":"bytes","block":0}"#, #"{"block":100000}"#] {
+            let refused = try await page.json("/api/data/look", "{\"data\":\"fox.txt\",\"text\":\(wrong)}")
+            #expect(refused.status == 422, "\(wrong): \(refused.body)")
+        }
     }
 
     @Test func aModelIsCheckedLayerByLayer() async throws {
@@ -193,6 +206,25 @@ import Testing
         let keys = (answer.json["problems"] as? [[String: Any]])?.compactMap { $0["key"] as? String } ?? []
         #expect(Set(keys) == ["rounds", "batch_size", "nonsense"])
         #expect(try await page.json("/api/settings/check", "{\"settings\":{\"output\":\"/etc\"}}").status == 422)
+    }
+
+    /// The same colour for the same thing, here and in the report.
+    @Test func coloursAreThoseOfTheReport() async throws {
+        let page = try Page()
+        defer { page.remove() }
+        let css = try await page.ask(.get, "/assets/style.css").body
+        let parts = css.components(separatedBy: "@media (prefers-color-scheme: dark)")
+        let dark = parts[1].prefix(while: { $0 != "*" })
+        for (part, palette) in [(parts[0][...], Palette.light), (dark[...], Palette.dark)] {
+            var found: [String: String] = [:]
+            for match in part.matches(of: /--(\w+): (#[0-9a-f]+);/) {
+                let hex = match.2.count == 4 ? "#" + match.2.dropFirst().map { "\($0)\($0)" }.joined() : String(match.2)
+                found[String(match.1)] = hex
+            }
+            let known = palette.colours.filter { found[$0.name] != nil }
+            #expect(known.count >= 15)
+            for colour in known { #expect(found[colour.name] == colour.hex, "\(colour.name)") }
+        }
     }
 
     @Test func aRunThatIsTornIsACardAllTheSame() async throws {

@@ -69,7 +69,7 @@ import Testing
         defer { page.remove() }
         let (data, model) = (try await upload(page), try await upload(page, "m.safetensors"))
         try write(
-            page, "runs/.uploads/\(data)/.predictions.csv.work/question.json",
+            page, "runs/.uploads/\(data)/.predictions.safetensors.work/question.json",
             "{\"model\":\"runs/.uploads/\(model)/m.safetensors\"}")
         #expect(try page.sweep(afterDays: 29) == [])
         #expect(try page.sweep(afterDays: 31) == [data])

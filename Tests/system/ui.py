@@ -6,6 +6,7 @@ golem_commands, which has daemons."""
 import json
 import os
 import re
+import struct
 import subprocess
 import sys
 import time
@@ -16,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "page"))
 from browser import DEML, ROOT, SCRATCH, Page, check, run, wait_state  # noqa: E402
 from playwright.sync_api import expect  # noqa: E402
 
-WEIGHT_LIMIT, PAINT_LIMIT, FRAME_LIMIT, START_LIMIT = 150_000, 200, 100, 0.3
+WEIGHT_LIMIT, PAINT_LIMIT, FRAME_LIMIT, START_LIMIT, SHIFT_LIMIT = 150_000, 200, 100, 0.3, 0.1
 
 
 def long_run(folder, rounds, workers):
@@ -43,6 +44,20 @@ def long_run(folder, rounds, workers):
                    "weights_sha256": "0" * 64}
             metrics.write(json.dumps(row) + "\n")
             event("round_finished", **row)
+
+
+def deml(*arguments):
+    return subprocess.run([DEML, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def letters(folder):
+    """Texts of ten letters, of which most are an a or most a z, and a model of such."""
+    rows = b"".join(bytes(ord("e") if (place + row) % 5 == 0 else ord("az"[row % 2]) for place in range(10)) for row in range(80))
+    labels = bytes(row % 2 for row in range(80))
+    header = json.dumps({"x": {"dtype": "U8", "shape": [80, 10], "data_offsets": [0, 800]}, "y": {"dtype": "U8", "shape": [80], "data_offsets": [800, 880]}}).encode()
+    (folder / "letters.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + rows + labels)
+    (folder / "letters.yaml").write_text("input: {shape: [10], tokens: 128}\nlayers:\n  - {type: embedding, embedding_dim: 8}\n"
+                                         "  - {type: gru, hidden_size: 8, output: last}\n  - {type: linear, out_features: 2}\nloss: cross_entropy\n")
 
 
 def draw_seven(page):
@@ -88,6 +103,7 @@ def doors(browser, ui, work):
         expect(page.get_by_role("button", name="Train MNIST now")).to_be_visible()
         paints.append(page.evaluate("performance.getEntriesByName('first-contentful-paint')[0]?.startTime"))
     check("first contentful paint", min(paints) < PAINT_LIMIT, f"{min(paints):.0f} ms, of {[round(p) for p in paints]}")
+    expect(page.locator(".door")).to_have_count(3)
     browser.look(page, "home-empty")
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
@@ -98,9 +114,14 @@ def doors(browser, ui, work):
     # Train MNIST with one click, watch, stop, resume.
     page.get_by_role("button", name="Train MNIST now").click()
     expect(page.get_by_role("heading", level=1, name="mnist-mlp")).to_be_visible()
+    page.evaluate("""() => { window.moved = []; new PerformanceObserver((list) => { for (const one of list.getEntries())
+        if (!one.hadRecentInput) window.moved.push([one.value, ...one.sources.map((source) => source.node?.className)]); }).observe({ type: "layout-shift" }); }""")
     wait_state(page, "working")
     expect(page.locator(".tile.first b")).to_contain_text("%", timeout=60000)
     expect(page.get_by_role("heading", name=re.compile("Round . of 3"))).to_be_visible(timeout=60000)
+    expect(page.locator(".tile", has_text="rounds").locator("b")).to_have_text("1 / 3", timeout=60000)
+    moved = page.evaluate("window.moved")
+    check("nothing jumps while a run begins", sum(one[0] for one in moved) < SHIFT_LIMIT, f"{sum(one[0] for one in moved):.3f} {moved if moved else ''}")
     browser.look(page, "run-live")
     run_url = page.url
     # A second window sees the same; a restart of the server does not disturb the run.
@@ -114,6 +135,13 @@ def doors(browser, ui, work):
     browser.look(page, "run-paused")
     done = len((work / "runs/mnist-mlp/metrics.jsonl").read_text().splitlines())
     check("finished rounds are kept", 1 <= done < 4, f"{done - 1} rounds")
+    # A stopped run is given more rounds; or goes on to those that it has.
+    page.get_by_role("button", name="More rounds").click()
+    page.get_by_label("Rounds in all").fill("4")
+    page.get_by_role("button", name="Go on").click()
+    expect(page.locator(".tile", has_text="rounds").locator("b")).to_contain_text("/ 4", timeout=20000)
+    page.get_by_role("button", name="Stop").click()
+    wait_state(page, "interrupted", 60)
     page.get_by_role("button", name="Resume").click()
     wait_state(page, "working")
 
@@ -128,6 +156,8 @@ def doors(browser, ui, work):
     browser.look(page, "home-one")
     page.locator(".card h3 a").click()
     wait_state(page, "finished", 180)
+    expect(page.locator(".tile", has_text="rounds").locator("b")).to_have_text("4 / 4")
+    check("a stopped run is given more rounds", json.loads((work / "runs/mnist-mlp/config.json").read_text())["rounds"] == 4)
     expect(page.get_by_text("one shard alone").first).to_be_visible(timeout=20000)
     accuracy = page.locator(".tile.first b").inner_text()
     check("MNIST is learned", float(accuracy.split()[0]) > 97, accuracy)
@@ -140,10 +170,15 @@ def doors(browser, ui, work):
         page.get_by_role("link", name="Download").first.click()
     model = Path(download.value.path()).read_bytes()
     check("the model comes down whole", model == (work / "runs/mnist-mlp/best.safetensors").read_bytes(), len(model))
-    with page.expect_download() as download:
-        page.get_by_role("link", name="ONNX").click()
-    onnx = Path(download.value.path()).read_bytes()
-    check("the model comes down as ONNX", download.value.suggested_filename == "mnist-mlp.onnx" and len(onnx) > 400_000, len(onnx))
+    for text, kind, ending in [("ONNX", "onnx", ".onnx"), ("Keras", "keras", ".keras"), ("PyTorch (state dictionary)", "safetensors", ".safetensors"),
+                               ("PyTorch (module)", "pytorch", ".py"), ("DeML", "deml", ".safetensors")]:
+        with page.expect_download() as download:
+            page.locator("main").get_by_role("link", name=text, exact=True).click()
+        stem = SCRATCH / kind / "mnist-mlp"
+        stem.parent.mkdir()
+        alone = deml("export", "--model", work / "runs/mnist-mlp", "--to", kind, "--output", f"{stem}{'.safetensors' if kind == 'pytorch' else ending}")
+        check(f"the model comes down as deml export --to {kind} writes it", alone.returncode == 0 and download.value.suggested_filename == f"mnist-mlp{ending}"
+              and Path(download.value.path()).read_bytes() == Path(f"{stem}{ending}").read_bytes(), alone.stderr)
     page.get_by_role("link", name="Try the model").click()
     expect(page.locator("canvas.pad")).to_be_visible()
     browser.look(page, "try-empty")
@@ -210,6 +245,16 @@ def doors(browser, ui, work):
     lines = Path(download.value.path()).read_text().splitlines()
     check("predictions for unknown rows come down", [line.split(",")[1] for line in lines[1:]] == ["ash", "oak", "ash"], lines)
     browser.look(page, "try-row")
+    # As everything that deml predict writes.
+    for kind, contents in [("csv", "all"), ("npz", "all"), ("safetensors", "all"), ("jsonl", "all"), ("csv", "top"), ("npz", "classes")]:
+        page.get_by_label("Format").select_option(kind)
+        page.get_by_label("What of each row").select_option(contents)
+        with page.expect_download() as download:
+            page.get_by_role("link", name="Download predictions").click()
+        alone = SCRATCH / f"alone.{kind}"
+        deml("predict", "--model", work / "runs/trees", "--data", SCRATCH / "unknown.csv", "--split", "all", "--count", "0", "--contents", contents, "--output", alone)
+        check(f"predictions come down as {kind}, {contents}", download.value.suggested_filename == f"predictions.{kind}"
+              and Path(download.value.path()).read_bytes() == alone.read_bytes())
     # The same by processes, as by other machines: the same bytes.
     page.get_by_label("Processes here").check()
     page.locator(".drop input[type=file]").first.set_input_files(SCRATCH / "unknown.csv")
@@ -226,15 +271,41 @@ def doors(browser, ui, work):
     # A text: read, learned, and written on with, as it is written.
     line = "the quick brown fox jumps over the lazy dog.\n"
     (SCRATCH / "fox.txt").write_text(line * 60)
+    (SCRATCH / "short.txt").write_text(line * 2)
     page.goto(ui.base + "/train")
+    page.locator(".drop input[type=file]").first.set_input_files(SCRATCH / "short.txt")
+    expect(page.locator(".box.bad")).to_contain_text("No test text is as long as 65 tokens")
+    page.get_by_label("Tokens of an example").fill("8")
+    page.keyboard.press("Tab")
+    expect(page.get_by_text("in examples of 8")).to_be_visible()
     page.locator(".drop input[type=file]").first.set_input_files(SCRATCH / "fox.txt")
     expect(page.get_by_role("heading", name="fox")).to_be_visible()
     expect(page.locator(".layer .count").nth(1)).not_to_have_text("–")
+    # How it is read may be changed, and what cannot be is said.
+    page.get_by_role("combobox", name="Tokens").select_option("bytes")
+    expect(page.get_by_text("256 different tokens")).to_be_visible()
+    page.get_by_label("Tokens of an example").fill("5000")
+    page.keyboard.press("Tab")
+    expect(page.locator(".box.bad")).to_contain_text("A smaller block needs less")
+    browser.look(page, "train-text-short")
+    page.get_by_role("combobox", name="Tokens").select_option("characters")
+    page.get_by_label("Tokens of an example").fill("48")
+    page.keyboard.press("Tab")
+    expect(page.get_by_text("29 different, in examples of 48")).to_be_visible()
     page.get_by_label("Simulated here").check()
-    page.get_by_label("Rounds", exact=True).fill("1")
+    page.get_by_label("Rounds", exact=True).fill("2")
+    page.get_by_label("Part to validate with").fill("0.1")
+    page.get_by_label("Patience in rounds").fill("0")
+    expect(page.locator(".box.bad")).to_contain_text("patience")
+    page.get_by_label("Patience in rounds").fill("3")
+    expect(page.locator(".box.bad")).to_have_count(0)
+    browser.look(page, "train-text")
     page.get_by_role("button", name="Train", exact=True).click()
     expect(page.get_by_role("heading", level=1, name="fox")).to_be_visible()
     wait_state(page, "finished", 120)
+    settings = json.loads((work / "runs/fox/config.json").read_text())
+    settings = [settings.get(key) for key in ("text", "validation_fraction", "patience")]
+    check("text and validation are set on the page", settings == [{"tokens": "characters", "block": 48}, 0.1, 3], settings)
     page.get_by_role("link", name="Try the model").click()
     expect(page.get_by_role("button", name="Write on")).to_be_disabled()
     page.get_by_label("Begin with").fill("the quick § fox")
@@ -263,6 +334,61 @@ def doors(browser, ui, work):
     check("the page writes what deml generate writes", written.text_content() + "\n" == alone, written.text_content())
     browser.look(page, "try-prompt")
 
+    # A text is classified as it is typed.
+    letters(SCRATCH)
+    alone = deml("train", "--data", SCRATCH / "letters.safetensors", "--model", SCRATCH / "letters.yaml", "--on", "simulated", "--rounds", "2",
+                 "--local-epochs", "20", "--learning-rate", "0.01", "--workers", "1", "--no-comparison", "--output", work / "runs/letters")
+    check("a model of texts is trained", alone.returncode == 0, alone.stderr[-300:])
+    page.goto(ui.base + "/try/letters")
+    expect(page.get_by_text("takes 10 tokens")).to_be_visible()
+    browser.look(page, "try-text-empty")
+    page.get_by_role("combobox", name="A token is").select_option("bytes")
+    page.get_by_label("Type here").fill("zzzezzzzez")
+    expect(page.locator(".verdict")).to_have_text("1")
+    expect(page.locator(".odds .share")).to_have_count(2)
+    page.get_by_label("Type here").fill("aaaéaa")
+    expect(page.locator(".box.bad")).to_contain_text("none that the model knows")
+    page.get_by_label("Type here").fill("aaaaeaaaaeaa")
+    expect(page.locator(".verdict")).to_have_text("0")
+    expect(page.get_by_text("12 tokens; the model takes 10: 2 at the end are left out")).to_be_visible()
+    expect(page.locator(".box.bad")).to_have_count(0)
+    browser.look(page, "try-text")
+
+    # Models of every tool, dropped.
+    fixtures = ROOT / "Tests/ModelFormatsTests/Fixtures"
+    (SCRATCH / "mlp.yaml").write_text("input: {shape: [3, 2, 2]}\nloss: cross_entropy\nlayers: [{type: flatten}, {type: linear, out_features: 8}, {type: relu}, {type: linear, out_features: 3}]\n")
+    for files in [[fixtures / "mlp.pt2"], [fixtures / "lenet.onnx"], [fixtures / "keras_cnn.h5"], [fixtures / "keras_table.keras"],
+                  [fixtures / "mlp.pth", SCRATCH / "mlp.yaml"], [SCRATCH / "deml/mnist-mlp.safetensors"]]:
+        page.goto(ui.base + "/try/letters")
+        page.locator(".drop input[type=file]").last.set_input_files(files)
+        expect(page.get_by_text("A dropped model")).to_be_visible()
+        expect(page.get_by_role("link", name="ONNX")).to_be_visible()
+        if "table" in files[0].name:
+            # Numbers without names are a row, too.
+            before = page.locator(".verdict").inner_text()
+            page.get_by_label("4", exact=True).fill("7")
+            expect(page.locator(".verdict")).not_to_have_text(before)
+    check("models of every tool are taken", True)
+    page.locator(".drop input[type=file]").last.set_input_files(fixtures / "mlp.pth")
+    expect(page.locator(".box.bad")).to_contain_text("says nothing of the layers")
+    expect(page.locator(".box.bad")).to_contain_text("together with a description")
+    browser.look(page, "try-dropped")
+    # Weights alone are for the layers that are there.
+    page.goto(ui.base + "/train")
+    page.get_by_role("button", name="MNIST digits").click()
+    expect(page.locator(".layer .count").nth(1)).not_to_have_text("–", timeout=60000)
+    models = page.locator(".drop input[type=file]").last
+    models.set_input_files(fixtures / "mlp.pth")
+    expect(page.locator(".box.bad")).to_contain_text("1.weight")
+    expect(page.get_by_role("button", name="Train", exact=True)).to_be_disabled()
+    page.get_by_role("button", name="Leave the weights out").click()
+    expect(page.get_by_role("button", name="Train", exact=True)).to_be_enabled()
+    models.set_input_files(SCRATCH / "safetensors/mnist-mlp.safetensors")
+    expect(page.get_by_text("Training goes on from the weights in mnist-mlp.safetensors: all 4 tensors by their names.")).to_be_visible()
+    models.set_input_files(SCRATCH / "mlp.yaml")
+    expect(page.get_by_text("The model of mlp.yaml.")).to_be_visible()
+    browser.look(page, "train-weights")
+
     # What only the run itself can find is said on its page.
     page.request.post(f"{ui.base}/api/runs", headers={"Origin": ui.base}, data={
         "name": "wrong", "settings": {"data": "mnist", "model": {"layers": [{"type": "flatten"}, {"type": "linear"}]}, "class_weights": [1, 2]}})
@@ -273,7 +399,7 @@ def doors(browser, ui, work):
 
     # Two runs side by side.
     page.goto(ui.base + "/")
-    expect(page.locator(".card")).to_have_count(4)
+    expect(page.locator(".card")).to_have_count(5)
     for name in ["mnist-mlp", "trees"]:
         page.get_by_label(f"compare {name}").check()
     page.get_by_role("button", name="Compare 2 runs").click()
@@ -341,7 +467,7 @@ def doors(browser, ui, work):
         other = browser.page(width, scheme)
         other.context.add_cookies(state["cookies"])
         for name, path in [("home", "/"), ("run-finished", "/runs/mnist-mlp"), ("run-long", "/runs/long"), ("train-table", "/train"), ("try-digit", "/try/mnist-mlp"),
-                           ("try-row", "/try/trees"), ("try-prompt", "/try/fox"), ("compare", "/compare?run=mnist-mlp&run=trees"), ("golem", "/golem"), ("gone", "/runs/nothing")]:
+                           ("try-row", "/try/trees"), ("try-prompt", "/try/fox"), ("try-text-empty", "/try/letters"), ("compare", "/compare?run=mnist-mlp&run=trees"), ("golem", "/golem"), ("gone", "/runs/nothing")]:
             if width == 2560 and name not in ("home", "run-finished"):
                 continue
             other.goto(ui.base + path)

@@ -131,7 +131,7 @@ extension Application {
         let model = try ModelArgument(model, paths)
         let shape = model.weights.model.inputShape
         return ModelInputs(
-            schema: model.schema, shape: shape,
+            description: model.weights.model.canonicalJSON, schema: model.schema, shape: shape,
             knowsDigits: DrawnDigit.suits(shape) && DrawnDigit.isKnown(to: model),
             writesText: model.weights.model.labelsTokens)
     }
@@ -139,6 +139,8 @@ extension Application {
 
 /// What a model takes.
 public struct ModelInputs: Sendable {
+    /// The model itself, as JSON.
+    public var description: String
     /// Of a file without one, what its shapes say.
     public var schema: Schema
     /// Of one input.
@@ -147,4 +149,8 @@ public struct ModelInputs: Sendable {
     public var knowsDigits: Bool
     /// It says what follows each token of a text: ``Application/generate(_:onText:)`` uses it.
     public var writesText: Bool
+    /// What its tokens are called; nil for a model of measurements.
+    public var tokens: TokenNames? {
+        if case .tokens(_, let names) = schema.features { TokenNames(names) } else { nil }
+    }
 }

@@ -7,11 +7,27 @@ import Tensors
 import Yams
 
 extension Application {
-    /// The model description in a file, as JSON, and whether the file has weights too.
-    public func model(in file: String) throws -> (json: String, hasWeights: Bool) {
-        let found = try ModelFile(path: paths.resolved(file), paths)
+    /// The model description in a file, as JSON, and whether the file has weights too; nil for one that has weights alone.
+    public func model(in file: String) throws -> (json: String?, hasWeights: Bool) {
+        let path = paths.resolved(file)
+        if try ForeignWeights.areAlone(in: path) { return (nil, true) }
+        let found = try ModelFile(path: path, paths)
         if case .description(let model) = found.source { return (model.canonicalJSON, found.isWeights) }
         return (try RunJSON.line(found.source), found.isWeights)
+    }
+
+    /// How the weights in a file become those of a model, given as JSON, as `--initial-weights` takes them: which tensor is
+    /// taken for what.
+    public func match(weights file: String, to model: String) throws -> String {
+        let path = paths.resolved(file)
+        let model = try ModelDescription(json: model)
+        do throws(DeMLError) {
+            if let found = try ForeignWeights.read(path, for: model) { return found.decision.text }
+            return
+                "all \(try Weights(Safetensors(contentsOf: path), model: model).model.parameters.count) tensors by their names"
+        } catch {
+            throw error.place?.contains(path) == true ? error : error.within(paths.shown(path))
+        }
     }
 }
 
@@ -80,6 +96,17 @@ extension WeightsFile {
 
 /// Weights to start from that are in a file of another tool.
 enum ForeignWeights {
+    /// Whether a file has weights and nothing of the layers: a state dictionary.
+    static func areAlone(in path: String) throws(DeMLError) -> Bool {
+        let start = try Files.prefix(of: path, count: 16)
+        if Gzip.isGzip(start) { return false }
+        if ForeignModel.isForeign(start: start, name: path) {
+            return try !ForeignModel(contentsOf: path).hasArchitecture
+        }
+        guard start.count > 8, start[8] == UInt8(ascii: "{"), start[7] == 0 else { return false }
+        return try SafetensorsFile(path).metadata[Weights.modelKey] == nil
+    }
+
     /// The weights in the model's order, and what was taken for what; nil for a file whose names are the model's own.
     static func read(
         _ path: String, for model: ModelDescription

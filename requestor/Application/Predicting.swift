@@ -27,6 +27,8 @@ public struct PredictRequest: Sendable {
     public var centers: Bool?
     /// The picture itself, instead of a file.
     public var picture: [UInt8]?
+    /// A text itself, instead of a file.
+    public var text: TypedText?
     public var threads: Int?
 
     public init(

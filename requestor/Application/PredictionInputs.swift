@@ -30,6 +30,22 @@ struct PredictionInputs {
             rows = [0]
             return
         }
+        if let text = request.text {
+            path = "the text"
+            guard case .tokens(_, let names) = model.schema.features, let tokens = model.weights.model.input.tokens
+            else {
+                throw DeMLError(.usage, "the model takes no text", place: paths.shown(model.path))
+            }
+            do throws(DeMLError) {
+                let example = try text.example(
+                    length: model.weights.model.inputShape.reduce(1, *), tokens: tokens, TokenNames(names))
+                (x, rows) = (example.x, [0])
+                notes.append(example.note)
+            } catch {
+                throw error.within(path)
+            }
+            return
+        }
         if let data = request.data.data {
             path = try paths.dataset(data, from: paths.workingFolder)
             do throws(DeMLError) {

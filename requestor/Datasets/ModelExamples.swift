@@ -43,6 +43,8 @@ public struct ModelExamples: Sendable {
             let source = try DatasetSource.read(path, options)
             name = Files.name(of: path)
             var parts: DatasetParts?
+            // Tokens in arrays are undivided, as other arrays are.
+            if case .arrays? = source.train { options.testFraction = 0 }
             if case .text? = source.train, let known = schema.source {
                 // Another text may be too short to be divided.
                 parts = try? DatasetParts(source, options, needsLabels: false)

@@ -93,16 +93,19 @@ public struct UserInterface: Sendable {
         router.get("/assets/:name") { request, context in
             try assets.response(context.parameters.get("name") ?? "", to: request)
         }
-        let places = Places(paths: application.paths, uploads: uploads)
+        let places = Places(application: application, uploads: uploads)
         router.get("/api/place") { _, _ in
             try Response.json(["folder": application.paths.workingFolder.harmless(maximum: 1000)])
         }
-        RunRoutes(library, uploads).add(to: router)
+        RunRoutes(library).add(to: router)
         TrainRoutes(library: library, uploads: uploads, places: places).add(to: router)
         let trying = TryRoutes(library: library, uploads: uploads, places: places)
         trying.add(to: router)
         TextRoutes(application: application, model: trying.model).add(to: router)
-        PredictionRoutes(library: library, uploads: uploads, places: places, model: trying.model).add(to: router)
+        PredictionRoutes(
+            library: library, uploads: uploads, places: places, model: trying.model, remember: trying.remember
+        ).add(to: router)
+        ExportRoutes(application: application, uploads: uploads, model: trying.model).add(to: router)
         GolemRoutes(application: application).add(to: router)
         return router
     }

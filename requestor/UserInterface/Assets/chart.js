@@ -46,7 +46,7 @@ export function lineChart({ title, written = tick, exactly = written, floor = -I
     const shown = lines.filter((line) => line.points.length);
     const xs = shown.flatMap((line) => [line.points[0][0], line.points.at(-1)[0]]);
     const first = Math.floor(Math.min(...xs, Infinity)), last = Math.ceil(Math.max(...xs, -Infinity));
-    const [start, end] = Number.isFinite(first) ? [first, Math.max(last, first + 1, until)] : [0, 1];
+    const [start, end] = Number.isFinite(first) ? [first, Math.max(last, first + 1, until)] : [1, Math.max(2, until)];
     const thin = shown.map((line) => thinned(line.points.filter((point) => Number.isFinite(point[1])), Math.max(100, width)));
     const ys = thin.flatMap((points) => [points.reduce((low, point) => Math.min(low, point[1]), Infinity),
       points.reduce((high, point) => Math.max(high, point[1]), -Infinity)]).filter(Number.isFinite);

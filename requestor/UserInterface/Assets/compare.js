@@ -1,5 +1,5 @@
 // Runs side by side: curves over each other, and only the settings that differ.
-import { h, ask, percent, loss, duration, glm, grouped, table, scrolls, short, stateWords, isGoing, middle, number, troubleBox, setting } from "./tools.js";
+import { h, ask, percent, loss, duration, glm, grouped, table, scrolls, short, stateWords, isGoing, middle, number, troubleBox, setting, panel, pause } from "./tools.js";
 import { lineChart } from "./chart.js";
 
 export default async function compare(main, { signal, query, go }) {
@@ -25,7 +25,7 @@ export default async function compare(main, { signal, query, go }) {
   }));
   await draw();
   while (!signal.aborted) {
-    await new Promise((resolve) => setTimeout(resolve, 2000));
+    await pause(2000);
     if (!signal.aborted && !document.hidden && isLive) await draw();
   }
 
@@ -52,7 +52,7 @@ export default async function compare(main, { signal, query, go }) {
     }));
     const best = isClasses ? Math.max(...runs.map((run) => run.best ?? 0)) : Math.min(...runs.map((run) => number(run.loss)));
     if (!answer.querySelector(".pair")) {
-      answer.replaceChildren(h("div", { class: "pair top-gap" }, (isClasses ? [accuracy, losses] : [losses]).map((chart) => h("div", { class: "panel" }, chart.figure))), h("div", { class: "tables" }));
+      answer.replaceChildren(h("div", { class: "pair top-gap" }, (isClasses ? [accuracy, losses] : [losses]).map((chart) => panel(chart.figure))), h("div", { class: "tables" }));
     }
     if (isClasses) accuracy.draw(lines(1));
     losses.draw(lines(2));
@@ -67,7 +67,7 @@ export default async function compare(main, { signal, query, go }) {
       ? table(["setting", ...runs.map((run, position) => h("th", { scope: "col", class: "text" }, key(position), " ", middle(run.run, 24)))],
         differences.map((difference) => h("tr", null, h("td", null, difference.key), difference.values.map((value) => h("td", { class: "text wrapped", title: setting(value) }, difference.key === "data" ? setting(value).split("/").pop() : middle(setting(value), 90))))))
       : h("p", { class: "lead" }, "All settings are the same.");
-    answer.querySelector(".tables").replaceChildren(h("h2", null, "Result"), h("div", { class: "panel" }, scrolls("Result", result)),
-      h("h2", null, "Settings that differ"), h("div", { class: "panel" }, scrolls("Settings that differ", settings)));
+    answer.querySelector(".tables").replaceChildren(h("h2", null, "Result"), panel(scrolls("Result", result)),
+      h("h2", null, "Settings that differ"), panel(scrolls("Settings that differ", settings)));
   }
 }

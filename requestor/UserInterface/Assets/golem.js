@@ -1,5 +1,5 @@
 // The market: what is well, what is offered, what was paid, who has worked.
-import { h, ask, troubleBox, glm, grouped, duration, table, scrolls, middle, ago, counted, sentence } from "./tools.js";
+import { h, ask, troubleBox, glm, grouped, duration, table, scrolls, middle, ago, counted, sentence, panel, wordHead } from "./tools.js";
 
 export default async function golem(main, { signal }) {
   const checks = h("div", { class: "panel" });
@@ -72,7 +72,7 @@ export default async function golem(main, { signal }) {
       + `${counted(found.machines, "machine")} for ${duration(found.hours * 3600)}: `
       + `${found.expected === undefined || found.expected === null ? "nobody to ask" : `about ${glm(found.expected)}`}, at the very most ${glm(found.worst)}${money}.`)];
     if (found.offers.length) {
-      const frame = scrolls("Offers", table(["provider", "threads", "memory", "an hour", "a CPU hour", "start", h("th", { scope: "col", class: "text" }, "why not")],
+      const frame = scrolls("Offers", table(["provider", "threads", "memory", "an hour", "a CPU hour", "start", wordHead("why not")],
         found.offers.map((offer) => h("tr", null, h("td", { class: "name", title: offer.id }, middle(offer.provider, 30)), h("td", null, grouped(offer.threads)),
           h("td", null, `${offer.memory_gib.toFixed(1)} GiB`), h("td", null, glm(offer.glm_per_hour)), h("td", null, glm(offer.glm_per_cpu_hour)), h("td", null, glm(offer.start)),
           h("td", { class: "text" }, offer.objection ?? h("span", { class: "good-text" }, "of use"))))));
@@ -92,7 +92,7 @@ export default async function golem(main, { signal }) {
         return;
       }
       payments.replaceChildren(...runs.slice(0, 50).map((run, index) => h("details", { open: index === 0 }, h("summary", null, `${run.run} · ${glm(run.paid_glm)} of ${glm(run.budget)}`),
-        h("div", { class: "panel" }, run.note && h("p", { class: "note" }, sentence(run.note)), scrolls(`Agreements of ${run.run}`, table(["provider", "agreement", "time", "billed", "paid", h("th", { scope: "col", class: "text" }, "state")],
+        panel(run.note && h("p", { class: "note" }, sentence(run.note)), scrolls(`Agreements of ${run.run}`, table(["provider", "agreement", "time", "billed", "paid", wordHead("state")],
           run.lines.map((line) => h("tr", null, h("td", { class: "name", title: line.provider_id }, middle(line.provider, 28)), h("td", { title: line.agreement }, line.agreement.slice(0, 8)), h("td", null, duration(line.seconds)),
             h("td", null, glm(line.billed_glm)), h("td", null, glm(line.paid_glm)), h("td", { class: "text" }, line.reason ? `${line.state}: ${line.reason}` : line.state)))))))));
     } catch (error) { if (error.name !== "AbortError") payments.replaceChildren(troubleBox(error, showPayments)); }
@@ -105,12 +105,12 @@ export default async function golem(main, { signal }) {
         providers.replaceChildren(h("p", { class: "lead" }, "No provider has worked for you yet."));
         return;
       }
-      const frame = scrolls("Providers", table(["provider", "speed", "went well", "went wrong", "seen", h("th", { scope: "col", class: "text" }, "last failure")],
+      const frame = scrolls("Providers", table(["provider", "speed", "went well", "went wrong", "seen", wordHead("last failure")],
         found.map((one) => h("tr", null, h("td", { class: "name", title: one.id }, middle(one.name, 30)),
           h("td", null, one.speed ? `${(one.speed / 1e9).toFixed(1)} G/s` : "–"), h("td", null, one.successes.toFixed(1)),
           h("td", { class: one.isAskedLast ? "bad-text" : "" }, one.failures.toFixed(1)), h("td", null, ago(one.seen)), h("td", { class: "text" }, one.reason ?? "–")))));
       frame.classList.add("tall");
-      providers.replaceChildren(h("div", { class: "panel" }, frame), h("p", { class: "note" }, "Tasks fade: after three days they count half. Speed is multiply-adds a second, transfers included."));
+      providers.replaceChildren(panel(frame), h("p", { class: "note" }, "Tasks fade: after three days they count half. Speed is multiply-adds a second, transfers included."));
     } catch (error) { if (error.name !== "AbortError") providers.replaceChildren(troubleBox(error, showProviders)); }
   }
 }

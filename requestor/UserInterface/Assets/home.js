@@ -1,5 +1,5 @@
 // The first view: what runs are there, and three doors.
-import { h, s, ask, troubleBox, stateBadge, percent, loss, duration, glm, grouped, counted, ago, middle, isGoing, announce } from "./tools.js";
+import { h, s, ask, troubleBox, stateBadge, percent, loss, duration, glm, grouped, counted, ago, middle, isGoing, announce, bar, pause } from "./tools.js";
 import { spark } from "./chart.js";
 
 export default async function home(main, { signal, go }) {
@@ -84,6 +84,7 @@ export default async function home(main, { signal, go }) {
         button, note),
       h("div", { class: "doors" },
         door("/train", "Bring your own data", "A table, pictures, arrays: drop it, and a model is suggested"),
+        door("/try", "Use a model", "One that you have: PyTorch, ONNX, Keras"),
         door("/golem", "Look at the market", "Who offers machines, and for how much")),
     ];
   }
@@ -94,8 +95,6 @@ export default async function home(main, { signal, go }) {
 
   function card(run) {
     const figure = run.accuracy !== undefined && run.accuracy !== null ? percent(run.accuracy) : run.loss !== undefined ? `loss ${loss(run.loss)}` : "–";
-    const bar = h("div", { class: "bar" }, h("i"));
-    bar.firstChild.style.width = `${run.of ? run.rounds / run.of * 100 : 0}%`;
     const tail = [run.of ? `${grouped(run.rounds)} of ${counted(run.of, "round")}` : "", run.seconds ? duration(run.seconds) : "",
       run.cost !== undefined && run.cost !== null ? glm(run.cost) : ""].filter(Boolean).join(" · ");
     const box = h("input", { type: "checkbox", checked: chosen.has(run.run), onchange: () => {
@@ -107,14 +106,14 @@ export default async function home(main, { signal, go }) {
       h("h3", null, h("a", { href: `/runs/${encodeURIComponent(run.run)}`, title: run.run.length > 34 ? run.run : null }, middle(run.run, 34))),
       h("p", { class: "figure" }, h("b", null, run.state === "failed" && !run.rounds ? "–" : figure), stateBadge(run.state)),
       run.curve?.length > 1 ? spark(run.curve) : s("svg", { class: "spark", "aria-hidden": "true" }),
-      bar,
+      bar(run.of ? run.rounds / run.of : 0),
       h("p", { class: "sub" }, h("span", null, run.state === "failed" ? run.message ?? tail : tail || "\u00a0"),
         run.rounds ? h("label", { class: "pick" }, box, "compare", h("span", { class: "unseen" }, ` ${run.run}`)) : null));
   }
 
   async function repeat() {
     while (!signal.aborted) {
-      await new Promise((resolve) => setTimeout(resolve, cards.some((card) => isGoing(card.state)) ? 1000 : 3000));
+      await pause(cards.some((card) => isGoing(card.state)) ? 1000 : 3000);
       if (signal.aborted) return;
       if (document.hidden) continue;
       try { draw((await ask("/api/runs", { signal })).runs); } catch (error) {

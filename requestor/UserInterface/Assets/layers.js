@@ -1,5 +1,5 @@
 // A small editor of layers: each with its options, the shape behind it, its parameters, and what is wrong in its place.
-import { h, say, ask, grouped, counted } from "./tools.js";
+import { h, say, ask, grouped, counted, pause } from "./tools.js";
 
 /** What most models are made of; any other layer keeps its options and can be moved. */
 const kinds = {
@@ -74,7 +74,7 @@ export function layerEditor({ signal, changed }) {
   async function check() {
     asking += 1;
     const mine = asking;
-    await new Promise((resolve) => setTimeout(resolve, 120));
+    await pause(120);
     if (mine !== asking || signal.aborted) return;
     let answer;
     try { answer = await ask("/api/models/check", { body: model, signal }); } catch (error) {

@@ -1,5 +1,5 @@
 // What goes on in a run, drawn piece by piece: an update touches only what is different.
-import { h, say, percent, loss, duration, bytes, glm, grouped, counted, clock, middle, table, scrolls } from "./tools.js";
+import { h, say, percent, loss, duration, bytes, glm, grouped, counted, clock, middle, table, scrolls, panel, wordHead } from "./tools.js";
 
 const stages = { start: "starting", train: "training", upload: "sending", download: "bringing back" };
 
@@ -14,7 +14,7 @@ export function roundCells() {
     const isShown = state === "working" && live.round > 0 && live.orderCount > 0;
     section.hidden = !isShown;
     if (!isShown) return;
-    if (!section.childNodes.length) section.append(h("h2"), h("div", { class: "panel" }, cells, h("p", { class: "note" })));
+    if (!section.childNodes.length) section.append(h("h2"), panel(cells, h("p", { class: "note" })));
     let done = 0, working = 0;
     for (const [code] of known.clients.values()) { if (code === 2) done += 1; else if (code === 1) working += 1; }
     say(section.firstChild, `Round ${live.round} of ${live.start?.rounds ?? "?"}`);
@@ -51,11 +51,11 @@ export function workersTable() {
     if (!body || cost !== hasCost) {
       hasCost = cost;
       rows.clear();
-      const whole = table(["worker", h("th", { scope: "col", class: "text" }, "now"), h("th", { scope: "col" }, h("span", { class: "unseen" }, "epochs")), "loss", "samples/s", "tasks", "failed", "examples", ...(cost ? ["cost", "an hour"] : [])], []);
+      const whole = table(["worker", wordHead("now"), h("th", { scope: "col" }, h("span", { class: "unseen" }, "epochs")), "loss", "samples/s", "tasks", "failed", "examples", ...(cost ? ["cost", "an hour"] : [])], []);
       body = whole.tBodies[0];
       const frame = scrolls("Workers", whole);
       frame.classList.add("tall");
-      section.replaceChildren(h("h2", null, "Workers"), h("div", { class: "panel" }, frame));
+      section.replaceChildren(h("h2", null, "Workers"), panel(frame));
     }
     for (const worker of known.workers.values()) {
       let row = rows.get(worker.id);
@@ -105,7 +105,7 @@ export function newsList() {
     if (key === drawnNews || !known.notes.length) return;
     drawnNews = key;
     if (!section.childNodes.length) {
-      section.append(h("h2", null, "What happened"), h("div", { class: "panel" }, h("ul", { class: "news", tabindex: "0", "aria-label": "What happened" })));
+      section.append(h("h2", null, "What happened"), panel(h("ul", { class: "news", tabindex: "0", "aria-label": "What happened" })));
     }
     section.querySelector("ul").replaceChildren(...known.notes.slice(-100).reverse().map((note) => h("li", null,
       h("time", null, clock(note.time)), h("span", { class: { bad: "bad-text", warning: "warn-text" }[note.level] ?? "" }, note.text))));
@@ -136,7 +136,7 @@ export function roundsTable() {
         if (frame.scrollTop + frame.clientHeight > frame.scrollHeight - 600) older();
       }, { passive: true });
       holder.querySelector(".panel")?.remove();
-      holder.append(h("div", { class: "panel" }, frame));
+      holder.append(panel(frame));
       newest = oldest = trained.length;
       older();
     }

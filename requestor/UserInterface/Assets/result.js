@@ -1,5 +1,5 @@
 // What came of a run, and how it was asked for.
-import { h, ask, Trouble, percent, loss, duration, glm, grouped, middle, number, table, scrolls, plain, setting } from "./tools.js";
+import { h, ask, Trouble, percent, loss, duration, glm, grouped, middle, number, table, scrolls, plain, setting, panel, wordHead } from "./tools.js";
 
 /** What came of a run; `fail` is told what cannot be had. */
 export function runResult({ name, base, fail, signal }) {
@@ -13,14 +13,13 @@ export function runResult({ name, base, fail, signal }) {
     drawnResult = key;
     const parts = [];
     if (details.hasModel && summary) {
-      parts.push(h("p", { class: "note formats" }, "The model also for ", [["onnx", "ONNX"], ["keras", "Keras"], ["state_dict", "PyTorch (state dictionary)"], ["module", "PyTorch (module)"]].map(([format, text], index) =>
-        [index ? ", " : "", h("a", { href: `${base}/model?as=${format}`, onclick: (event) => { event.preventDefault(); fetchModel(format); } }, text)])));
+      parts.push(otherFormats(name, fail, signal));
     }
     if (places.length > 1) {
       const isClasses = places.every((place) => place.accuracy !== null && place.accuracy !== undefined);
       const values = places.map((place) => isClasses ? place.accuracy : number(place.loss));
       const low = Math.min(...values), high = Math.max(...values), margin = (high - low) * 0.15 || 0.01;
-      parts.push(h("h2", null, "Compared with one place and one shard"), h("div", { class: "panel" }, h("div", { class: "dots" },
+      parts.push(h("h2", null, "Compared with one place and one shard"), panel(h("div", { class: "dots" },
         places.map((place, index) => {
           const dot = h("i", { class: index ? "" : "first" });
           dot.style.left = `${(values[index] - low + margin) / (high - low + 2 * margin) * 100}%`;
@@ -30,11 +29,11 @@ export function runResult({ name, base, fail, signal }) {
         }))), h("p", { class: "note" }, "The same model, the same number of passes over the data it sees, the same test set."));
     }
     if (summary?.agreements?.length) {
-      const frame = scrolls("Agreements", table(["provider", "agreement", "tasks", "time", "billed", "paid", h("th", { scope: "col", class: "text" }, "state")],
+      const frame = scrolls("Agreements", table(["provider", "agreement", "tasks", "time", "billed", "paid", wordHead("state")],
         summary.agreements.map((one) => h("tr", null, h("td", { class: "name", title: one.provider.id }, middle(one.provider.name, 30)), h("td", { title: one.agreement }, one.agreement.slice(0, 8)),
           h("td", null, grouped(one.tasks)), h("td", null, duration(one.seconds)), h("td", null, glm(one.billed_glm)), h("td", null, glm(one.paid_glm)), h("td", { class: "text" }, one.reason ? `${one.state}: ${one.reason}` : one.state)))));
       frame.classList.add("tall");
-      parts.push(h("h2", null, "Agreements"), h("div", { class: "panel" }, frame));
+      parts.push(h("h2", null, "Agreements"), panel(frame));
     }
     if (details.hasReport && summary) {
       const holder = h("details", { ontoggle: () => {
@@ -47,18 +46,24 @@ export function runResult({ name, base, fail, signal }) {
     section.replaceChildren(...parts);
     return true;
   }
+  return { section, draw };
+}
 
-  /** A model that cannot be written so is a sentence here, not a broken download. */
-  async function fetchModel(format) {
+/** A model for other tools; `fail` is told of one that cannot be written so: a sentence, not a broken download. */
+export function otherFormats(name, fail, signal) {
+  const path = `/api/models/${encodeURIComponent(name)}/export?as=`;
+  async function send(event, format) {
+    event.preventDefault();
     try {
-      const response = await fetch(`${base}/model?as=${format}`, { signal });
+      const response = await fetch(path + format, { signal });
       if (!response.ok) throw new Trouble(await response.json(), response.status);
       const url = URL.createObjectURL(await response.blob());
       h("a", { href: url, download: /filename="([^"]+)"/.exec(response.headers.get("Content-Disposition"))?.[1] ?? name }).click();
       setTimeout(() => URL.revokeObjectURL(url), 10_000);
     } catch (error) { if (error.name !== "AbortError") fail(error); }
   }
-  return { section, draw };
+  return h("p", { class: "note" }, "The model also for ", [["onnx", "ONNX"], ["keras", "Keras"], ["state_dict", "PyTorch (state dictionary)"], ["module", "PyTorch (module)"], ["deml", "DeML"]].map(([format, text], index) =>
+    [index ? ", " : "", h("a", { href: path + format, onclick: (event) => send(event, format) }, text)]));
 }
 
 /** How the data was read, the settings, and what the process printed. */
@@ -67,7 +72,7 @@ export function aboutRun(details, base, signal) {
   return h("section", { class: "about" },
     decisions.length > 0 && h("details", null, h("summary", null, "How the data was read"), h("div", { class: "panel" },
       h("dl", { class: "findings" }, decisions.map((decision) => [h("dt", null, decision.subject), h("dd", { class: decision.isWarning ? "warn-text" : "" }, plain(decision.text))])))),
-    settings.length > 0 && h("details", null, h("summary", null, "Settings"), h("div", { class: "panel" }, scrolls("Settings", h("table", null,
+    settings.length > 0 && h("details", null, h("summary", null, "Settings"), panel(scrolls("Settings", h("table", null,
       h("tbody", null, settings.map((one) => h("tr", null, h("th", { scope: "row" }, one.key), h("td", { class: "text" }, h("code", null, setting(one.value)))))))))),
     h("details", { ontoggle: async (event) => {
       const holder = event.currentTarget;

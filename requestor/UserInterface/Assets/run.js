@@ -1,5 +1,5 @@
 // One run: live while it goes, its result when it has ended.
-import { h, say, ask, troubleBox, stateBadge, percent, loss, duration, bytes, glm, grouped, number, isGoing, announce, sentence, short, stateWords } from "./tools.js";
+import { h, say, ask, troubleBox, stateBadge, percent, loss, duration, bytes, glm, grouped, number, isGoing, announce, sentence, short, stateWords, field, panel, pause } from "./tools.js";
 import { lineChart } from "./chart.js";
 import { roundCells, workersTable, newsList, roundsTable } from "./live.js";
 import { runResult, aboutRun } from "./result.js";
@@ -70,7 +70,7 @@ export default async function run(main, { signal, parameters: [name], go }) {
   /** A run whose process is only beginning has no journal yet. */
   async function watchBeginning() {
     while (!signal.aborted && details.card.state === "preparing") {
-      await new Promise((resolve) => setTimeout(resolve, 400));
+      await pause(400);
       try { details = await ask(base, { signal }); } catch { return; }
       drawState(known.live?.start ? known.live.state : details.card.state);
       main.querySelector(".lead").firstChild.textContent = `${subtitle()} `;
@@ -111,8 +111,8 @@ export default async function run(main, { signal, parameters: [name], go }) {
 
   async function refresh() {
     // The report is written a moment after the last event.
-    for (const pause of [100, 700, 2000]) {
-      await new Promise((resolve) => setTimeout(resolve, pause));
+    for (const time of [100, 700, 2000]) {
+      await pause(time);
       try { details = await ask(base, { signal }); } catch { return; }
       drawState(known.live?.state ?? details.card.state);
       drawTiles();
@@ -152,9 +152,10 @@ export default async function run(main, { signal, parameters: [name], go }) {
     actions.replaceChildren(...[
       isGoing(value) && h("button", { type: "button", class: "danger", onclick: stop }, "Stop"),
       canResume && value !== "finished" && h("button", { type: "button", class: "main", onclick: () => resume() }, resumeText()),
-      canResume && value === "finished" && h("button", { type: "button", onclick: more }, "More rounds"),
+      canResume && h("button", { type: "button", onclick: more }, "More rounds"),
       details.hasModel && h("a", { class: value === "finished" ? "button main" : "button", href: `/try/${encodeURIComponent(name)}` }, "Try the model"),
       details.hasModel && !isGoing(value) && link(`${base}/model`, "Download", true),
+      details.hasModel && link(`/compare?run=${encodeURIComponent(name)}`, "Compare"),
     ].filter(Boolean));
     if (hadFocus) actions.querySelector("button, a")?.focus({ preventScroll: true });
     if (value === "failed" && details.card.message) {
@@ -197,20 +198,22 @@ export default async function run(main, { signal, parameters: [name], go }) {
   }
 
   function more() {
-    const field = h("input", { type: "number", min: String(details.card.of + 1), value: String(details.card.of * 2), id: "more" });
+    const count = h("input", { type: "number", min: String(details.card.of + 1), value: String(details.card.of * 2), id: "more" });
     const form = h("form", { class: "box", onsubmit: async (event) => {
       event.preventDefault();
-      if (await resume(Number(field.value), form.querySelector("button"))) form.remove();
-    } }, h("div", { class: "actions" }, h("label", { class: "field" }, "Rounds in all", field),
+      if (await resume(Number(count.value), form.querySelector("button"))) form.remove();
+    } }, h("div", { class: "actions" }, field("Rounds in all", count),
       h("button", { class: "main", type: "submit" }, details.budget ? `Go on for at most ${glm(details.budget)}` : "Go on"),
       h("button", { class: "plain", type: "button", onclick: () => form.remove() }, "Cancel")));
     note.replaceChildren(form);
-    field.focus();
+    count.focus();
   }
 
   const tileNodes = new Map();
+  /** Without a value it is taken away. */
   function tile(key, value, text, isFirst) {
     let node = tileNodes.get(key);
+    if (value === null) { node?.remove(); tileNodes.delete(key); return; }
     if (!node) {
       node = h("div", { class: "tile" }, h("b"), h("span"));
       tileNodes.set(key, node);
@@ -230,19 +233,19 @@ export default async function run(main, { signal, parameters: [name], go }) {
     const last = known.rounds.at(-1);
     const { card, summary } = details;
     const { live } = known;
-    // A run that has not begun has nothing to show, and may never have.
-    tiles.hidden = !card.of && !live?.start;
+    // One that has failed before it began has nothing to show; one that is about to has all its places, so that nothing moves.
+    tiles.hidden = !card.of && !live?.start && !isGoing(card.state);
     if (tiles.hidden) return;
-    const isClasses = last ? last[1] !== null && last[1] !== undefined : card.accuracy !== undefined && card.accuracy !== null;
-    if (isClasses) tile("accuracy", percent(last ? last[1] : card.accuracy), last ? `test accuracy, round ${last[0]}` : "test accuracy", true);
+    const isClasses = last ? last[1] !== null && last[1] !== undefined : Number.isFinite(card.accuracy) || !Number.isFinite(card.loss);
+    tile("accuracy", isClasses ? percent(last ? last[1] : card.accuracy) : null, last ? `test accuracy, round ${last[0]}` : "test accuracy", true);
     tile("loss", loss(last ? last[2] : card.loss), "test loss", !isClasses);
     const best = live?.best && known.rounds.find((row) => row[0] === live.best);
-    if (best && isClasses) tile("best", percent(best[1]), `best model, round ${best[0]}`);
+    tile("best", isClasses ? percent(best?.[1]) : null, best ? `best model, round ${best[0]}` : "best model");
     const of = live?.start?.rounds ?? card.of;
     tile("rounds", of ? `${grouped(trained.length || card.rounds)} / ${grouped(of)}` : "–", "rounds");
     tile("time", duration(trained.length ? trained.reduce((sum, row) => sum + row[5], 0) : card.seconds || Number.NaN), "training time");
     const up = trained.reduce((sum, row) => sum + row[6], 0), down = trained.reduce((sum, row) => sum + row[7], 0);
-    if (up + down || live?.start && live.start.fleet !== "simulated") tile("bytes", bytes(up + down), up + down ? `sent ${bytes(up)}, back ${bytes(down)}` : "moved");
+    tile("bytes", up + down || (live?.start?.fleet ?? card.fleet) !== "simulated" ? bytes(up + down) : null, up + down ? `sent ${bytes(up)}, back ${bytes(down)}` : "moved");
     if ((live?.start?.fleet ?? card.fleet) === "golem") {
       const cost = trained.reduce((sum, row) => sum + (row[8] ?? 0), 0);
       tile("cost", glm(summary?.cost_glm ?? cost), details.budget ? `of at most ${glm(details.budget)}` : "cost");
@@ -290,15 +293,15 @@ export default async function run(main, { signal, parameters: [name], go }) {
   function drawCurves() {
     const trained = known.rounds.some((row) => row[0] > 0) ? known.rounds.filter((row) => row[0] > 0) : known.rounds;
     const places = details.places.slice(1);
-    const of = isGoing(shownState?.split(",")[0]) ? known.live?.start?.rounds : 0;
+    const isOn = isGoing(shownState?.split(",")[0]), of = isOn ? known.live?.start?.rounds : 0;
     const key = `${trained.length}/${trained.at(-1)?.[0]}/${places.length}/${known.live?.best}/${of}`;
-    if (key === drawnCurves || !trained.length) return;
+    if (key === drawnCurves || !trained.length && !isOn) return;
     drawnCurves = key;
-    const first = trained[0][0];
+    const first = trained[0]?.[0] ?? 1;
     const column = (index) => trained.filter((row) => row[index] !== null && row[index] !== undefined).map((row) => [row[0], row[index]]);
-    const isClasses = column(1).length > 0;
+    const isClasses = trained.length ? column(1).length > 0 : tileNodes.has("accuracy");
     if (charts.childElementCount !== (isClasses ? 2 : 1)) {
-      charts.replaceChildren(...(isClasses ? [accuracy, losses] : [losses]).map((chart) => h("div", { class: "panel" }, chart.figure)));
+      charts.replaceChildren(...(isClasses ? [accuracy, losses] : [losses]).map((chart) => panel(chart.figure)));
     }
     const references = (index) => places.map((place, number) => ({
       name: place.name, colour: ["other", "third"][number] ?? "muted", kind: "reference",
@@ -307,7 +310,7 @@ export default async function run(main, { signal, parameters: [name], go }) {
     const validation = column(3);
     if (isClasses) {
       accuracy.draw([{ name: validation.length ? "test" : "federated", colour: "accent", points: column(1) },
-        ...(validation.length ? [{ name: "validation", colour: "class6", points: validation }] : []), ...references(1)], known.live?.best, of);
+        ...(validation.length ? [{ name: "validation", colour: "validation", points: validation }] : []), ...references(1)], known.live?.best, of);
     }
     const training = column(4);
     losses.draw([{ name: "federated", colour: "accent", points: column(2) },
@@ -324,6 +327,7 @@ export default async function run(main, { signal, parameters: [name], go }) {
 
   drawState(details.card.state);
   drawTiles();
+  drawCurves();
   drawResult();
   follow();
   if (details.card.state === "preparing") watchBeginning();

@@ -14,6 +14,24 @@ export function h(tag, properties, ...children) {
   return node;
 }
 
+/** A control with its name. */
+export const field = (text, control) => h("label", { class: "field" }, text, control);
+
+export const panel = (...children) => h("div", { class: "panel" }, ...children);
+
+/** A list to choose from: values and their texts. */
+export const choice = (values, chosen, properties) =>
+  h("select", properties, values.map(([value, text]) => h("option", { value, selected: value === chosen }, text)));
+
+/** A bar that is full at 1. */
+export function bar(share = 0) {
+  const node = h("div", { class: "bar", "aria-hidden": "true" }, h("i"));
+  node.firstChild.style.width = `${share * 100}%`;
+  return node;
+}
+
+export const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
 const svgSpace = "http://www.w3.org/2000/svg";
 
 export function s(tag, attributes, ...children) {
@@ -103,7 +121,7 @@ export function send(path, file, progress, signal) {
 export function troubleBox(error, retry) {
   const box = h("div", { class: "box bad", role: "alert" },
     h("p", { class: "what" }, sentence(error.what ?? String(error.message ?? error))));
-  if (error.where) box.append(h("p", { class: "note" }, error.where));
+  if (error.where) box.append(h("p", { class: "note" }, error.where.replace(/\S*\.uploads\/\w{16}\//, "")));
   for (const problem of error.problems ?? []) box.append(h("p", null, h("code", null, problem.key), " ", problem.message));
   if (error.hint) box.append(h("p", null, sentence(error.hint)));
   if (retry) box.append(h("p", null, h("button", { class: "small", type: "button", onclick: retry }, "Try again")));
@@ -179,7 +197,7 @@ export const short = (value) => (Number.isFinite(number(value)) ? String(Number(
 /** A number at an axis, where there is little room. */
 export const tick = (value) => (Math.abs(value) >= 1e5 ? value.toExponential(2) : short(value));
 
-export const counted = (count, noun) => `${grouped(count)} ${noun}${count === 1 ? "" : "s"}`;
+export const counted = (count, noun) => `${grouped(count)} ${noun}${count === 1 ? "" : noun.endsWith("s") ? "es" : "s"}`;
 
 export function ago(seconds) {
   const passed = Date.now() / 1000 - seconds;
@@ -229,6 +247,9 @@ export function table(heads, rows, properties = {}) {
     h("thead", null, h("tr", null, heads.map((head) => typeof head === "string" ? h("th", { scope: "col" }, head) : head))),
     h("tbody", null, rows));
 }
+
+/** The head of a column of words. */
+export const wordHead = (text) => h("th", { scope: "col", class: "text" }, text);
 
 /** A part of the page that scrolls on its own, for hands and keys. */
 export const scrolls = (name, ...children) =>

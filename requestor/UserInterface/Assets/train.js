@@ -1,6 +1,6 @@
 // From data to a run that goes.
 import {
-  h, say, ask, troubleBox, percent, grouped, counted, glm, picture, dropZone, upload, sentence, bytes, table, scrolls, middle, short, plain,
+  h, say, ask, troubleBox, percent, grouped, counted, glm, picture, dropZone, upload, sentence, bytes, table, scrolls, middle, short, plain, field, panel, choice, bar, pause, wordHead,
 } from "./tools.js";
 import { layerEditor } from "./layers.js";
 
@@ -17,15 +17,15 @@ export default async function train(main, { signal, go }) {
   const dataAnswer = h("div");
   const path = h("input", { type: "text", id: "path", placeholder: "data/iris.csv", autocomplete: "off", spellcheck: "false" });
   const zone = dropZone({
-    text: "Drop a table, arrays or a folder of pictures here", label: "Choose files", folders: true,
+    text: "Drop a table, a text, arrays or a folder of pictures here", label: "Choose files", folders: true,
     take: async (files) => {
-      const bar = h("div", { class: "bar thick", role: "progressbar", "aria-label": "Upload" }, h("i"));
+      const gauge = h("div", { class: "bar thick", role: "progressbar", "aria-label": "Upload" }, h("i"));
       const text = h("p", { class: "note" }, "Sending …");
-      dataNote.replaceChildren(bar, text);
+      dataNote.replaceChildren(gauge, text);
       dataAnswer.replaceChildren();
       try {
         const data = await upload(files, (done, total) => {
-          bar.firstChild.style.width = `${total ? done / total * 100 : 100}%`;
+          gauge.firstChild.style.width = `${total ? done / total * 100 : 100}%`;
           say(text, `${bytes(done)} of ${bytes(total)}`);
         }, signal);
         await choose(data, files.length === 1 ? files[0].name : files[0].name.split("/")[0]);
@@ -38,13 +38,14 @@ export default async function train(main, { signal, go }) {
       h("div", { class: "actions" }, h("button", { type: "button", onclick: () => choose("mnist", "mnist") }, "MNIST digits"),
         examples.some((example) => example.data === "fashion-mnist" && example.isHere) && h("button", { type: "button", onclick: () => choose("fashion-mnist", "fashion-mnist") }, "Fashion-MNIST")),
       h("form", { class: "actions path", onsubmit: (event) => { event.preventDefault(); if (path.value.trim()) choose(path.value.trim(), path.value.trim().split("/").pop()); } },
-        h("label", { class: "field" }, `A file or folder in ${middle(folder, 44)}`, path), h("button", { type: "submit" }, "Look"))))
+        field(`A file or folder in ${middle(folder, 44)}`, path), h("button", { type: "submit" }, "Look"))))
     , dataNote, dataAnswer);
 
   async function choose(data, name) {
     wish.data = data;
     wish.name = name.replace(/\.[a-z0-9]+(\.gz)?$/i, "") || "run";
     wish.options = {};
+    wish.isText = /\.txt$/i.test(name);
     await examine(true);
   }
 
@@ -53,12 +54,13 @@ export default async function train(main, { signal, go }) {
     looking += 1;
     const mine = looking;
     dataNote.replaceChildren(h("p", { class: "note", role: "status" }, "Reading …"));
-    if (isNew) { dataAnswer.replaceChildren(); rest.hidden = true; }
+    if (isNew) { dataAnswer.replaceChildren(); rest.hidden = true; look = undefined; }
     try {
       const found = await ask("/api/data/look", { body: { data: wish.data, ...wish.options }, signal });
       if (mine !== looking) return;
       look = found;
       dataNote.replaceChildren();
+      wish.isText ||= Boolean(look.text);
       showData();
       rest.hidden = false;
       useModel(look.model, look.settings, isNew);
@@ -69,24 +71,39 @@ export default async function train(main, { signal, go }) {
     }
   }
 
+  /** How a text is cut into examples. */
+  function textForm() {
+    const { tokens, block } = wish.options.text ?? look?.text ?? { tokens: "characters", block: 64 };
+    const unit = choice([["characters", "characters"], ["bytes", "bytes"]], tokens);
+    const length = h("input", { type: "number", min: "1", step: "1", value: String(block) });
+    unit.onchange = length.onchange = () => { wish.options.text = { tokens: unit.value, block: Number(length.value) }; examine(false); };
+    return h("div", { class: "fields top-gap" }, field("Tokens", unit), field("Tokens of an example", length), fractionField());
+  }
+
+  function fractionField() {
+    const fraction = h("input", { type: "number", min: "0.05", max: "0.5", step: "0.05", value: String(wish.options.test_fraction ?? 0.2), onchange: () => { wish.options.test_fraction = Number(fraction.value); examine(false); } });
+    return field("Part to test with", fraction);
+  }
+
   /** The question that cannot be answered by looking at the data. */
   function decide() {
+    if (wish.isText) return dataAnswer.childElementCount ? "" : panel(textForm());
     const column = h("input", { type: "text", value: wish.options.label_column ?? "", autocomplete: "off" });
-    const decimal = h("select", null, ["", "point", "comma"].map((value) => h("option", { value, selected: value === (wish.options.decimal ?? "") }, value || "found out")));
-    const header = h("select", null, [["", "found out"], ["true", "names"], ["false", "values"]].map(([value, text]) => h("option", { value, selected: String(wish.options.header ?? "") === value }, text)));
-    const labels = h("select", null, [["", "found out"], ["classes", "classes"], ["numbers", "numbers to predict"]].map(([value, text]) => h("option", { value, selected: (wish.options.labels ?? "") === value }, text)));
+    const decimal = choice([["", "found out"], ["point", "point"], ["comma", "comma"]], wish.options.decimal ?? "");
+    const header = choice([["", "found out"], ["true", "names"], ["false", "values"]], String(wish.options.header ?? ""));
+    const labels = choice([["", "found out"], ["classes", "classes"], ["numbers", "numbers to predict"]], wish.options.labels ?? "");
     return h("form", { class: "panel", onsubmit: (event) => {
       event.preventDefault();
       wish.options = { ...wish.options, label_column: column.value.trim() || undefined, decimal: decimal.value || undefined, header: header.value ? header.value === "true" : undefined, labels: labels.value || undefined };
       examine(false);
-    } }, h("div", { class: "fields" }, h("label", { class: "field" }, "Label column: its name or number", column), h("label", { class: "field" }, "Decimal mark", decimal), h("label", { class: "field" }, "What the label holds", labels), h("label", { class: "field" }, "First line", header)),
+    } }, h("div", { class: "fields" }, field("Label column: its name or number", column), field("Decimal mark", decimal), field("What the label holds", labels), field("First line", header)),
     h("p", null), h("button", { type: "submit", class: "main" }, "Read it so"));
   }
 
   function showData() {
     const facts = [counted(look.train, "training example"), look.test ? counted(look.test, "test example") : "no test set",
       look.kind === "table" ? counted(look.columnCount, "column") : look.input.join(" × "),
-      look.kind === "texts" ? `${grouped(look.outputs)} different tokens` : look.classes ? counted(look.outputs, "class").replace("classs", "classes") : counted(look.outputs, "number") + " to predict"];
+      look.kind === "texts" ? `${grouped(look.outputs)} different tokens` : look.classes ? counted(look.outputs, "class") : counted(look.outputs, "number") + " to predict"];
     const parts = [h("h3", null, middle(wish.name, 60)), h("p", { class: "lead" }, facts.join(" · "))];
     if (look.pictures.length) {
       parts.push(h("div", { class: "samples" }, look.pictures.map((frame, index) => picture(frame, `training example ${index}`))), h("p", null));
@@ -95,13 +112,12 @@ export default async function train(main, { signal, go }) {
       parts.push(h("dl", { class: "findings" }, look.findings.map((finding) => [h("dt", null, finding.subject), h("dd", { class: finding.warning ? "warn-text" : "" }, plain(finding.text))])));
     }
     if (look.kind === "table") parts.push(tableForm());
+    if (look.text) parts.push(textForm());
     if (look.classes && look.kind !== "texts") {
       const most = Math.max(...look.classes.map((one) => one.count), 1);
-      parts.push(h("details", { open: look.classes.length <= 10 && look.kind === "table" }, h("summary", null, counted(look.classes.length, "class").replace("classs", "classes")),
+      parts.push(h("details", { open: look.classes.length <= 10 && look.kind === "table" }, h("summary", null, counted(look.classes.length, "class")),
         h("div", { class: "odds" }, look.classes.slice(0, 30).map((one) => {
-          const bar = h("div", { class: "bar", "aria-hidden": "true" }, h("i"));
-          bar.firstChild.style.width = `${one.count / most * 100}%`;
-          return [h("span", { title: one.name }, one.name), bar, h("span", { class: "share" }, grouped(one.count))];
+          return [h("span", { title: one.name }, one.name), bar(one.count / most), h("span", { class: "share" }, grouped(one.count))];
         }))));
     }
     dataAnswer.replaceChildren(h("div", { class: "panel top-gap" }, parts));
@@ -112,9 +128,7 @@ export default async function train(main, { signal, go }) {
     const names = [...look.label, ...look.columns.map((column) => column.name), ...(wish.options.ignore_columns ?? [])];
     const label = h("select", { onchange: () => { wish.options.label_column = label.value; examine(false); } },
       [...new Set(names)].map((name) => h("option", { value: name, selected: look.label.includes(name) }, name)));
-    const standardize = h("select", { onchange: () => { wish.options.standardize = standardize.value === "true"; examine(false); } },
-      h("option", { value: "true" }, "standardised"), h("option", { value: "false", selected: wish.options.standardize === false }, "as they are"));
-    const fraction = h("input", { type: "number", min: "0.05", max: "0.5", step: "0.05", value: String(wish.options.test_fraction ?? 0.2), onchange: () => { wish.options.test_fraction = Number(fraction.value); examine(false); } });
+    const standardize = choice([["true", "standardised"], ["false", "as they are"]], String(wish.options.standardize !== false), { onchange: () => { wish.options.standardize = standardize.value === "true"; examine(false); } });
     const toggle = (list, name, isOn) => {
       const now = new Set(wish.options[list] ?? []);
       if (isOn) now.add(name); else now.delete(name);
@@ -132,24 +146,46 @@ export default async function train(main, { signal, go }) {
       return h("tr", null, h("td", { class: "name", title: column.name }, column.name), h("td", { class: "text kind" }, kind), h("td", { class: "text" }, values), h("td", { class: "text" }, column.missing ? "some missing" : ""));
     });
     const left = (wish.options.ignore_columns ?? []).map((name) => h("button", { type: "button", class: "small", onclick: () => toggle("ignore_columns", name, false) }, `Take ${name} again`));
-    const frame = scrolls("Columns", table(["column", ...["kind", "values", "missing"].map((text) => h("th", { scope: "col", class: "text" }, text))], rows));
+    const frame = scrolls("Columns", table(["column", ...["kind", "values", "missing"].map(wordHead)], rows));
     frame.classList.add("tall");
-    return h("div", null, h("div", { class: "fields top-gap" }, h("label", { class: "field" }, "What is learned", label), h("label", { class: "field" }, "Numbers", standardize), h("label", { class: "field" }, "Part to test with", fraction)),
+    return h("div", null, h("div", { class: "fields top-gap" }, field("What is learned", label), field("Numbers", standardize), fractionField()),
       h("details", { open: look.columnCount <= 12 }, h("summary", null, counted(look.columnCount, "column")), frame, left.length > 0 && h("div", { class: "actions" }, left)));
   }
 
   // MARK: 2. Model
 
   const modelNote = h("div");
-  const editor = layerEditor({ signal, changed: (model, isGood) => { isModelGood = isGood; tell(); } });
+  let file = "";
+  const editor = layerEditor({ signal, changed: (model, isGood) => { isModelGood = isGood; tell(); if (isGood && wish.weights) match(); } });
+
+  let isMatched = true;
+  /** Which tensor of a file is which of the model. With weights that are none of it nothing can begin. */
+  async function match() {
+    const { weights } = wish;
+    let node;
+    try {
+      const { summary } = await ask("/api/models/match", { body: { weights, model: editor.get() }, signal });
+      isMatched = true;
+      node = h("p", { class: "note" }, `Training goes on from the weights in ${file}: ${summary}.`);
+    } catch (error) {
+      if (error.name === "AbortError") return;
+      isMatched = false;
+      node = troubleBox(Object.assign(error, { hint: "change the layers, or leave the weights out" }));
+      node.append(h("button", { type: "button", class: "small", onclick: () => { wish.weights = null; modelNote.replaceChildren(); tell(); } }, "Leave the weights out"));
+    }
+    if (weights === wish.weights) { modelNote.replaceChildren(node); tell(); }
+  }
   const models = h("div", { class: "actions" });
   const modelFile = dropZone({
-    text: "Or drop a model: weights (safetensors), PyTorch, ONNX, Keras, or a description (YAML, JSON)", label: "Choose a file", folders: false,
+    text: "Or drop a model: weights (safetensors, .pt, .pth), PyTorch (.pt2), ONNX, Keras, or a description (YAML, JSON)", label: "Choose a model", folders: true,
     take: async (files) => {
       try {
         const data = await upload(files, () => {}, signal);
         const found = await ask("/api/models/read", { body: { model: data }, signal });
         wish.weights = found.weights ?? null;
+        file = files[0].name;
+        // Weights alone are for the layers that are there.
+        if (!found.model) { modelNote.replaceChildren(); return match(); }
         modelNote.replaceChildren(h("p", { class: "note" }, found.weights ? `Training goes on from the weights in ${files[0].name}.` : `The model of ${files[0].name}.`));
         // What a description leaves out, the data says.
         const last = found.model.layers?.findLast((layer) => layer.type === "linear");
@@ -185,19 +221,19 @@ export default async function train(main, { signal, go }) {
 
   const fields = {};
   const numberField = (key, text, step = "1", min = "1") => {
-    fields[key] = h("input", { type: "number", step, min, oninput: () => { wish.settings[key] = Number(fields[key].value); asked(); } });
-    return h("label", { class: "field" }, text, fields[key]);
+    fields[key] = h("input", { type: "number", step, min, placeholder: "none", oninput: () => { if (fields[key].value) wish.settings[key] = Number(fields[key].value); else delete wish.settings[key]; asked(); } });
+    return field(text, fields[key]);
   };
   const choiceField = (key, text, values) => {
-    fields[key] = h("select", { onchange: () => { wish.settings[key] = fields[key].value; asked(); } }, values.map(([value, name]) => h("option", { value }, name)));
-    return h("label", { class: "field" }, text, fields[key]);
+    fields[key] = choice(values, "", { onchange: () => { wish.settings[key] = fields[key].value; asked(); } });
+    return field(text, fields[key]);
   };
   const trainingNote = h("div");
-  const trainingPart = h("section", null, h("h2", null, "Training"), h("div", { class: "panel" }, h("div", { class: "fields" },
+  const trainingPart = h("section", null, h("h2", null, "Training"), panel(h("div", { class: "fields" },
     numberField("workers", "Workers"), numberField("rounds", "Rounds"), numberField("local_epochs", "Epochs a round"), numberField("batch_size", "Batch"),
     choiceField("optimizer", "Optimiser", ["adam", "adamw", "sgd", "rmsprop", "lion"].map((name) => [name, name])), numberField("learning_rate", "Learning rate", "any", "0"),
-    choiceField("partition", "Who has what", [["iid", "drawn at random"], ["dirichlet:0.5", "different tastes"], ["dirichlet:0.1", "very different tastes"], ["pathological:2", "two classes each"], ["quantity:0.5", "different amounts"]]),
-    numberField("seed", "Seed", "1", "0")), trainingNote));
+    choiceField("partition", "Who has what", [["iid", "drawn at random"], ["dirichlet:0.5", "different tastes"], ["dirichlet:0.1", "very different tastes"], ["pathological:2", "two classes each"], ["quantity:0.5", "different amounts"], ["by_file", "a file each"]]),
+    numberField("seed", "Seed", "1", "0"), numberField("validation_fraction", "Part to validate with", "0.05", "0"), numberField("patience", "Patience in rounds")), trainingNote));
 
   function setSettings(settings) {
     wish.settings = { partition: "iid", seed: 0, ...settings };
@@ -207,6 +243,10 @@ export default async function train(main, { signal, go }) {
       const value = wish.settings[key] ?? "";
       if (field.tagName === "SELECT" && ![...field.options].some((option) => option.value === String(value))) field.append(h("option", { value }, String(value)));
       field.value = String(value);
+    }
+    // Tastes are for classes, and files for several of them.
+    for (const option of fields.partition.options) {
+      option.hidden = option.disabled = /^(dir|path)/.test(option.value) ? !look.classes || look.kind === "texts" : option.value === "by_file" && !look.hasClients;
     }
     setFleet(fleet === "golem" ? "local" : fleet);
   }
@@ -218,7 +258,7 @@ export default async function train(main, { signal, go }) {
   const golemWords = h("div");
   const expected = h("p", { class: "note", role: "status" });
   const market = h("button", { type: "button", class: "small", onclick: askMarket }, "Ask the market again");
-  golem.append(h("div", { class: "fields" }, h("label", { class: "field" }, "GLM that it may cost in all", budget)), golemWords, h("div", { class: "actions" }, market, expected));
+  golem.append(h("div", { class: "fields" }, field("GLM that it may cost in all", budget)), golemWords, h("div", { class: "actions" }, market, expected));
   const places = [["local", "This machine", "A process for each worker, as on other machines"], ["simulated", "Simulated here", "Threads of one process: hundreds of workers on one machine"], ["golem", "Golem", "Rented machines of strangers, who see their part of the data"]];
   const radios = places.map(([value, title, text]) => {
     const radio = h("input", { type: "radio", name: "fleet", value, onchange: () => setFleet(value) });
@@ -264,7 +304,7 @@ export default async function train(main, { signal, go }) {
   const request = () => ({
     name: wish.name,
     settings: {
-      ...wish.settings, data: wish.data, model: editor.get(), fleet: wish.fleet, ...dataOptions(),
+      ...wish.settings, workers: wish.settings.partition === "by_file" ? undefined : wish.settings.workers, data: wish.data, model: editor.get(), fleet: wish.fleet, ...dataOptions(),
       ...(wish.weights ? { initial_weights: wish.weights } : {}), ...(wish.fleet === "golem" ? { golem: { budget: wish.budget } } : {}),
     },
   });
@@ -276,7 +316,7 @@ export default async function train(main, { signal, go }) {
     if (!look) return;
     checking += 1;
     const mine = checking;
-    await new Promise((resolve) => setTimeout(resolve, 150));
+    await pause(150);
     if (mine !== checking || signal.aborted) return;
     try {
       const found = await ask("/api/settings/check", { body: request(), signal });
@@ -304,8 +344,9 @@ export default async function train(main, { signal, go }) {
     const isGolem = wish.fleet === "golem";
     const amount = isGolem ? cost?.budget ?? wish.budget : null;
     say(start, isGolem ? `Rent and train for at most ${glm(amount)}` : "Train");
-    start.disabled = !look || !isModelGood || Boolean(problems) || (isGolem && (!cost || cost.budget !== wish.budget));
-    say(startText, !isModelGood ? "The model is not whole yet." : problems ? "Some settings are wrong." : `${wish.name} · ${counted(wish.settings.workers ?? 0, "worker")} · ${counted(wish.settings.rounds ?? 0, "round")}`
+    const isOdd = wish.weights && !isMatched;
+    start.disabled = !look || !isModelGood || isOdd || Boolean(problems) || (isGolem && (!cost || cost.budget !== wish.budget));
+    say(startText, !isModelGood ? "The model is not whole yet." : isOdd ? "The weights are not those of the model." : problems ? "Some settings are wrong." : `${wish.name} · ${wish.settings.partition === "by_file" ? "a worker for each file" : counted(wish.settings.workers ?? 0, "worker")} · ${counted(wish.settings.rounds ?? 0, "round")}`
       + (isGolem && cost?.worst !== undefined && cost?.worst !== null ? ` · worst case ${glm(cost.worst)} in the first hour, never more than ${glm(amount)}` : ""));
   }
 

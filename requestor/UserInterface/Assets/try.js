@@ -1,5 +1,6 @@
 // A model at work: a drawing, a picture, a row, a prompt, a whole file.
-import { h, say, ask, troubleBox, percent, grouped, short, paint, dropZone, upload, table, scrolls, counted, middle, bytes, glm, duration } from "./tools.js";
+import { otherFormats } from "./result.js";
+import { h, say, ask, troubleBox, percent, grouped, short, paint, dropZone, upload, table, scrolls, counted, middle, bytes, glm, duration, field, panel, choice, bar, pause, wordHead } from "./tools.js";
 
 export default async function tryModel(main, { signal, parameters: [name], go }) {
   const { runs } = await ask("/api/runs", { signal });
@@ -26,19 +27,22 @@ export default async function tryModel(main, { signal, parameters: [name], go })
 
   const parts = [h("p", { class: "note" }, isUpload ? "\u00a0" : h("a", { href: `/runs/${encodeURIComponent(name)}` }, "The run")),
     h("div", { class: "head" }, h("div", null, h("h1", null, "Try the model"), h("p", { class: "lead" }, subtitle())), h("div", { class: "actions chooser" }, chooser))];
-  const result = h("div", { class: "panel" }, verdict, hint, odds, trouble, said);
+  const result = panel(verdict, hint, odds, trouble, said);
   if (inputs.kind === "pictures") parts.push(h("div", { class: "try top-gap" }, h("div", null, drawing(), seen), result));
-  else if (inputs.kind === "table") parts.push(h("div", { class: "try wide top-gap" }, rowForm(), result));
+  else if (inputs.columns.length) parts.push(h("div", { class: "try wide top-gap" }, rowForm(), result));
+  else if (inputs.kind === "tokens") parts.push(h("div", { class: "try wide top-gap" }, typing(), result));
   else if (inputs.kind === "text") parts.push(writing());
   // What follows each token of a whole file is for nobody to read.
   if (inputs.kind !== "text") parts.push(h("h2", null, "A whole file"), wholeFile());
+  const exportNote = h("div");
+  if (isUpload) parts.push(otherFormats(name, (error) => exportNote.replaceChildren(troubleBox(error)), signal), exportNote);
   parts.push(h("h2", null, "Another model"), modelFile());
   main.replaceChildren(...parts);
 
   function subtitle() {
     if (inputs.kind === "text") return `${isUpload ? "A dropped model" : middle(name, 60)} · writes on, ${inputs.tokens} after ${inputs.tokens}, by the last ${grouped(inputs.shape[0])}`;
     const answer = inputs.classes ? `${grouped(inputs.classes.length)} classes: ${inputs.classes.slice(0, 10).join(", ")}${inputs.classes.length > 10 ? " …" : ""}` : `predicts ${inputs.targets.join(", ") || "numbers"}`;
-    return `${isUpload ? "A dropped model" : middle(name, 60)} · takes ${inputs.kind === "table" ? counted(inputs.columns.length, "column") : inputs.shape.join(" × ")} · ${answer}`;
+    return `${isUpload ? "A dropped model" : middle(name, 60)} · takes ${inputs.columns.length ? counted(inputs.columns.length, "column") : inputs.kind === "tokens" ? `${grouped(inputs.shape[0])} ${inputs.tokens === "numbers" ? "tokens" : inputs.tokens}` : inputs.shape.join(" × ")} · ${answer}`;
   }
 
   function show(answer) {
@@ -48,15 +52,15 @@ export default async function tryModel(main, { signal, parameters: [name], go })
       say(verdict, row.predicted);
       say(hint, `${percent(row.probability, 1)} sure`);
       if (odds.childElementCount !== row.outputs.length * 3) {
-        odds.replaceChildren(...row.outputs.flatMap(() => [h("span"), h("div", { class: "bar", "aria-hidden": "true" }, h("i")), h("span", { class: "share" })]));
+        odds.replaceChildren(...row.outputs.flatMap(() => [h("span"), bar(), h("span", { class: "share" })]));
       }
       // In the order of their names, so that bars grow and shrink where they are.
       const order = inputs.classes && inputs.classes.length <= 12 ? [...row.outputs].sort((a, b) => inputs.classes.indexOf(a.name) - inputs.classes.indexOf(b.name)) : row.outputs;
       order.forEach((output, index) => {
-        const [label, bar, share] = [0, 1, 2].map((part) => odds.children[index * 3 + part]);
+        const [label, gauge, share] = [0, 1, 2].map((part) => odds.children[index * 3 + part]);
         say(label, output.name);
         label.className = output.name === row.predicted ? "best" : "";
-        bar.firstChild.style.width = `${output.value * 100}%`;
+        gauge.firstChild.style.width = `${output.value * 100}%`;
         say(share, percent(output.value, 1));
       });
       say(said, `${row.predicted}, ${percent(row.probability, 0)}`);
@@ -73,6 +77,10 @@ export default async function tryModel(main, { signal, parameters: [name], go })
     }
   }
 
+  function nothing() {
+    say(verdict, "\u00a0"); say(hint, "What the model says will stand here."); odds.replaceChildren(); seen.hidden = true; trouble.replaceChildren();
+  }
+
   function fail(error) {
     if (error.name === "AbortError") return;
     trouble.replaceChildren(troubleBox(error));
@@ -81,7 +89,7 @@ export default async function tryModel(main, { signal, parameters: [name], go })
   /** Weights that somebody has, from here or from elsewhere. */
   function modelFile() {
     const note = h("div");
-    return h("div", null, dropZone({ text: "Drop a model: safetensors, PyTorch, ONNX or Keras", label: "Choose a file", folders: false, take: async (files) => {
+    return h("div", null, dropZone({ text: "Drop a model: safetensors, PyTorch (.pt2), ONNX or Keras; weights alone (.pt, .pth) together with a description (YAML)", label: "Choose files", folders: true, take: async (files) => {
       const text = h("p", { class: "note", role: "status" }, "Sending …");
       note.replaceChildren(text);
       try {
@@ -89,7 +97,11 @@ export default async function tryModel(main, { signal, parameters: [name], go })
         // Looked at first, so that what is no model is said here.
         await ask(`/api/models/${encodeURIComponent(id)}/inputs`, { signal });
         go(`/try/${encodeURIComponent(id)}`);
-      } catch (error) { if (error.name !== "AbortError") note.replaceChildren(troubleBox(error)); }
+      } catch (error) {
+        if (error.name === "AbortError") return;
+        if (/nothing of the layers|no deml.model/.test(error.what)) error.hint = "drop it together with a description of its layers (YAML)";
+        note.replaceChildren(troubleBox(error));
+      }
     } }), note);
   }
 
@@ -108,7 +120,7 @@ export default async function tryModel(main, { signal, parameters: [name], go })
       context.textAlign = "center";
       context.fillText(inputs.digits ? "Draw a digit" : "Draw here", size / 2, size / 2 + 8);
       isBlank = true;
-      say(verdict, "\u00a0"); say(hint, ""); odds.replaceChildren(); seen.hidden = true; trouble.replaceChildren();
+      nothing();
     };
     let isBlank = true;
     const at = (event) => {
@@ -178,20 +190,43 @@ export default async function tryModel(main, { signal, parameters: [name], go })
     const fields = inputs.columns.map((column) => column.kind === "category"
       ? h("select", null, column.values.map((value) => h("option", { value }, value)))
       : h("input", { type: "text", inputmode: "decimal", value: column.usual === undefined || column.usual === null ? "" : short(Number(column.usual.toPrecision(4))) }));
-    let asked = 0;
-    const read = async () => {
-      asked += 1;
-      const mine = asked;
-      await new Promise((resolve) => setTimeout(resolve, 120));
-      if (mine !== asked || signal.aborted) return;
-      try {
-        const answer = await ask(`${base}/predict/row`, { body: { values: inputs.columns.map((column, index) => [column.name, fields[index].value]) }, signal });
-        if (mine === asked) show(answer);
-      } catch (error) { if (mine === asked) fail(error); }
-    };
+    const read = latest(() => ask(`${base}/predict/row`, { body: { values: inputs.columns.map((column, index) => [column.name, fields[index].value]) }, signal }), show, fail);
     for (const field of fields) field.addEventListener("input", read);
     read();
-    return h("div", { class: "panel" }, h("h2", { class: "title" }, "A row"), h("div", { class: "fields" }, inputs.columns.map((column, index) => h("label", { class: "field" }, middle(column.name, 28), fields[index]))));
+    return panel(h("h2", { class: "title" }, "A row"), h("div", { class: "fields" }, inputs.columns.map((column, index) => field(middle(column.name, 28), fields[index]))));
+  }
+
+  /** Asks when nothing more comes for a moment; only the newest answer counts. */
+  function latest(question, take, fail) {
+    let asked = 0;
+    return async () => {
+      asked += 1;
+      const mine = asked;
+      await pause(120);
+      if (mine !== asked || signal.aborted) return;
+      try { const answer = await question(); if (mine === asked) take(answer); } catch (error) { if (mine === asked) fail(error); }
+    };
+  }
+
+  // MARK: A text
+
+  /** What is said of a text as it is typed. */
+  function typing() {
+    const text = h("textarea", { rows: "5", spellcheck: "false", oninput: () => read() });
+    const note = h("p", { class: "note" }, "\u00a0");
+    const pick = (title, values) => { const select = choice(values, "", { onchange: () => read() }); return [select, field(title, select)]; };
+    const [end, endField] = pick("A shorter text is filled", [["behind", "at its end"], ["front", "at its front"]]);
+    const [filler, fillerField] = pick("With", [["", "token 0"], ["blanks", "blanks"]]);
+    const [unit, unitField] = pick("A token is", [["", "a number"], ["bytes", "a byte"]]);
+    const isWords = inputs.tokens === "words" || inputs.tokens === "numbers";
+    if (inputs.tokens === "numbers" && inputs.tokenCount === 256) unit.value = "bytes";
+    const read = latest(() => text.value ? ask(`${base}/predict/text`, { body: { text: text.value, filled: end.value, blanks: filler.value !== "", bytes: unit.value !== "" }, signal }) : null, (answer) => {
+      if (answer) { show(answer); say(note, answer.notes.find(([subject]) => subject === "text")?.[1] ?? "\u00a0"); return; }
+      nothing(); say(note, "\u00a0");
+    }, fail);
+    nothing();
+    return panel(h("h2", { class: "title" }, "A text"), field({ words: "Words, with blanks between them", numbers: "Type here" }[inputs.tokens] ?? "Type here", text), note,
+      h("div", { class: "fields" }, inputs.tokens === "numbers" && unitField, endField, !isWords && fillerField));
   }
 
   // MARK: A prompt
@@ -199,11 +234,11 @@ export default async function tryModel(main, { signal, parameters: [name], go })
   /** Writes on from what is typed, shown as it is written. */
   function writing() {
     const prompt = h("textarea", { rows: "3", spellcheck: "false", oninput: () => { begin.disabled = !prompt.value; likely(); } });
-    const field = (text, properties) => { const input = h("input", { type: "number", ...properties }); return [input, h("label", { class: "field" }, text, input)]; };
-    const [tokens, tokensField] = field(`Length in ${inputs.tokens}`, { value: "300", min: "1", max: "10000", step: "1", required: true });
-    const [temperature, temperatureField] = field("Temperature: 0 takes the likeliest", { value: "0.8", min: "0", max: "1000", step: "any", required: true });
-    const [among, amongField] = field("Draw among so many", { min: "1", step: "1", placeholder: "all" });
-    const [seed, seedField] = field("Seed", { value: "0", min: "0", step: "1", required: true });
+    const entry = (text, properties) => { const input = h("input", { type: "number", ...properties }); return [input, field(text, input)]; };
+    const [tokens, tokensField] = entry(`Length in ${inputs.tokens}`, { value: "300", min: "1", max: "10000", step: "1", required: true });
+    const [temperature, temperatureField] = entry("Temperature: 0 takes the likeliest", { value: "0.8", min: "0", max: "1000", step: "any", required: true });
+    const [among, amongField] = entry("Draw among so many", { min: "1", step: "1", placeholder: "all" });
+    const [seed, seedField] = entry("Seed", { value: "0", min: "0", step: "1", required: true });
     const begin = h("button", { class: "main", type: "submit", disabled: true }, "Write on");
     const stop = h("button", { class: "danger", type: "button", hidden: true, onclick: () => stopping.abort() }, "Stop");
     const note = h("p", { class: "note", role: "status" });
@@ -213,29 +248,17 @@ export default async function tryModel(main, { signal, parameters: [name], go })
     let stopping;
     signal.addEventListener("abort", () => stopping?.abort());
     const form = h("form", { class: "panel top-gap", onsubmit: (event) => { event.preventDefault(); write(); } },
-      h("label", { class: "field" }, "Begin with", prompt), h("div", { class: "fields top-gap" }, tokensField, temperatureField, amongField, seedField),
+      field("Begin with", prompt), h("div", { class: "fields top-gap" }, tokensField, temperatureField, amongField, seedField),
       h("div", { class: "actions top-gap" }, begin, stop, note), trouble, hint, odds);
 
-    let asked = 0;
     /** What may come next, as one types. */
-    async function likely() {
-      asked += 1;
-      const mine = asked;
-      await new Promise((resolve) => setTimeout(resolve, 150));
-      if (mine !== asked || signal.aborted) return;
-      if (!prompt.value) { say(hint, ""); return odds.replaceChildren(); }
-      try {
-        const found = await ask(`${base}/next`, { body: { prompt: prompt.value }, signal });
-        if (mine !== asked) return;
-        trouble.replaceChildren();
-        say(hint, "What comes next:");
-        odds.replaceChildren(...found.tokens.flatMap(({ token, probability }, index) => {
-          const bar = h("div", { class: "bar", "aria-hidden": "true" }, h("i"));
-          bar.firstChild.style.width = `${probability * 100}%`;
-          return [h("span", { class: index ? "" : "best" }, { " ": "blank", "\n": "end of line", "\t": "tab" }[token] ?? token), bar, h("span", { class: "share" }, percent(probability, 1))];
-        }));
-      } catch (error) { if (mine === asked) { say(hint, ""); odds.replaceChildren(); fail(error); } }
-    }
+    const likely = latest(() => prompt.value ? ask(`${base}/next`, { body: { prompt: prompt.value }, signal }) : { tokens: [] }, (found) => {
+      trouble.replaceChildren();
+      say(hint, found.tokens.length ? "What comes next:" : "");
+      odds.replaceChildren(...found.tokens.flatMap(({ token, probability }, index) => {
+        return [h("span", { class: index ? "" : "best" }, { " ": "blank", "\n": "end of line", "\t": "tab" }[token] ?? token), bar(probability), h("span", { class: "share" }, percent(probability, 1))];
+      }));
+    }, (error) => { say(hint, ""); odds.replaceChildren(); fail(error); });
 
     async function write() {
       stopping = new AbortController();
@@ -265,7 +288,7 @@ export default async function tryModel(main, { signal, parameters: [name], go })
   function wholeFile() {
     const answer = h("div");
     const budget = h("input", { type: "number", min: "0.01", step: "any", value: "5", oninput: () => tell() });
-    const golem = h("div", { class: "panel top-gap", hidden: true }, h("div", { class: "fields" }, h("label", { class: "field" }, "GLM that it may cost in all", budget)),
+    const golem = h("div", { class: "panel top-gap", hidden: true }, h("div", { class: "fields" }, field("GLM that it may cost in all", budget)),
       h("p", { class: "note" }, "Rented machines see the rows and the model. A part of what they send is computed here again; who lies is not paid."));
     let fleet = "here", data, file;
     const places = [["here", "Here", "In this program, at once"], ["local", "Processes here", "As on other machines"], ["golem", "Golem", "Rented machines of strangers"]];
@@ -323,7 +346,7 @@ export default async function tryModel(main, { signal, parameters: [name], go })
         }
         if (found.state === "finished") {
           bar.remove();
-          stop.replaceWith(h("a", { class: "button main", href: found.download, download: "" }, "Download predictions"));
+          stop.replaceWith(downloads(found.download));
           const summary = found.summary ?? {};
           say(text, [counted(summary.rows ?? found.rows ?? 0, "prediction"), summary.seconds && `in ${duration(summary.seconds)}`, summary.cost_glm && `for ${glm(summary.cost_glm)}`,
             summary.right !== undefined && summary.right !== null && `${grouped(summary.right)} right`].filter(Boolean).join(", "));
@@ -336,7 +359,7 @@ export default async function tryModel(main, { signal, parameters: [name], go })
           tell();
           return;
         }
-        await new Promise((resolve) => setTimeout(resolve, 500));
+        await pause(500);
       }
     }
     if (/^#[0-9a-f]{16}$/.test(location.hash)) {
@@ -347,6 +370,17 @@ export default async function tryModel(main, { signal, parameters: [name], go })
     return h("div", null, zone, h("div", { class: "top-gap" }, choices), golem, h("p", { class: "actions top-gap" }, begin), answer);
   }
 
+  /** Everything that `deml predict` writes. */
+  function downloads(path) {
+    const pick = (label, values) => choice(values, "", { "aria-label": label, onchange: () => set() });
+    const form = pick("Format", [["csv", "CSV"], ["npz", "npz (numpy)"], ["safetensors", "safetensors"], ["jsonl", "JSON lines"]]);
+    const contents = pick("What of each row", [["all", "all probabilities"], ["classes", "the likeliest class"], ["top", "the likeliest three"]]);
+    const link = h("a", { class: "button main", download: "" }, "Download predictions");
+    const set = () => { link.href = `${path}?as=${form.value}&contents=${contents.value}`; };
+    set();
+    return h("div", { class: "actions downloads" }, form, inputs.classes && contents, link);
+  }
+
   function predictions(found, file) {
     const isClasses = found.rows[0]?.predicted !== undefined && found.rows[0]?.predicted !== null;
     const hasTruth = found.rows.some((row) => row.truth !== undefined && row.truth !== null);
@@ -355,8 +389,8 @@ export default async function tryModel(main, { signal, parameters: [name], go })
     hasTruth && h("td", { class: `text ${isClasses && row.truth !== row.predicted ? "bad-text" : ""}` }, row.truth)));
     return h("div", { class: "panel top-gap" }, h("div", { class: "head" },
       h("div", null, h("h3", null, `${counted(found.count, "prediction")} for ${middle(file, 40)}`), h("p", { class: "note" }, found.judged ? `${grouped(found.right)} of ${grouped(found.judged)} right (${percent(found.right / found.judged)})` : found.count > found.rows.length ? `The first ${found.rows.length}:` : "")),
-      h("a", { class: "button main", href: found.download, download: "" }, "Download predictions")),
+      downloads(found.download)),
     found.notes.length > 0 && h("p", { class: "note" }, found.notes.map(([subject, text]) => `${subject}: ${text}`).join("; ")),
-    scrolls("Predictions", table(["row", ...(isClasses ? [h("th", { scope: "col", class: "text" }, "predicted"), "sure"] : ["predicted"]), ...(hasTruth ? [h("th", { scope: "col", class: "text" }, "true")] : [])], rows)));
+    scrolls("Predictions", table(["row", ...(isClasses ? [wordHead("predicted"), "sure"] : ["predicted"]), ...(hasTruth ? [wordHead("true")] : [])], rows)));
   }
 }

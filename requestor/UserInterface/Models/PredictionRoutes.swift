@@ -13,7 +13,9 @@ struct PredictionRoutes: Sendable {
     let uploads: Uploads
     let places: Places
     /// The weights that a name stands for.
-    let model: @Sendable (PageContext) throws -> String
+    let model: @Sendable (PageContext) async throws -> String
+    /// Keeps which model predictions are of.
+    let remember: @Sendable (_ model: String, _ path: String) throws -> Void
 
     private var background: BackgroundRuns { library.background }
 
@@ -40,7 +42,7 @@ struct PredictionRoutes: Sendable {
 
     func add(to router: Router<PageContext>) {
         router.post("/api/models/:model/predict/elsewhere") { request, context in
-            let model = try model(context)
+            let model = try await model(context)
             let wish = try await request.json(Wish.self)
             guard ["local", "golem"].contains(wish.fleet) else {
                 throw PageError(.unprocessableContent, "there is no such place", place: wish.fleet)
@@ -66,6 +68,7 @@ struct PredictionRoutes: Sendable {
             guard background.state(files.log, log: files.log) != .working else {
                 throw PageError(.conflict, "this is being predicted already", hint: "wait for its end, or stop it")
             }
+            try await atLeisure { try remember(model, try uploads.own(id, Uploads.description)) }
             try Files.remove(files.log)
             try Files.remove(files.output)
             try background.launch(arguments + ["--output", files.output], key: files.log, log: files.log)

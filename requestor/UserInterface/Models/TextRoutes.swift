@@ -9,7 +9,7 @@ import Tensors
 struct TextRoutes: Sendable {
     let application: DeMLApplication
     /// The weights that a name stands for.
-    let model: @Sendable (PageContext) throws -> String
+    let model: @Sendable (PageContext) async throws -> String
     /// Texts that are written at a time: each has processors to itself.
     private let limit = Limit(4) { "\($0) texts are being written already" }
 
@@ -18,7 +18,7 @@ struct TextRoutes: Sendable {
     /// Bytes of a prompt at most: of a long one the model sees the end.
     static let longestPrompt = 64 << 10
 
-    init(application: DeMLApplication, model: @escaping @Sendable (PageContext) throws -> String) {
+    init(application: DeMLApplication, model: @escaping @Sendable (PageContext) async throws -> String) {
         self.application = application
         self.model = model
     }
@@ -54,14 +54,14 @@ struct TextRoutes: Sendable {
     func add(to router: Router<PageContext>) {
         router.post("/api/models/:model/next") { request, context in
             struct Wish: Decodable { var prompt: String }
-            let model = try model(context)
+            let model = try await model(context)
             let wish = try await request.json(Wish.self)
             try Self.check(wish.prompt)
             let found = try await atLeisure { try application.likeliest(8, after: wish.prompt, model: model) }
             return try Response.json(["tokens": found.map { Likely(token: $0.token, probability: $0.probability) }])
         }
         router.post("/api/models/:model/generate") { request, context in
-            let model = try model(context)
+            let model = try await model(context)
             let wish = try await request.json(Wish.self)
             let tokens = wish.tokens ?? 500
             guard (1...Self.mostTokens).contains(tokens) else {

@@ -18,11 +18,11 @@ struct TryRoutes: Sendable {
 
     func add(to router: Router<PageContext>) {
         router.get("/api/models/:model/inputs") { _, context in
-            let path = try model(context)
+            let path = try await model(context)
             return try Response.json(try await atLeisure { try Inputs(application.modelInputs(path)) })
         }
         router.post("/api/models/:model/predict/picture") { request, context in
-            let model = try model(context)
+            let model = try await model(context)
             let bytes = Array(buffer: try await request.body.collect(upTo: Self.largestPicture))
             let invert = request.query("invert") == "true"
             let center = request.query("center").map { $0 == "true" }
@@ -35,7 +35,7 @@ struct TryRoutes: Sendable {
         }
         router.post("/api/models/:model/predict/row") { request, context in
             struct Wish: Decodable { var values: [[String]] }
-            let model = try model(context)
+            let model = try await model(context)
             let wish = try await request.json(Wish.self)
             guard !wish.values.isEmpty, wish.values.count <= 4096, wish.values.allSatisfy({ $0.count == 2 }) else {
                 throw PageError(.unprocessableContent, "a row is names and values")
@@ -59,6 +59,33 @@ struct TryRoutes: Sendable {
                 throw error
             }
         }
+        router.post("/api/models/:model/predict/text") { request, context in
+            struct Wish: Decodable {
+                var text: String
+                /// `front` or `behind`.
+                var filled: String?
+                var blanks: Bool?
+                var bytes: Bool?
+            }
+            let model = try await model(context)
+            let wish = try await request.json(Wish.self)
+            guard wish.text.utf8.count <= TextRoutes.longestPrompt else {
+                throw PageError(
+                    .unprocessableContent, "the text is too long", place: "text",
+                    hint: "\(TextRoutes.longestPrompt >> 10) kB may be sent; drop a file with more")
+            }
+            guard let filled = TypedText.End(rawValue: wish.filled ?? "behind") else {
+                throw PageError(.unprocessableContent, "a text is filled in front or behind", place: "filled")
+            }
+            let text = TypedText(
+                wish.text, filled: filled, fillsWithBlanks: wish.blanks ?? false, isBytes: wish.bytes ?? false)
+            return try Response.json(
+                try await atLeisure {
+                    var request = PredictRequest(model: model)
+                    request.text = text
+                    return Answer(try application.predict(request))
+                })
+        }
         router.post("/api/models/:model/predict/file") { request, context in
             struct Wish: Decodable {
                 var data: String
@@ -66,34 +93,81 @@ struct TryRoutes: Sendable {
                 var decimal: String?
                 var header: Bool?
             }
-            let model = try model(context)
+            let model = try await model(context)
             let wish = try await request.json(Wish.self)
             let path = try places.resolved(wish.data)
             let id = try wish.data.wholeMatch(of: Uploads.reference).map { String($0.1) } ?? uploads.begin()
             let output = try uploads.own(id, Uploads.answers)
+            let description = try uploads.own(id, Uploads.description)
             return try Response.json(
                 try await atLeisure {
                     var data = DataRequest(data: path)
                     data.decimal = wish.decimal.flatMap(DecimalMark.init)
                     data.header = wish.header
+                    try remember(model, description)
                     let answer = try application.predict(
                         PredictRequest(model: model, data: data, part: .all, count: 0, output: output))
                     return Answer(answer, most: 20, download: "/api/uploads/\(id)/predictions")
                 })
         }
-        router.get("/api/uploads/:id/predictions") { _, context in
-            let id = context.parameters.get("id") ?? ""
-            return try await Response.file(
-                try uploads.own(id, Uploads.answers), type: "text/csv; charset=utf-8", download: "predictions.csv",
-                context: context)
+        router.get("/api/uploads/:id/predictions") { request, context in
+            try await download(context.parameters.get("id") ?? "", request, context)
+        }
+    }
+
+    /// Keeps beside the predictions which model they are of: they are sent in many forms.
+    func remember(_ model: String, _ path: String) throws {
+        let inputs = try application.modelInputs(model)
+        guard !inputs.writesText else {
+            throw PageError(
+                .unprocessableContent, "the model says what follows each token of a text",
+                hint: "type a beginning; deml predict --output writes its numbers as .npz or .safetensors")
+        }
+        try Files.writeAtomically(Array(inputs.description.utf8), to: path)
+    }
+
+    private static let types: [PredictionFormat: String] = [
+        .csv: "text/csv; charset=utf-8", .jsonl: "application/x-ndjson; charset=utf-8",
+        .npz: "application/octet-stream", .safetensors: "application/octet-stream",
+    ]
+
+    /// Predictions as `deml predict` writes them.
+    private func download(_ id: String, _ request: Request, _ context: PageContext) async throws -> Response {
+        let (answers, description) = (
+            try uploads.own(id, Uploads.answers), try uploads.own(id, Uploads.description)
+        )
+        guard Files.exists(answers), Files.exists(description) else {
+            throw PageError(.notFound, "nothing was predicted for this file yet")
+        }
+        guard let format = PredictionFormat(rawValue: request.query("as") ?? "csv"),
+            let contents = PredictionContents(rawValue: request.query("contents") ?? "all"),
+            let top = Int(request.query("top") ?? "3")
+        else {
+            throw PageError(
+                .unprocessableContent, "predictions are not written so",
+                hint: "as=csv, npz, safetensors or jsonl; contents=all, top or classes; top=3")
+        }
+        let application = application
+        let name = "predictions." + format.rawValue
+        return try await uploads.sent(
+            name: name, type: Self.types[format] ?? "application/octet-stream", context: context
+        ) { folder in
+            let model = String(decoding: try Files.read(description, maximumBytes: 1 << 20), as: UTF8.self)
+            try application.rewrite(
+                RewriteRequest(
+                    predictions: answers, model: model, output: folder + "/" + name, format: format,
+                    contents: contents, top: top))
+            return folder + "/" + name
         }
     }
 
     /// The weights that are meant: the best of a run, or a file that was dropped.
-    func model(_ context: PageContext) throws -> String {
+    func model(_ context: PageContext) async throws -> String {
         let text = context.parameters.get("model") ?? ""
         let name = text.removingPercentEncoding ?? text
-        if let id = name.wholeMatch(of: Uploads.reference)?.1 { return try uploads.content(String(id)) }
+        guard name.wholeMatch(of: Uploads.reference) == nil else {
+            return try await atLeisure { try places.model(name) }
+        }
         let folder = try library.folder(name)
         guard Files.exists(folder.best) else {
             throw PageError(.notFound, "the run has no model yet", place: name, hint: "wait for its first round")
@@ -115,12 +189,14 @@ private struct Inputs: Encodable, Sendable {
         var usual: Double?
     }
 
-    /// `table`, `pictures`, `text` or `numbers`.
+    /// `table`, `pictures`, `text` (it is written on), `tokens` (something is said of a whole text) or `numbers`.
     var kind: String
     var shape: [Int]
     var columns: [Column]
-    /// Of a text: characters or bytes.
+    /// Of a text: characters, bytes, words or numbers.
     var tokens: String?
+    /// How many there are.
+    var tokenCount: Int?
     var classes: [String]?
     var targets: [String]
     var digits: Bool
@@ -133,13 +209,22 @@ private struct Inputs: Encodable, Sendable {
         let isPicture =
             (shape.count == 3 && [1, 3].contains(shape[0]) && shape[1] >= 8 && shape[2] >= 8)
             || (shape.count == 2 && shape[0] >= 8 && shape[1] >= 8)
-        if case .tokens(_, let vocabulary) = found.schema.features, found.writesText {
-            (kind, columns, tokens) = ("text", [], vocabulary == nil ? "bytes" : "characters")
+        if let names = found.tokens {
+            (kind, columns) = (found.writesText ? "text" : "tokens", [])
+            tokenCount = found.schema.tokens
+            tokens =
+                switch names {
+                case .characters: "characters"
+                case .bytes: "bytes"
+                case .words: names.isNumbers ? "numbers" : "words"
+                }
             return
         }
         guard case .table(let features) = found.schema.features else {
             kind = isPicture ? "pictures" : "numbers"
-            columns = []
+            // A few numbers in a row are columns without names.
+            let count = !isPicture && shape.count == 1 && shape[0] <= 64 ? shape[0] : 0
+            columns = (0..<count).map { Column(name: "\($0)", kind: "number", usual: 0) }
             return
         }
         kind = "table"

@@ -8,14 +8,10 @@ import Tensors
 /// Runs: the list, one of them, what can be asked of it.
 struct RunRoutes: Sendable {
     let library: RunLibrary
-    let uploads: Uploads
     /// Pages that are told of events at a time. Each costs a connection and little else.
     private let streams = Limit(1000) { "\($0) pages follow runs already" }
 
-    init(_ library: RunLibrary, _ uploads: Uploads) {
-        self.library = library
-        self.uploads = uploads
-    }
+    init(_ library: RunLibrary) { self.library = library }
 
     func add(to router: Router<PageContext>) {
         router.get("/api/runs") { _, _ in
@@ -39,7 +35,6 @@ struct RunRoutes: Sendable {
         }
         router.get("/api/runs/:run/model") { request, context in
             let folder = try folder(context)
-            if let wanted = request.query("as") { return try await exported(folder, as: wanted, context) }
             let isLast = request.query("which") == "last"
             let name = Files.name(of: folder.path) + (isLast ? "-last" : "-best") + ".safetensors"
             return try await Response.file(
@@ -77,46 +72,6 @@ struct RunRoutes: Sendable {
                 throw PageError(.unprocessableContent, "two to eight runs are compared, not \(names.count)")
             }
             return try Response.json(try comparison(names))
-        }
-    }
-
-    /// What the best model can be written as, beside the file that is there: the format, and the ending of the file that is sent.
-    private static let formats: [String: (format: ExportFormat, ending: String)] = [
-        "onnx": (.onnx, ".onnx"), "keras": (.keras, ".keras"), "state_dict": (.safetensors, ".safetensors"),
-        "module": (.pytorch, ".py"),
-    ]
-
-    /// The best model for another tool, written beside the uploads and removed when it is sent.
-    private func exported(_ folder: RunFolder, as wanted: String, _ context: PageContext) async throws -> Response {
-        guard let (format, ending) = Self.formats[wanted] else {
-            throw PageError(
-                .unprocessableContent, "models are not written so", place: wanted,
-                hint: Self.formats.keys.sorted().joined(separator: ", ") + " are known")
-        }
-        guard Files.exists(folder.best) else {
-            throw PageError(.notFound, "the run has no model yet", hint: "wait for its first round")
-        }
-        let id = try uploads.begin()
-        let name = FileName.plain(Files.name(of: folder.path))
-        let place = Files.parent(of: try uploads.own(id, name)) ?? name
-        let path = place + "/" + name + (format == .pytorch ? ".safetensors" : ending)
-        let application = library.application
-        do {
-            _ = try await atLeisure {
-                try application.export(ExportRequest(model: folder.best, format: format, output: path))
-            }
-            let file = format == .pytorch ? String(path.dropLast(".safetensors".count)) + ending : path
-            var response = try await Response.file(
-                file, type: "application/octet-stream", download: name + ending, context: context)
-            let body = response.body
-            response.body = ResponseBody(contentLength: body.contentLength) { writer in
-                defer { try? FileManager.default.removeItem(atPath: place) }
-                try await body.write(writer)
-            }
-            return response
-        } catch {
-            try? FileManager.default.removeItem(atPath: place)
-            throw error
         }
     }
 

@@ -5,8 +5,10 @@ import Tensors
 /// Where the data and models lie that the page may name: datasets with names, what was uploaded, and what lies in the folder in
 /// which `deml ui` was started. Links that lead out of it are followed and refused.
 struct Places: Sendable {
-    let paths: Paths
+    let application: DeMLApplication
     let uploads: Uploads
+
+    private var paths: Paths { application.paths }
 
     /// An absolute path that `deml train` may be given, or the name of a dataset.
     func resolved(_ text: String) throws -> String {
@@ -28,6 +30,15 @@ struct Places: Sendable {
                 hint: "copy it into \(folder), drop it here, or start deml ui there")
         }
         return path
+    }
+
+    /// The file of a model: of an upload of several what they are together.
+    func model(_ text: String) throws -> String {
+        guard let id = text.wholeMatch(of: Uploads.reference)?.1 else { return try resolved(text) }
+        return try uploads.model(String(id)) { description, weights, output in
+            _ = try application.export(
+                ExportRequest(model: description, initialWeights: weights, format: .deml, output: output))
+        }
     }
 
     /// Links followed.

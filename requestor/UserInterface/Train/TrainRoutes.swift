@@ -41,10 +41,25 @@ struct TrainRoutes: Sendable {
         router.post("/api/models/read") { request, _ in
             struct Wish: Decodable { var model: String }
             let wish = try await request.json(Wish.self)
-            let path = try places.resolved(wish.model)
-            let found = try await atLeisure { try application.model(in: path) }
             return try Response.json(
-                ModelFound(model: RawJSON(found.json), weights: found.hasWeights ? wish.model : nil))
+                try await atLeisure {
+                    let found = try application.model(in: try places.model(wish.model))
+                    return ModelFound(
+                        model: found.json.map { RawJSON($0) }, weights: found.hasWeights ? wish.model : nil)
+                })
+        }
+        router.post("/api/models/match") { request, _ in
+            struct Wish: Decodable {
+                var weights: String
+                var model: JSONTree
+            }
+            let wish = try await request.json(Wish.self)
+            let model = String(decoding: try JSONEncoder().encode(wish.model), as: UTF8.self)
+            return try Response.json(
+                try await atLeisure {
+                    let summary = try application.match(weights: try places.model(wish.weights), to: model)
+                    return ["summary": summary.harmless(maximum: 4000)]
+                })
         }
         router.post("/api/settings/check") { request, _ in
             let wish = try await request.json(RunWish.self)
@@ -72,6 +87,8 @@ struct TrainRoutes: Sendable {
         request.missingValues = wish.missingValues ?? []
         request.ignoreColumns = wish.ignoreColumns ?? []
         request.categoryColumns = wish.categoryColumns ?? []
+        // JSON is YAML.
+        request.text = try wish.text.map { String(decoding: try RunJSON.encode($0), as: UTF8.self) }
         return DataAnswer(try application.look(at: request), application.paths)
     }
 
@@ -88,9 +105,9 @@ struct TrainRoutes: Sendable {
             guard case .text(let text) = value else {
                 throw PageError(.unprocessableContent, "this is to be a name", place: key)
             }
-            settings[key] = .text(try places.resolved(text))
+            settings[key] = .text(key == "data" ? try places.resolved(text) : try places.model(text))
         }
-        if case .text(let path)? = settings["model"] { settings["model"] = .text(try places.resolved(path)) }
+        if case .text(let path)? = settings["model"] { settings["model"] = .text(try places.model(path)) }
         if case .mapping(let golem)? = settings["golem"] {
             for key in golem.keys where !Self.golemKeys.contains(key) {
                 throw PageError(
@@ -139,10 +156,11 @@ private struct DataWish: Decodable, Sendable {
     var missingValues: [String]?
     var ignoreColumns: [String]?
     var categoryColumns: [String]?
+    var text: JSONTree?
 
     /// The keys of a run's settings.
     enum CodingKeys: String, CodingKey {
-        case data, header, decimal, labels, standardize
+        case data, header, decimal, labels, standardize, text
         case labelColumn = "label_column"
         case testFraction = "test_fraction"
         case missingValues = "missing_values"
@@ -187,7 +205,7 @@ private struct ModelWish: Decodable {
 }
 
 /// JSON that is there already.
-struct RawJSON: Encodable {
+struct RawJSON: Encodable, Sendable {
     private let tree: JSONTree?
 
     init(_ text: String) { tree = try? JSONDecoder().decode(JSONTree.self, from: Data(text.utf8)) }
@@ -197,8 +215,9 @@ struct RawJSON: Encodable {
 
 // MARK: What is answered
 
-private struct ModelFound: Encodable {
-    var model: RawJSON
+private struct ModelFound: Encodable, Sendable {
+    /// None of a file of weights alone.
+    var model: RawJSON?
     /// The name of the file, where it has weights to start from.
     var weights: String?
 }
@@ -239,9 +258,20 @@ private struct DataAnswer: Encodable, Sendable {
         var values: [Int]
     }
 
+    struct Text: Encodable {
+        /// `characters` or `bytes`.
+        var tokens: String
+        /// Tokens of an example.
+        var block: Int
+    }
+
     var name: String
     var place: String
     var kind: String
+    /// Of a text: how it is read.
+    var text: Text?
+    /// Several files, or roles: each may be a client.
+    var hasClients: Bool
     var columns: [Column]
     var columnCount: Int
     var label: [String]
@@ -282,6 +312,10 @@ private struct DataAnswer: Encodable, Sendable {
         case .numbers: (kind, columns, columnCount) = (look.pictures.isEmpty ? "numbers" : "pictures", [], 0)
         case .tokens: (kind, columns, columnCount) = ("texts", [], 0)
         }
+        if case .tokens(let length, let vocabulary) = look.schema.features {
+            text = Text(tokens: vocabulary == nil ? "bytes" : "characters", block: length)
+        }
+        hasClients = look.decisions.contains { $0.subject == "clients" }
         label = look.schema.targetColumns.map { $0.harmless(maximum: 120) }
         if let names = look.schema.classNames {
             let counts = look.classCounts ?? []

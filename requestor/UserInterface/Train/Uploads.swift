@@ -31,8 +31,12 @@ final class Uploads: Sendable {
 
     /// Files of ours in the folder of an upload: what `deml predict` prints and makes for it, and keeps until it has ended.
     static let log = "predict.log"
-    static let answers = "predictions.csv"
+    static let answers = "predictions.safetensors"
     static let work = answers + ".work"
+    /// The description of the model that the answers are of.
+    static let description = "model.json"
+    /// What was made of a description and weights that were sent together.
+    static let described = "model.safetensors"
 
     /// Whether a folder has a name as they are drawn here.
     static func isName(_ text: String) -> Bool {
@@ -78,6 +82,57 @@ final class Uploads: Sendable {
         guard let first = names.first else { throw PageError(.unprocessableContent, "nothing has come of the upload") }
         let only = path + "/" + first
         return names.count == 1 ? only : path
+    }
+
+    /// What was uploaded, as a model: its one file; of several the ONNX file whose parts they are; of a description and weights
+    /// the model of both.
+    /// - Parameter make: writes the model of a description and weights to a path.
+    func model(
+        _ id: String, make: (_ description: String, _ weights: String, _ output: String) throws -> Void
+    ) throws -> String {
+        let content = try content(id)
+        guard Files.isDirectory(content) else { return content }
+        let names = try Files.names(in: content).filter { !$0.hasPrefix(".") }
+        func ends(_ name: String, _ endings: String...) -> Bool { endings.contains { name.lowercased().hasSuffix($0) } }
+        let graphs = names.filter { ends($0, ".onnx") }
+        if graphs.count == 1 { return content + "/" + graphs[0] }
+        let descriptions = names.filter { ends($0, ".yaml", ".yml", ".json") }
+        guard names.count == 2, descriptions.count == 1, let weights = names.first(where: { $0 != descriptions[0] })
+        else {
+            throw PageError(
+                .unprocessableContent, "these files are no model",
+                hint:
+                    "one file is, an ONNX file with the files of its weights, or a description (YAML) with a file of weights"
+            )
+        }
+        let output = try own(id, Self.described)
+        if !Files.exists(output) { try make(content + "/" + descriptions[0], content + "/" + weights, output) }
+        return output
+    }
+
+    /// A file that is made to be sent, in a folder that goes when it was sent.
+    /// - Parameters:
+    ///   - name: what the browser calls it.
+    ///   - write: writes it into a folder, and says where.
+    func sent(
+        name: String, type: String = "application/octet-stream", context: PageContext,
+        _ write: @escaping @Sendable (_ folder: String) throws -> String
+    ) async throws -> Response {
+        let id = try begin()
+        let place = folder + "/" + id
+        do {
+            let path = try await atLeisure { try write(place) }
+            var response = try await Response.file(path, type: type, download: name, context: context)
+            let body = response.body
+            response.body = ResponseBody(contentLength: body.contentLength) { writer in
+                defer { try? FileManager.default.removeItem(atPath: place) }
+                try await body.write(writer)
+            }
+            return response
+        } catch {
+            try? FileManager.default.removeItem(atPath: place)
+            throw error
+        }
     }
 
     /// Takes an upload away if that is still right when nobody can ask for it.
