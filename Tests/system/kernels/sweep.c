@@ -406,7 +406,9 @@ static void convolution(void) {
     const long in = s.in_channels, out = s.out_channels, taps = s.kernel_height * s.kernel_width;
     const long ig = in / s.groups, og = out / s.groups;
     const long nx = s.batch * s.height * s.width * in, ny = s.batch * oh * ow * out, nw = taps * ig * out;
-    const float *x = floats(nx, 1), *dy = floats(ny, 1), *weights = floats(nw, 0.3f);
+    // Products near the smallest float become 0 or -0, whose sign zeros added later decide.
+    const bool tiny = any(0, 2) == 0;
+    const float *x = floats(nx, 1), *dy = floats(ny, tiny ? 1e-38f : 1), *weights = floats(nw, tiny ? 1e-7f : 0.3f);
     const float *bias = floats(in > out ? in : out, 1);
     float *nothing = zeros(in > out ? in : out);
     if (which == 1) {
