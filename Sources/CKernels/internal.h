@@ -152,6 +152,8 @@ typedef struct deml_kernels {
     void (*tile)(long rows, long vectors, const deml_tile *tile);
     /// sums[j] (+)= x[0][j] + x[1][j] + …, one chain a column; count columns, rows `stride` apart.
     void (*column_sums)(long rows, long count, long stride, const float *x, float *sums, bool accumulate);
+    /// to[r][i] = from[r][i], i < width.
+    void (*copy_rows)(long rows, long width, const float *from, long from_stride, float *to, long to_stride);
     /// to[c][r] = from[r][c].
     void (*transpose)(long rows, long columns, const float *from, long from_stride, float *to, long to_stride);
     void (*normalize_u8)(long count, const uint8_t *x, float scale, float shift, float *y);
