@@ -37,17 +37,19 @@ static void run_rows(deml_pool *pool, deml_body *body, const deml_batch_norm_arg
 }
 
 void deml_batch_norm_forward(deml_pool *pool, long rows, long channels, float epsilon, float momentum, const float *x,
-                             const float *gamma, const float *beta, float *y, float *mean, float *rstd,
-                             float *running_mean, float *running_var) {
+                             const float *gamma, const float *beta, deml_activation activation, float *y, float *mean,
+                             float *rstd, float *running_mean, float *running_var) {
     const deml_kernels *kernels = deml_pool_kernels(pool);
     float *sums = deml_pool_shared(pool, shared_floats(rows, channels));
     float *totals = sums + block_count(rows) * 2 * channels;
-    const deml_batch_norm_arguments a = {.rows = rows, .channels = channels, .block = block_rows(rows), .x = x,
-                                         .gamma = gamma, .beta = beta, .mean = mean, .rstd = rstd, .sums = sums,
-                                         .to = y};
+    deml_batch_norm_arguments a = {.rows = rows, .channels = channels, .block = block_rows(rows), .x = x,
+                                   .gamma = gamma, .beta = beta, .mean = mean, .rstd = rstd, .sums = sums, .to = y,
+                                   .relu = activation == DEML_RELU, .backwards = true};
     block_sums(pool, kernels->batch_norm_sums, &a, totals);
     for (long c = 0; c < channels; c++) mean[c] = totals[c] / (float)rows;
+    a.backwards = false;
     block_sums(pool, kernels->batch_norm_squares, &a, totals);
+    a.backwards = true;
     for (long c = 0; c < channels; c++) {
         rstd[c] = 1.0f / sqrtf(totals[c] / (float)rows + epsilon);
         const float variance = totals[c] / (float)deml_max(rows - 1, 1);
@@ -59,31 +61,34 @@ void deml_batch_norm_forward(deml_pool *pool, long rows, long channels, float ep
 
 void deml_batch_norm_inference(deml_pool *pool, long rows, long channels, float epsilon, const float *running_mean,
                                const float *running_var, const float *x, const float *gamma, const float *beta,
-                               float *y) {
+                               deml_activation activation, float *y) {
     float *rstd = deml_pool_shared(pool, channels);
     for (long c = 0; c < channels; c++)
         rstd[c] = 1.0f / sqrtf((running_var[c] > 0 ? running_var[c] : 0) + epsilon);
     const deml_batch_norm_arguments a = {.rows = rows, .channels = channels, .x = x, .gamma = gamma, .beta = beta,
-                                         .mean = running_mean, .rstd = rstd, .to = y};
+                                         .mean = running_mean, .rstd = rstd, .to = y,
+                                         .relu = activation == DEML_RELU};
     run_rows(pool, deml_pool_kernels(pool)->batch_norm_forward, &a);
 }
 
 void deml_batch_norm_backward(deml_pool *pool, long rows, long channels, const float *x, const float *dy,
-                              const float *gamma, const float *mean, const float *rstd, float *dx,
-                              const deml_sink *gamma_sink, const deml_sink *beta_sink) {
+                              const float *gamma, const float *beta, deml_activation activation, const float *mean,
+                              const float *rstd, float *dx, const deml_sink *gamma_sink, const deml_sink *beta_sink) {
     const deml_kernels *kernels = deml_pool_kernels(pool);
     float *sums = deml_pool_shared(pool, shared_floats(rows, channels));
     float *totals = sums + block_count(rows) * 2 * channels;
     // The blocks' sums are no more needed when their means are.
     float *mean_dn = sums, *mean_d = sums + channels;
-    const deml_batch_norm_arguments a = {.rows = rows, .channels = channels, .block = block_rows(rows), .x = x, .dy = dy,
-                                         .gamma = gamma, .mean = mean, .rstd = rstd, .mean_d = mean_d,
-                                         .mean_dn = mean_dn, .sums = sums, .to = dx};
+    deml_batch_norm_arguments a = {.rows = rows, .channels = channels, .block = block_rows(rows), .x = x, .dy = dy,
+                                   .gamma = gamma, .beta = beta, .mean = mean, .rstd = rstd, .mean_d = mean_d,
+                                   .mean_dn = mean_dn, .sums = sums, .to = dx, .relu = activation == DEML_RELU,
+                                   .backwards = true};
     block_sums(pool, kernels->batch_norm_gradients, &a, totals);
     for (long c = 0; c < channels; c++) {
         mean_dn[c] = totals[c] / (float)rows;
         mean_d[c] = totals[channels + c] / (float)rows;
     }
+    a.backwards = false;
     // Before gamma changes.
     if (dx) run_rows(pool, kernels->batch_norm_backward, &a);
     const finish_arguments f = {channels, totals, {gamma_sink, beta_sink}};

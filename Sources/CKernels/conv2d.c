@@ -88,6 +88,14 @@ void deml_conv2d_forward(deml_pool *pool, const deml_conv2d *shape, const float 
     deml_run(pool, forward_call(&a));
 }
 
+/// One tap of the weights, of the kernel turned by 180°: [in][out] → [out][in].
+static void turn_tap(const conv2d_arguments *a, long kh, long kw, const deml_worker *worker, float *to) {
+    const deml_conv2d *s = &a->s;
+    const long in = s->in_channels, out = s->out_channels;
+    const long tap = (s->kernel_height - 1 - kh) * s->kernel_width + s->kernel_width - 1 - kw;
+    worker->kernels->transpose(in, out, a->weights + tap * in * out, out, to, in);
+}
+
 /// Rows begin ..< end of dx, counted over all images: dy, with stride - 1 zeros between its elements and kernel - 1
 /// around it, convolved with the kernel turned by 180°. scratch: turned weights [kh][kw][out][in], padded dy, the
 /// product's.
@@ -105,9 +113,7 @@ DEML_BODY(conv2d_input_gradient) {
     if (worker->scratch.measuring)
         return deml_product_rows(worker, &p, 0, deml_times(s->height, s->width), in);
     for (long t = 0; t < taps; t++)
-        for (long o = 0; o < out; o++)
-            for (long i = 0; i < in; i++)
-                turned[(t * out + o) * in + i] = a->weights[((taps - 1 - t) * in + i) * out + o];
+        turn_tap(a, t / s->kernel_width, t % s->kernel_width, worker, turned + t * in * out);
     p.a = padded + gradient_begin(a);
     for (long row = begin; row < end;) {
         const long image = row / s->height, first = row % s->height, last = deml_min(s->height, first + end - row);
@@ -116,6 +122,109 @@ DEML_BODY(conv2d_input_gradient) {
         deml_product_rows(worker, &p, first * s->width, last * s->width, in);
         row += last - first;
     }
+}
+
+// With a stride most of that are zeros. Pixels of dx at the same place between the strides (a phase) meet dy under the
+// same taps, so they are a convolution of dy as it is with these taps alone.
+
+/// The taps of the turned kernel, one dimension of it, that meet dy at the pixels phase, phase + stride, …
+typedef struct {
+    long first, count;  // taps first, first + stride, …
+    long from;          // the element of dy that the first of them meets at the first pixel
+} phase_taps;
+
+static phase_taps taps_of_phase(long phase, long kernel, long stride, long padding) {
+    long first = (kernel - 1 - phase - padding) % stride;
+    if (first < 0) first += stride;
+    return (phase_taps){first, first < kernel ? (kernel - 1 - first) / stride + 1 : 0,
+                        (phase + padding + first - (kernel - 1)) / stride};
+}
+
+/// The first pixel of a phase from `at` on, counted in pixels of the phase.
+static long pixel_of_phase(long at, long phase, long stride) { return at <= phase ? 0 : deml_ceil_div(at - phase, stride); }
+
+/// dy without spreading: zeros before it, as many as a kernel reaches back, and behind it, as far as windows go.
+static long strided_zeros(long kernel, long stride) { return (kernel - 1) / stride; }
+static long strided_size(long size, long output, long kernel, long stride, long padding) {
+    return deml_plus(strided_zeros(kernel, stride), deml_max(output, deml_plus(size - 1, padding) / stride + 1));
+}
+
+/// Copies pixels of a phase, [rows][columns][in], to where they belong in dx; whether one is -0.
+static bool spread_phase(const deml_conv2d *s, const float *from, long rows, long columns, float *to) {
+    const long in = s->in_channels;
+    uint32_t any = 0;
+    for (long r = 0; r < rows; r++)
+        for (long c = 0; c < columns; c++, from += in) {
+            float *const pixel = to + (r * s->stride_height * s->width + c * s->stride_width) * in;
+            memcpy(pixel, from, (size_t)in * sizeof(float));
+            for (long i = 0; i < in; i++) {
+                uint32_t bits;
+                memcpy(&bits, from + i, sizeof bits);
+                any |= bits == 0x80000000;
+            }
+        }
+    return any;
+}
+
+/// conv2d_input_gradient without the products with zeros. These change nothing but a -0, which a sum can only become by
+/// products too small for a float: such rows are done again with them. scratch: a phase's weights [kh][kw][out][in], padded
+/// dy, a phase of dx, the product's.
+DEML_BODY(conv2d_strided_input_gradient) {
+    const conv2d_arguments *a = arguments;
+    const deml_conv2d *s = &a->s;
+    const long in = s->in_channels, out = s->out_channels, sh = s->stride_height, sw = s->stride_width;
+    const long most_h = deml_ceil_div(s->kernel_height, sh), most_w = deml_ceil_div(s->kernel_width, sw);
+    const long top = strided_zeros(s->kernel_height, sh), left = strided_zeros(s->kernel_width, sw);
+    const long height = strided_size(s->height, a->oh, s->kernel_height, sh, s->padding_height);
+    const long width = strided_size(s->width, a->ow, s->kernel_width, sw, s->padding_width);
+    const long pixels = deml_times(deml_ceil_div(s->height, sh), deml_ceil_div(s->width, sw)), mark = worker->scratch.used;
+    float *turned = deml_cut(&worker->scratch, deml_times(product_of(s->kernel_height, s->kernel_width, in), out));
+    float *padded = deml_cut(&worker->scratch, product_of(height, width, out));
+    float *part = deml_cut(&worker->scratch, deml_times(pixels, in));
+    deml_product p = {.group_stride = deml_times(width, out), .row_stride = out, .segment = deml_times(width, out),
+                      .step = 1, .b_stride = in, .init = a->bias, .c = part, .c_stride = in, .relu = a->relu};
+    if (worker->scratch.measuring) {
+        p.group = pixels;
+        for (int less = 0; less < 4; less++) {  // phases may have a tap less than others
+            p.segments = deml_max(1, most_h - less % 2), p.run = deml_times(deml_max(1, most_w - less / 2), out);
+            deml_product_rows(worker, &p, 0, pixels, in);
+        }
+        deml_arena_release(&worker->scratch, mark);
+        return conv2d_input_gradient(arguments, begin, end, worker);
+    }
+    float *to_turned = turned;
+    for (long ph = 0; ph < deml_min(sh, s->height); ph++)
+        for (long pw = 0; pw < deml_min(sw, s->width); pw++) {
+            const phase_taps h = taps_of_phase(ph, s->kernel_height, sh, s->padding_height);
+            const phase_taps w = taps_of_phase(pw, s->kernel_width, sw, s->padding_width);
+            for (long i = 0; i < h.count; i++)
+                for (long j = 0; j < w.count; j++, to_turned += in * out)
+                    turn_tap(a, h.first + i * sh, w.first + j * sw, worker, to_turned);
+        }
+    bool again = false;
+    for (long row = begin; row < end;) {
+        const long image = row / s->height, first = row % s->height, last = deml_min(s->height, first + end - row);
+        deml_pad_image(a->dy + image * a->oh * a->ow * out, a->oh, a->ow, out, 0, out, top, left, 1, 1, height, width,
+                       padded);
+        p.b = turned;
+        for (long ph = 0; ph < deml_min(sh, s->height); ph++)
+            for (long pw = 0; pw < deml_min(sw, s->width); pw++) {
+                const phase_taps h = taps_of_phase(ph, s->kernel_height, sh, s->padding_height);
+                const phase_taps w = taps_of_phase(pw, s->kernel_width, sw, s->padding_width);
+                const long from = pixel_of_phase(first, ph, sh), rows = pixel_of_phase(last, ph, sh) - from;
+                const long columns = pixel_of_phase(s->width, pw, sw), count = rows * columns;
+                // No taps at all: a sum of one zero.
+                p.a = h.count && w.count ? padded + ((top + h.from + from) * width + left + w.from) * out : padded;
+                p.group = columns, p.segments = h.count, p.run = w.count ? w.count * out : 0;
+                deml_product_rows(worker, &p, 0, count, in);
+                p.b += h.count * w.count * in * out;
+                float *const to = a->to + ((image * s->height + ph + from * sh) * s->width + pw) * in;
+                again = spread_phase(s, part, rows, columns, to) || again;
+            }
+        row += last - first;
+    }
+    deml_arena_release(&worker->scratch, mark);
+    if (again) conv2d_input_gradient(arguments, begin, end, worker);
 }
 
 static conv2d_arguments prepare_input_gradient(const deml_conv2d *s) {
@@ -128,8 +237,12 @@ static conv2d_arguments prepare_input_gradient(const deml_conv2d *s) {
 
 static deml_call input_gradient_call(const conv2d_arguments *a) {
     const deml_conv2d *s = &a->s;
-    const double k = (double)s->kernel_height * (double)s->kernel_width * (double)(s->out_channels / s->groups);
-    return (deml_call){way(s, conv2d_input_gradient, deml_depthwise_input_gradient, deml_grouped_input_gradient), a,
+    double k = (double)s->kernel_height * (double)s->kernel_width * (double)(s->out_channels / s->groups);
+    const bool strided = (s->stride_height > 1 || s->stride_width > 1) && s->dilation_height == 1;
+    deml_body *const dense = strided ? conv2d_strided_input_gradient : conv2d_input_gradient;
+    deml_body *const body = way(s, dense, deml_depthwise_input_gradient, deml_grouped_input_gradient);
+    if (body == conv2d_strided_input_gradient) k /= (double)s->stride_height * (double)s->stride_width;
+    return (deml_call){body, a,
                        deml_times(s->batch, s->height), 1,
                        2.0 * k * (double)s->width * (double)s->in_channels / 16, true};
 }

@@ -22,15 +22,19 @@ void deml_activation_backward(deml_pool *pool, deml_activation activation, deml_
                                             activation != DEML_SIGMOID ? 4 : 1);
 }
 void deml_add(deml_pool *pool, long count, const float *x, float *y) {
-    const deml_vector_arguments a = {1, x, y, y};
+    const deml_vector_arguments a = {1, y, x, y, false};
+    RUN(add, &a, count, 64, 1);
+}
+void deml_sum(deml_pool *pool, long count, const float *x, const float *y, deml_activation activation, float *sum) {
+    const deml_vector_arguments a = {1, x, y, sum, activation == DEML_RELU};
     RUN(add, &a, count, 64, 1);
 }
 void deml_scale(deml_pool *pool, long count, float factor, float *x) {
-    const deml_vector_arguments a = {factor, x, NULL, x};
+    const deml_vector_arguments a = {factor, x, NULL, x, false};
     RUN(scale, &a, count, 64, 1);
 }
 void deml_multiply(deml_pool *pool, long count, const float *x, const float *y, float *product) {
-    const deml_vector_arguments a = {1, x, y, product};
+    const deml_vector_arguments a = {1, x, y, product, false};
     RUN(multiply, &a, count, 64, 1);
 }
 void deml_gate_forward(deml_pool *pool, long batch, long pixels, long channels, const float *x, const float *gate,
@@ -59,7 +63,7 @@ double deml_sum_of_squares(deml_pool *pool, long count, const float *x) {
     return sum;
 }
 void deml_subtract(deml_pool *pool, long count, const float *x, const float *y, float *difference) {
-    const deml_vector_arguments a = {1, x, y, difference};
+    const deml_vector_arguments a = {1, x, y, difference, false};
     RUN(subtract, &a, count, 64, 1);
 }
 void deml_function_values(deml_pool *pool, deml_function function, long count, const float *x, float *y) {

@@ -48,8 +48,8 @@ static void copied_panel(deml_worker *worker, const deml_product *p, long begin,
         part.a += k * (p->segments > 1 ? p->segment : p->step);
         if (p->segments > 1) part.segments = some;
         else part.run = some;
-        for (long row = 0; row < some * scale; row++)
-            memcpy(copy + row * width, p->b + (k * scale + row) * p->b_stride + column, (size_t)width * sizeof(float));
+        worker->kernels->copy_rows(some * scale, width, p->b + k * scale * p->b_stride + column, p->b_stride, copy,
+                                   width);
         part.b = copy - column, part.b_stride = width;
         if (k > 0) part.init = p->c, part.init_stride = p->c_stride;
         part.relu = p->relu && k + some == total;
@@ -375,17 +375,18 @@ static void weight_gradient_part(const linear_arguments *a, long begin, long end
     deml_arena_release(&worker->scratch, mark);
 }
 
-/// The same of many examples, some at a time, whose xᵀ and dy are copied: what the tiles read lies one behind the other in
-/// the first cache, and the sums go on from one copy to the next. scratch: the copies, and the sums of some rows, unless the
-/// sink keeps them.
-static void weight_gradient_of_many(const linear_arguments *a, long begin, long end, long first, long last,
+/// The same of many examples, some at a time, of which x and dy are copied: what the tiles read lies close together, and the
+/// sums go on from one copy to the next. With `biases` also the gradients of the biases of outputs first ..< last, from the
+/// same copies of dy. scratch: the copies, the sums of some rows, unless the sink keeps them, and of the biases.
+static void weight_gradient_of_many(const linear_arguments *a, long begin, long end, long first, long last, bool biases,
                                     deml_worker *worker) {
-    enum { EXAMPLES = 128, ROWS = 256 };
+    enum { EXAMPLES = 128, ROWS = 256, STRIDE = ROWS + 16 };  // rows of the copy are no power of two apart
     const deml_sink *sink = a->weight_sink;
     const long mark = worker->scratch.used, most = deml_min(ROWS, end - begin);
-    float *const xt = deml_cut(&worker->scratch, deml_times(most, EXAMPLES));
+    float *const some_x = deml_cut(&worker->scratch, STRIDE * EXAMPLES);
     float *const part = deml_cut(&worker->scratch, EXAMPLES * 2 * DEML_LINEAR_BLOCK);
     float *const sums = sink->gradient ? NULL : deml_cut(&worker->scratch, deml_times(most, last - first));
+    float *const bias_sums = biases ? deml_cut(&worker->scratch, last - first) : NULL;
     const bool measuring = worker->scratch.measuring;
     deml_update update;
     if (sink->optimizer) update = deml_update_prepare(sink->optimizer);
@@ -393,17 +394,18 @@ static void weight_gradient_of_many(const linear_arguments *a, long begin, long 
         const long rows = deml_min(ROWS, end - i);
         for (long k = 0; k < a->batch; k += EXAMPLES) {
             const long some = deml_min(EXAMPLES, a->batch - k);
-            if (!measuring) worker->kernels->transpose(some, rows, a->x + k * a->in + i, a->in, xt, EXAMPLES);
+            if (!measuring) worker->kernels->copy_rows(some, rows, a->x + k * a->in + i, a->in, some_x, STRIDE);
             for (long o = first; o < last; o = next_block(a, o, worker)) {
                 const long width = deml_linear_block(a->out, o);
-                deml_product p = {.group = rows, .row_stride = EXAMPLES, .segments = 1, .run = some, .step = 1,
+                deml_product p = {.group = rows, .row_stride = 1, .segments = 1, .run = some, .step = STRIDE,
                                   .b_stride = width, .c_stride = width, .init_stride = width, .goes_on = k > 0};
                 if (!measuring) {
-                    for (long b = 0; b < some; b++)
-                        memcpy(part + b * width, a->dy + (k + b) * a->out + o, (size_t)width * sizeof(float));
-                    p.a = xt, p.b = part;
+                    worker->kernels->copy_rows(some, width, a->dy + k * a->out + o, a->out, part, width);
+                    p.a = some_x, p.b = part;
                     p.c = sink->gradient ? sink->gradient + o * a->in + i * width : sums + (o - first) * rows;
                     p.init = k > 0 ? p.c : NULL;
+                    if (biases && i == begin)
+                        worker->kernels->column_sums(some, width, width, part, bias_sums + (o - first), k > 0);
                 }
                 deml_product_rows(worker, &p, 0, rows, width);
             }
@@ -416,29 +418,33 @@ static void weight_gradient_of_many(const linear_arguments *a, long begin, long 
         }
         if (measuring) break;  // no later rows are more than the first
     }
+    if (biases && !measuring) {
+        if (a->bias_sink->optimizer) update = deml_update_prepare(a->bias_sink->optimizer);
+        deml_sink_put(worker->kernels, a->bias_sink, &update, first, last - first, bias_sums);
+    }
     deml_arena_release(&worker->scratch, mark);
 }
 
-static void weight_gradient(const linear_arguments *a, long begin, long end, long first, long last,
+/// Rows begin ..< end of the weights' gradient and, with `biases`, that of the biases.
+static void weight_gradient(const linear_arguments *a, long begin, long end, long first, long last, bool biases,
                             deml_worker *worker) {
-    if (a->batch >= MANY_ROWS) weight_gradient_of_many(a, begin, end, first, last, worker);
-    else weight_gradient_part(a, begin, end, first, last, worker);
+    biases = biases && a->bias_sink;
+    if (a->batch >= MANY_ROWS && begin < end) return weight_gradient_of_many(a, begin, end, first, last, biases, worker);
+    weight_gradient_part(a, begin, end, first, last, worker);
+    if (biases) deml_bias_gradient(worker, a->batch, first, last, a->out, a->dy, a->bias_sink);
 }
 
 /// Elements: inputs, then the bias.
 DEML_BODY(linear_weight_gradient_rows) {
     const linear_arguments *a = arguments;
-    weight_gradient(a, begin, deml_min(end, a->in), 0, a->out, worker);
-    if (a->bias_sink && end > a->in)
-        deml_bias_gradient(worker, a->batch, 0, a->out, a->out, a->dy, a->bias_sink);
+    weight_gradient(a, begin, deml_min(end, a->in), 0, a->out, end > a->in, worker);
 }
 
 /// Elements: blocks, each with its biases.
 DEML_BODY(linear_weight_gradient_blocks) {
     const linear_arguments *a = arguments;
     const long first = block_begin(a->out, begin), last = block_begin(a->out, end);
-    weight_gradient(a, 0, a->in, first, last, worker);
-    if (a->bias_sink) deml_bias_gradient(worker, a->batch, first, last, a->out, a->dy, a->bias_sink);
+    weight_gradient(a, 0, a->in, first, last, true, worker);
 }
 
 static deml_call weight_gradient_call(long threads, const linear_arguments *a) {

@@ -74,7 +74,7 @@ typedef struct {
     const float *x, *y, *dy;
     float *to;
 } deml_activation_arguments;
-typedef struct { float a; const float *x, *y; float *to; } deml_vector_arguments;
+typedef struct { float a; const float *x, *y; float *to; bool relu; } deml_vector_arguments;
 typedef struct { long pixels, channels; const float *x, *gate, *dy; float *to; } deml_gate_arguments;
 typedef struct { long count, block; const float *x; double *sums; } deml_squares_arguments;
 typedef struct { deml_function function; const float *x; float *y; } deml_function_arguments;
@@ -119,6 +119,7 @@ typedef struct {
     long rows, channels, block;
     const float *x, *dy, *gamma, *beta, *mean, *rstd, *mean_d, *mean_dn;
     float *sums, *to;  // sums: [blocks][2][channels]
+    bool relu, backwards;  // a relu follows; blocks or rows are gone through from the last on
 } deml_batch_norm_arguments;
 
 typedef struct {
@@ -152,6 +153,8 @@ typedef struct deml_kernels {
     void (*tile)(long rows, long vectors, const deml_tile *tile);
     /// sums[j] (+)= x[0][j] + x[1][j] + …, one chain a column; count columns, rows `stride` apart.
     void (*column_sums)(long rows, long count, long stride, const float *x, float *sums, bool accumulate);
+    /// to[r][i] = from[r][i], i < width.
+    void (*copy_rows)(long rows, long width, const float *from, long from_stride, float *to, long to_stride);
     /// to[c][r] = from[r][c].
     void (*transpose)(long rows, long columns, const float *from, long from_stride, float *to, long to_stride);
     void (*normalize_u8)(long count, const uint8_t *x, float scale, float shift, float *y);

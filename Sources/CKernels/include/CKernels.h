@@ -232,8 +232,10 @@ void deml_activation_forward(deml_pool *pool, deml_activation activation, deml_a
 /// its *input* x (y may be NULL).
 void deml_activation_backward(deml_pool *pool, deml_activation activation, deml_activation_options options, long count,
                               const float *x, const float *y, const float *dy, float *dx);
-/// y[i] += x[i] (residual connections).
+/// y[i] += x[i].
 void deml_add(deml_pool *pool, long count, const float *x, float *y);
+/// sum[i] = f(x[i] + y[i]), f: identity or relu (residual connections).
+void deml_sum(deml_pool *pool, long count, const float *x, const float *y, deml_activation activation, float *sum);
 /// x[i] *= factor.
 void deml_scale(deml_pool *pool, long count, float factor, float *x);
 /// product[i] = a[i]·b[i].
@@ -301,20 +303,20 @@ deml_scratch deml_group_norm_scratch(long threads, deml_isa isa, long batch, lon
 
 // MARK: Batch normalisation (batch_norm.c)
 
-/// In training: y[r][c] = (x[r][c] - mean_c)·rstd_c·gamma[c] + beta[c] over all rows (examples, or pixels of all images).
-/// gamma and beta may be NULL. mean[channels] and rstd[channels] are written for the backward pass; the running ones go
+/// In training: y[r][c] = f((x[r][c] - mean_c)·rstd_c·gamma[c] + beta[c]) over all rows (examples, or pixels of all images);
+/// f: identity or relu. gamma and beta may be NULL. mean[channels] and rstd[channels] are written for the backward pass; the running ones go
 /// towards mean and unbiased variance: running += momentum·(batch's - running).
 void deml_batch_norm_forward(deml_pool *pool, long rows, long channels, float epsilon, float momentum, const float *x,
-                             const float *gamma, const float *beta, float *y, float *mean, float *rstd,
-                             float *running_mean, float *running_var);
+                             const float *gamma, const float *beta, deml_activation activation, float *y, float *mean,
+                             float *rstd, float *running_mean, float *running_var);
 /// The same with the running ones instead of the batch's; a variance below 0 counts as 0.
 void deml_batch_norm_inference(deml_pool *pool, long rows, long channels, float epsilon, const float *running_mean,
                                const float *running_var, const float *x, const float *gamma, const float *beta,
-                               float *y);
-/// dx may be NULL.
+                               deml_activation activation, float *y);
+/// dy: the gradient of y, f included. dx may be NULL.
 void deml_batch_norm_backward(deml_pool *pool, long rows, long channels, const float *x, const float *dy,
-                              const float *gamma, const float *mean, const float *rstd, float *dx,
-                              const deml_sink *gamma_sink, const deml_sink *beta_sink);
+                              const float *gamma, const float *beta, deml_activation activation, const float *mean,
+                              const float *rstd, float *dx, const deml_sink *gamma_sink, const deml_sink *beta_sink);
 deml_scratch deml_batch_norm_scratch(long threads, deml_isa isa, long rows, long channels, bool training);
 
 // MARK: Tokens (tokens.c). An id is a whole number kept as a float, 0 ..< count: the caller has checked it.

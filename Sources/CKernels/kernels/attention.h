@@ -66,9 +66,7 @@ INLINE float attention_maximum(const float *x, long n) {
         const vf last = choose(attention_mask(rest, n), load(x + rest), (vf)-INFINITY);
         most = choose(last > most, last, most);
     }
-    float maximum = most[0];
-    for (int i = 1; i < LANES; i++) maximum = most[i] > maximum ? most[i] : maximum;
-    return maximum;
+    return largest(most);
 }
 
 /// x[0 ..< n] times 0 or 1/(1-p): numbers of the row that begins at a multiple of 64.

@@ -69,7 +69,11 @@ DEML_BODY(activation_backward) {
 
 DEML_BODY(add) {
     const deml_vector_arguments *a = arguments;
-    EACH(i, n) store_some(a->to + i, load_some(a->y + i, n) + load_some(a->x + i, n), n);
+    if (a->relu) EACH(i, n) {
+        const vf sum = load_some(a->x + i, n) + load_some(a->y + i, n);
+        store_some(a->to + i, choose(sum > 0, sum, (vf)0), n);
+    }
+    else EACH(i, n) store_some(a->to + i, load_some(a->x + i, n) + load_some(a->y + i, n), n);
 }
 
 DEML_BODY(scale) {

@@ -67,10 +67,40 @@ INLINE vf square_root(vf a) { return __builtin_elementwise_sqrt(a); }
 enum { PARTS = 16 / LANES };
 #define PART(i) ((i) / LANES % PARTS)
 typedef struct { vf part[PARTS]; } partial_sums;
+#if LANES == 16
+#define LOWER_8(v) __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7)
+#define UPPER_8(v) __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15)
+#endif
+typedef float vf4 __attribute__((ext_vector_type(4)));
+typedef float vf8 __attribute__((ext_vector_type(8)));
 INLINE float total(partial_sums sums) {
-    float s[16];
-    memcpy(s, &sums, sizeof s);
-    for (int half = 8; half > 0; half /= 2)
-        for (int i = 0; i < half; i++) s[i] += s[i + half];
-    return s[0];
+    // s[i] + s[i + 8], s[i] + s[i + 4], … of 16 numbers that lie in PARTS vectors.
+#if LANES == 16
+    const vf8 eight = LOWER_8(sums.part[0]) + UPPER_8(sums.part[0]);
+#elif LANES == 8
+    const vf8 eight = sums.part[0] + sums.part[1];
+#endif
+#if LANES >= 8
+    const vf4 four = __builtin_shufflevector(eight, eight, 0, 1, 2, 3) + __builtin_shufflevector(eight, eight, 4, 5, 6, 7);
+#else
+    const vf4 four = (sums.part[0] + sums.part[2]) + (sums.part[1] + sums.part[3]);
+#endif
+    return (four[0] + four[2]) + (four[1] + four[3]);
+}
+/// The largest lane of v, which has no NaN.
+INLINE float largest(vf v) {
+#if LANES == 16
+    const vf8 low = LOWER_8(v), high = UPPER_8(v), eight = __builtin_elementwise_max(low, high);
+#elif LANES == 8
+    const vf8 eight = v;
+#endif
+#if LANES >= 8
+    const vf4 lower = __builtin_shufflevector(eight, eight, 0, 1, 2, 3);
+    const vf4 upper = __builtin_shufflevector(eight, eight, 4, 5, 6, 7);
+    const vf4 four = __builtin_elementwise_max(lower, upper);
+#else
+    const vf4 four = v;
+#endif
+    const float a = four[0] > four[2] ? four[0] : four[2], b = four[1] > four[3] ? four[1] : four[3];
+    return a > b ? a : b;
 }

@@ -15,7 +15,8 @@
 const deml_kernels TABLE = {
     .isa = ISA, .lanes = LANES, .max_vectors = TILE_VECTORS,
     .max_rows = {0, TILE_ROWS_1, TILE_ROWS_2, TILE_ROWS_3, TILE_ROWS_4},
-    .tile = tile, .column_sums = column_sums, .transpose = transpose, .normalize_u8 = normalize_u8, .normalize_f32 = normalize_f32,
+    .tile = tile, .column_sums = column_sums, .copy_rows = copy_rows, .transpose = transpose,
+    .normalize_u8 = normalize_u8, .normalize_f32 = normalize_f32,
     .update = update, .fma_peak = fma_peak,
     .depthwise_pixels = depthwise_pixels, .depthwise_weights = depthwise_weights,
     .activation_forward = activation_forward, .activation_backward = activation_backward,

@@ -41,12 +41,37 @@ static void tile(long rows, long vectors, const deml_tile *t) {
     }
 }
 
+/// `vectors` columns of vectors side by side, n floats: their chains run at once, and what lies in a row is read together.
+INLINE void column_sums_of(const int vectors, long rows, long n, long stride, const float *x, float *sums,
+                           bool accumulate) {
+    vf sum[8];
+    UNROLL for (int v = 0; v < vectors; v++) sum[v] = accumulate ? load_some(sums + v * LANES, n - v * LANES) : (vf)0;
+    for (long r = 0; r < rows; r++)
+        UNROLL for (int v = 0; v < vectors; v++) sum[v] += load_some(x + r * stride + v * LANES, n - v * LANES);
+    UNROLL for (int v = 0; v < vectors; v++) store_some(sums + v * LANES, sum[v], n - v * LANES);
+}
+
 static void column_sums(long rows, long count, long stride, const float *x, float *sums, bool accumulate) {
-    for (long j = 0; j < count; j += LANES) {
-        const long n = count - j;
-        vf sum = accumulate ? load_some(sums + j, n) : (vf)0;
-        for (long r = 0; r < rows; r++) sum += load_some(x + r * stride + j, n);
-        store_some(sums + j, sum, n);
+    long j = 0;
+    for (; j + 8 * LANES <= count; j += 8 * LANES) column_sums_of(8, rows, 8 * LANES, stride, x + j, sums + j, accumulate);
+    for (; j + 4 * LANES <= count; j += 4 * LANES) column_sums_of(4, rows, 4 * LANES, stride, x + j, sums + j, accumulate);
+    for (; j + LANES <= count; j += LANES) column_sums_of(1, rows, LANES, stride, x + j, sums + j, accumulate);
+    if (j < count) column_sums_of(1, rows, count - j, stride, x + j, sums + j, accumulate);
+}
+
+/// to[r][i] = from[r][i].
+static void copy_rows(long rows, long width, const float *from, long from_stride, float *to, long to_stride) {
+    if (width == 4 * LANES) {
+        for (long r = 0; r < rows; r++)
+            UNROLL for (int v = 0; v < 4; v++)
+                store(to + r * to_stride + v * LANES, load(from + r * from_stride + v * LANES));
+        return;
+    }
+    for (long r = 0; r < rows; r++) {
+        float *const row = to + r * to_stride;
+        long i = 0;
+        for (; i + LANES <= width; i += LANES) store(row + i, load(from + r * from_stride + i));
+        if (i < width) store_some(row + i, load_some(from + r * from_stride + i, width - i), width - i);
     }
 }
 

@@ -55,7 +55,8 @@ struct BatchNorm: LayerDefinition {
         network.append(
             BatchNormOperation(
                 input, y, self, affine: affine ? (gamma: parameters[0], beta: parameters[1]) : nil,
-                runningMean: parameters[parameters.count - 2], runningVariance: parameters[parameters.count - 1],
+                activation: network.takeActivation(), runningMean: parameters[parameters.count - 2],
+                runningVariance: parameters[parameters.count - 1],
                 mean: try network.array(count: channels, for: .activations),
                 reciprocal: try network.array(count: channels, for: .activations),
                 isInference: network.purpose.isInference))
@@ -89,13 +90,15 @@ extension Layer {
     }
 }
 
-/// y[r][c] = (x[r][c] - mean[c])/√(variance[c] + ε)·γ[c] + β[c], r counting examples, or pixels of all images.
+/// y[r][c] = f((x[r][c] - mean[c])/√(variance[c] + ε)·γ[c] + β[c]), r counting examples, or pixels of all images; f: identity
+/// or relu.
 private final class BatchNormOperation: Operation {
     private let x: Activations
     private let y: Activations
     private let epsilon: Float
     private let momentum: Float
     private let affine: (gamma: Parameter, beta: Parameter)?
+    private let activation: deml_activation
     private let runningMean: Parameter
     private let runningVariance: Parameter
     /// [channels]: the batch's mean and 1/√(variance + ε).
@@ -105,14 +108,15 @@ private final class BatchNormOperation: Operation {
 
     init(
         _ x: Activations, _ y: Activations, _ layer: BatchNorm, affine: (gamma: Parameter, beta: Parameter)?,
-        runningMean: Parameter, runningVariance: Parameter, mean: UnsafeMutablePointer<Float>,
-        reciprocal: UnsafeMutablePointer<Float>, isInference: Bool
+        activation: deml_activation, runningMean: Parameter, runningVariance: Parameter,
+        mean: UnsafeMutablePointer<Float>, reciprocal: UnsafeMutablePointer<Float>, isInference: Bool
     ) {
         self.x = x
         self.y = y
         epsilon = Float(layer.epsilon)
         momentum = Float(layer.momentum)
         self.affine = affine
+        self.activation = activation
         self.runningMean = runningMean
         self.runningVariance = runningVariance
         self.mean = mean
@@ -125,19 +129,19 @@ private final class BatchNormOperation: Operation {
         if isInference {
             deml_batch_norm_inference(
                 pass.pool, rows, x.channels, epsilon, runningMean.values, runningVariance.values, x.values,
-                affine?.gamma.values, affine?.beta.values, y.values)
+                affine?.gamma.values, affine?.beta.values, activation, y.values)
         } else {
             deml_batch_norm_forward(
                 pass.pool, rows, x.channels, epsilon, momentum, x.values, affine?.gamma.values, affine?.beta.values,
-                y.values, mean, reciprocal, runningMean.values, runningVariance.values)
+                activation, y.values, mean, reciprocal, runningMean.values, runningVariance.values)
         }
     }
 
     func backward(_ pass: Pass) {
         guard let dy = y.gradient else { return }
         deml_batch_norm_backward(
-            pass.pool, pass.batch * x.pixels, x.channels, x.values, dy, affine?.gamma.values, mean, reciprocal,
-            x.gradient, affine?.gamma.sink, affine?.beta.sink)
+            pass.pool, pass.batch * x.pixels, x.channels, x.values, dy, affine?.gamma.values, affine?.beta.values,
+            activation, mean, reciprocal, x.gradient, affine?.gamma.sink, affine?.beta.sink)
     }
 
     func scratch(_ conditions: KernelConditions) -> deml_scratch {

@@ -42,7 +42,8 @@ struct Residual: LayerDefinition {
         }
         let y = try network.output(
             layer.output, body.output.layout, of: x, hasParameters: !layer.parameters.isEmpty)
-        network.append(ResidualOperation(x, y, layers: body, projection: shortcut))
+        network.append(
+            ResidualOperation(x, y, layers: body, projection: shortcut, activation: network.takeActivation()))
         return y
     }
 }
@@ -67,7 +68,7 @@ extension Layer {
     }
 }
 
-/// y = layers(x) + projection(x), or layers(x) + x.
+/// y = f(layers(x) + projection(x)), or f(layers(x) + x); f: identity or relu.
 ///
 /// Both branches read x's values. The layers write x's gradient first, then the projection's (in an array of its own) or
 /// y's gradient is added to it.
@@ -76,29 +77,33 @@ private final class ResidualOperation: Operation {
     private let y: Activations
     private let layers: NetworkBuilder.Branch
     private let projection: NetworkBuilder.Branch?
+    private let activation: deml_activation
 
-    init(_ x: Activations, _ y: Activations, layers: NetworkBuilder.Branch, projection: NetworkBuilder.Branch?) {
+    init(
+        _ x: Activations, _ y: Activations, layers: NetworkBuilder.Branch, projection: NetworkBuilder.Branch?,
+        activation: deml_activation
+    ) {
         self.x = x
         self.y = y
         self.layers = layers
         self.projection = projection
+        self.activation = activation
     }
 
     func forward(_ pass: Pass) {
         for operation in layers.operations { operation.forward(pass) }
-        let count = pass.batch * y.size
-        y.values.update(from: layers.output.values, count: count)
-        if let projection {
-            for operation in projection.operations { operation.forward(pass) }
-            deml_add(pass.pool, count, projection.output.values, y.values)
-        } else {
-            deml_add(pass.pool, count, x.values, y.values)
-        }
+        for operation in projection?.operations ?? [] { operation.forward(pass) }
+        deml_sum(
+            pass.pool, pass.batch * y.size, layers.output.values, projection?.output.values ?? x.values, activation,
+            y.values)
     }
 
     func backward(_ pass: Pass) {
         guard let dy = y.gradient else { return }
         let count = pass.batch * y.size
+        if activation != DEML_IDENTITY {
+            deml_activation_backward(pass.pool, activation, deml_activation_options(), count, nil, y.values, dy, dy)
+        }
         if let gradient = layers.output.gradient {
             gradient.update(from: dy, count: count)
             for operation in layers.operations.reversed() { operation.backward(pass) }

@@ -169,11 +169,13 @@ static void batch_norm(deml_pool *pool, long count, long channels) {
     float *dx = zeros(n), *mean = zeros(channels), *rstd = zeros(channels), *running = zeros(channels);
     float *variance = zeros(channels), *dgamma = zeros(channels), *dbeta = zeros(channels);
     const deml_sink gamma_sink = {.gradient = dgamma}, beta_sink = {.gradient = dbeta};
-    deml_batch_norm_forward(pool, count, channels, 1e-5f, 0.1f, x, gamma, gamma, y, mean, rstd, running, variance);
+    deml_batch_norm_forward(pool, count, channels, 1e-5f, 0.1f, x, gamma, gamma, DEML_IDENTITY, y, mean, rstd, running,
+                            variance);
     add(y, n), add(running, channels), add(variance, channels);
-    deml_batch_norm_backward(pool, count, channels, x, dy, gamma, mean, rstd, dx, &gamma_sink, &beta_sink);
+    deml_batch_norm_backward(pool, count, channels, x, dy, gamma, gamma, DEML_IDENTITY, mean, rstd, dx, &gamma_sink,
+                             &beta_sink);
     add(dx, n), add(dgamma, channels), add(dbeta, channels);
-    deml_batch_norm_inference(pool, count, channels, 1e-5f, running, variance, x, gamma, gamma, y);
+    deml_batch_norm_inference(pool, count, channels, 1e-5f, running, variance, x, gamma, gamma, DEML_IDENTITY, y);
     add(y, n);
     free(x), free(dy), free(gamma), free(y), free(dx), free(mean), free(rstd), free(running), free(variance);
     free(dgamma), free(dbeta);

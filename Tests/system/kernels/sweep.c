@@ -406,7 +406,9 @@ static void convolution(void) {
     const long in = s.in_channels, out = s.out_channels, taps = s.kernel_height * s.kernel_width;
     const long ig = in / s.groups, og = out / s.groups;
     const long nx = s.batch * s.height * s.width * in, ny = s.batch * oh * ow * out, nw = taps * ig * out;
-    const float *x = floats(nx, 1), *dy = floats(ny, 1), *weights = floats(nw, 0.3f);
+    // Products near the smallest float become 0 or -0, whose sign zeros added later decide.
+    const bool tiny = any(0, 2) == 0;
+    const float *x = floats(nx, 1), *dy = floats(ny, tiny ? 1e-38f : 1), *weights = floats(nw, tiny ? 1e-7f : 0.3f);
     const float *bias = floats(in > out ? in : out, 1);
     float *nothing = zeros(in > out ? in : out);
     if (which == 1) {
@@ -777,9 +779,10 @@ static void batch_norm(void) {
     long rows = mostly_small(1, 3000), channels = mostly_small(1, 90);
     if (large) rows = 65536 + any(1, 900), channels = any(1, 3);
     const long n = rows * channels;
-    const bool wants_dx = any(0, 3) > 0, affine = any(0, 3) > 0;
-    snprintf(what, sizeof what, "batch_norm rows %ld channels %ld%s%s", rows, channels, wants_dx ? "" : " without dx",
-             affine ? "" : " not affine");
+    const bool wants_dx = any(0, 3) > 0, affine = any(0, 3) > 0, relu = any(0, 1);
+    const deml_activation activation = relu ? DEML_RELU : DEML_IDENTITY;
+    snprintf(what, sizeof what, "batch_norm rows %ld channels %ld%s%s%s", rows, channels,
+             wants_dx ? "" : " without dx", affine ? "" : " not affine", relu ? " relu" : "");
     const float *x = floats(n, 3), *dy = floats(n, 1), *gamma = floats(channels, 1), *beta = floats(channels, 1);
     const float *old_mean = floats(channels, 1), *old_var = floats(channels, 1);
     float *mean = empty(channels), *rstd = empty(channels), *sums = empty(channels), *running_mean = empty(channels);
@@ -795,16 +798,23 @@ static void batch_norm(void) {
         running_var[c] = old_var[c] + 0.1f * (sums[c] / (float)(rows > 1 ? rows - 1 : 1) - old_var[c]);
     }
     for (long i = 0; i < n; i++) normal[i] = away[i] * rstd[i % channels];
-    channel_products(rows, channels, dy, normal, dgamma);
-    channel_sums(rows, channels, dy, dbeta);
+    float *before = empty(n);  // the gradient before the relu
+    for (long i = 0; i < n; i++) {
+        const long c = i % channels;
+        y[i] = fmaf(normal[i], affine ? gamma[c] : 1, affine ? beta[c] : 0);
+        before[i] = relu && !(y[i] > 0) ? 0 : dy[i];
+        if (relu && !(y[i] > 0)) y[i] = 0;
+    }
+    channel_products(rows, channels, before, normal, dgamma);
+    channel_sums(rows, channels, before, dbeta);
     for (long i = 0; i < n; i++) {
         const long c = i % channels;
         const float g = affine ? gamma[c] : 1, b = affine ? beta[c] : 0;
         const float d = dbeta[c] / (float)rows, dn = dgamma[c] / (float)rows;
         const float of_run = 1 / sqrtf((running_var[c] > 0 ? running_var[c] : 0) + 1e-5f);
-        y[i] = fmaf(normal[i], g, b);
-        dx[i] = fmaf(-normal[i], dn, dy[i] - d) * (affine ? g * rstd[c] : rstd[c]);
+        dx[i] = fmaf(-normal[i], dn, before[i] - d) * (affine ? g * rstd[c] : rstd[c]);
         inference[i] = fmaf((x[i] - running_mean[c]) * of_run, g, b);
+        if (relu && !(inference[i] > 0)) inference[i] = 0;
     }
     parameter g = expect_parameter(channels, dgamma), b = expect_parameter(channels, dbeta);
     float *got = empty(n), *got_mean = empty(channels), *got_rstd = empty(channels);
@@ -812,19 +822,20 @@ static void batch_norm(void) {
         float *got_running = copy_of(old_mean, channels), *got_var = copy_of(old_var, channels);
         const float *gammas = affine ? gamma : NULL, *betas = affine ? beta : NULL;
         const deml_isa isa = deml_pool_isa(pool);
-        deml_batch_norm_forward(pool, rows, channels, 1e-5f, 0.1f, x, gammas, betas, got, got_mean, got_rstd,
-                                got_running, got_var);
+        deml_batch_norm_forward(pool, rows, channels, 1e-5f, 0.1f, x, gammas, betas, activation, got, got_mean,
+                                got_rstd, got_running, got_var);
         same_floats(pool, "mean", got_mean, mean, channels);
         same_floats(pool, "rstd", got_rstd, rstd, channels);
         same_floats(pool, "running mean", got_running, running_mean, channels);
         same_floats(pool, "running variance", got_var, running_var, channels);
         same_floats(pool, "y", got, y, n);
-        deml_batch_norm_backward(pool, rows, channels, x, dy, gammas, got_mean, got_rstd, wants_dx ? got : NULL,
-                                 affine ? sink_of(&g) : NULL, affine ? sink_of(&b) : NULL);
+        deml_batch_norm_backward(pool, rows, channels, x, dy, gammas, betas, activation, got_mean, got_rstd,
+                                 wants_dx ? got : NULL, affine ? sink_of(&g) : NULL, affine ? sink_of(&b) : NULL);
         if (wants_dx) same_floats(pool, "dx", got, dx, n);
         if (affine) same_parameter(pool, &g), same_parameter(pool, &b);
         took_at_most(pool, deml_batch_norm_scratch(threads, isa, rows, channels, true));
-        deml_batch_norm_inference(pool, rows, channels, 1e-5f, got_running, got_var, x, gammas, betas, got);
+        deml_batch_norm_inference(pool, rows, channels, 1e-5f, got_running, got_var, x, gammas, betas,
+                                  activation, got);
         same_floats(pool, "inference", got, inference, n);
     }
 }
@@ -1020,7 +1031,7 @@ static void arithmetic(void) {
         sum[i] = x[i] + y[i], scaled[i] = y[i] * factor, product[i] = x[i] * y[i];
         difference[i] = x[i] - y[i];
     }
-    float *got = empty(count), *got1 = empty(count), *got2 = empty(count);
+    float *got = empty(count), *got1 = empty(count), *got2 = empty(count), *relu_sum = empty(count);
     EACH_POOL(pool) {
         deml_dropout(pool, &position, p, count, x, got);
         same_floats(pool, "dropout", got, dropped, count);
@@ -1031,6 +1042,11 @@ static void arithmetic(void) {
         memcpy(got, y, (size_t)count * 4);
         deml_add(pool, count, x, got);
         same_floats(pool, "sum", got, sum, count);
+        deml_sum(pool, count, x, y, DEML_IDENTITY, got);
+        same_floats(pool, "sum of two", got, sum, count);
+        deml_sum(pool, count, x, y, DEML_RELU, got);
+        for (long i = 0; i < count; i++) relu_sum[i] = sum[i] > 0 ? sum[i] : 0;
+        same_floats(pool, "sum and relu", got, relu_sum, count);
         memcpy(got, y, (size_t)count * 4);
         deml_scale(pool, count, factor, got);
         same_floats(pool, "scaled", got, scaled, count);
