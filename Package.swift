@@ -96,10 +96,12 @@ let package = Package(
         .target(
             name: "CommandLineSupport", dependencies: ["ForeignText", "Reports"], path: "requestor/CommandLineSupport",
             swiftSettings: strict),
+        // Apart from Golem, because it is the only thing there that computes.
+        .target(name: "SHA3", path: "requestor/SHA3", swiftSettings: strict),
         .target(
             name: "Golem",
             dependencies: [
-                "ForeignText", "Waiting",
+                "ForeignText", "SHA3", "Waiting",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
@@ -235,7 +237,7 @@ let package = Package(
         .testTarget(
             name: "GolemTests",
             dependencies: [
-                "ForeignText", "Golem", "Waiting",
+                "ForeignText", "Golem", "SHA3", "Waiting",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),

@@ -1,5 +1,6 @@
 import Foundation
 import Golem
+import SHA3
 import Testing
 
 /// Where the network is that `Tests/testnet/up` started; `nil` without one.

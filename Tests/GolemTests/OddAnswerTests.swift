@@ -2,6 +2,7 @@ import Foundation
 import Golem
 import NIOCore
 import NIOWebSocket
+import SHA3
 import Synchronization
 import Testing
 

@@ -1,5 +1,6 @@
 import Foundation
 import Golem
+import SHA3
 import Testing
 
 @Suite("Files over the bus, without a bus")

@@ -1,4 +1,5 @@
 import Golem
+import SHA3
 import Testing
 
 @Suite("Values")

@@ -1,3 +1,5 @@
+import SHA3
+
 /// What came from a machine piece by piece.
 public struct ReceivedContent: Sendable, Equatable {
     /// Its size.

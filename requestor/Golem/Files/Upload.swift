@@ -1,4 +1,5 @@
 import ForeignText
+import SHA3
 
 /// A file that a provider sends here, written piece by piece wherever the pieces belong.
 ///

@@ -1,3 +1,5 @@
+import SHA3
+
 /// An image as a file: a squashfs with a trailer of eight digits.
 public enum ImageFile {
     /// SHA3-224 of a file, in hex, after a look at whether it is an image. Reads it in pieces of a megabyte.

@@ -1,3 +1,5 @@
+import SHA3
+
 /// The text of a ledger: one entry a line, JSON, each with its number and a digest.
 ///
 ///     {"amount":"0.1",…,"entry":"acceptingInvoice",…,"n":12,"check":"5f0c…"}

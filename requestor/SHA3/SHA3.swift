@@ -145,7 +145,7 @@ public struct SHA3: Sendable {
 }
 
 /// Lower-case hex.
-func hexText(_ bytes: some Sequence<UInt8>) -> String {
+package func hexText(_ bytes: some Sequence<UInt8>) -> String {
     let digits = Array("0123456789abcdef".utf8)
     var out: [UInt8] = []
     for byte in bytes {
