@@ -86,6 +86,18 @@ import Testing
 
 @Suite struct ExportTests {
     /// Written and read again, the same bytes.
+    /// Their means over the last axis are no pools of a sequence.
+    @Test(arguments: ["layer_norm", "rms_norm"]) func normsOfSequencesAreNorms(_ norm: String) throws {
+        let model = try ModelDescription(
+            json: """
+                {"input":{"shape":[3,4]},"layers":[{"type":"\(norm)","normalized_shape":4},{"type":"flatten"},
+                {"type":"linear","out_features":2}],"loss":"mse"}
+                """)
+        let bytes = try ONNXExport.encode(Initializer.weights(for: model, seed: 1))
+        let again = try ForeignModel(bytes, name: "x.onnx").weights(loss: .meanSquaredError)
+        #expect(again.model.layerTable.map(\.type) == [norm, "flatten", "linear"])
+    }
+
     @Test(arguments: ImportTests.names) func onnxRoundTrip(_ name: String) throws {
         let weights = try ForeignModel(contentsOf: fixture("\(name).pt2")).weights()
         let file = try ONNXExport.encode(weights)

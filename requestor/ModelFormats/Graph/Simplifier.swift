@@ -118,7 +118,7 @@ struct Simplifier {
             // x - mean(x)
             var centred: [Int]?
             if case .join(.subtract, let branches) = steps[index].kind, branches.count == 2, branches[0].isEmpty,
-                branches[1].count == 1, case .mean(let axes) = branches[1][0].kind, index + 1 < steps.count
+                branches[1].count == 1, let axes = meanAxes(branches[1][0]), index + 1 < steps.count
             {
                 centred = axes
                 first = index
@@ -174,7 +174,7 @@ struct Simplifier {
         case .join(.multiply, let inner): square = inner.allSatisfy(\.isEmpty) && inner.count == 2
         default: square = false
         }
-        guard square, case .mean(let axes) = branch[1].kind else { return nil }
+        guard square, let axes = meanAxes(branch[1]) else { return nil }
         let rest = branch[2...]
         guard let epsilon = value(rest, 0).map({ join == .divide ? $0 * $0 : 1 / ($0 * $0) }), epsilon > 0,
             epsilon < 0.1
@@ -397,6 +397,17 @@ struct Simplifier {
     }
 
     // MARK: Means
+
+    /// The axes that a step takes the mean over, though it has become a pool: branches are simplified before what they are
+    /// branches of.
+    private static func meanAxes(_ step: Step) -> [Int]? {
+        if case .mean(let axes) = step.kind { return axes }
+        switch step.layer?.type {
+        case "adaptive_avg_pool1d" where step.layer?.options["output_size"]?.int == 1: return [1]
+        case "global_avg_pool2d": return [1, 2]
+        default: return nil
+        }
+    }
 
     /// Means over height and width, or over the length of a sequence.
     private static func means(_ steps: [Step]) -> [Step] {
