@@ -59,6 +59,26 @@ struct DaemonWatchTests {
         #expect(watch.setBack.count == 1)
     }
 
+    @Test("after the clock was set back, events from before do not hide what comes, and count once")
+    func eventsFromBefore() {
+        let watch = DaemonWatch()
+        let time = Timestamp.now()
+        watch.told(time, at: .now - .seconds(2))
+        var events = EventTime(time)
+        events.seen(time + .seconds(5), by: watch)
+        #expect(events.next(by: watch) == time + .seconds(5))
+        watch.told(time + .seconds(-600), at: .now)
+        #expect(events.next(by: watch) == time + .seconds(-660))
+        #expect(!events.isNew(time + .seconds(5), by: watch), "seen by the old clock")
+        // On its way when the clock was set.
+        #expect(events.isNew(time + .seconds(6), by: watch))
+        events.seen(time + .seconds(6), by: watch)
+        #expect(!events.isNew(time + .seconds(6), by: watch))
+        #expect(events.isNew(time + .seconds(-599), by: watch))
+        events.seen(time + .seconds(-599), by: watch)
+        #expect(events.next(by: watch) == time + .seconds(-599))
+    }
+
     @Test("a connection that breaks and is there again at once is no outage")
     func hiccup() {
         let watch = DaemonWatch()

@@ -102,7 +102,7 @@ DATA = {
     "diabetes": (diabetes, ["--rounds", 5, "--label-column", "progression", "--labels", "numbers"], 10),
     "letters": (lambda: from_r("mlbench", "LetterRecognition"),
                 ["--rounds", 40, "--workers", 10, "--label-column", "lettr"], 1),
-    "shuttle": (lambda: from_r("mlbench", "Shuttle"), ["--rounds", 5], 1),
+    "shuttle": (lambda: from_r("mlbench", "Shuttle"), [], 1),
     "spam": (lambda: from_r("kernlab", "spam"), ["--rounds", 10], 3),
     "pictures": (pictures, ["--rounds", 10], 3),
     "fashion": (lambda: Path("/usr/share/datasets/fashion-mnist"), ["--rounds", 5, "--local-epochs", 2], 1),

@@ -78,7 +78,12 @@ public final class DaemonWatch: Sendable {
     }
 
     /// Clocks that run differ by less, answers that were long on their way included.
-    private static let unsteady = Duration.seconds(15)
+    fileprivate static let unsteady = Duration.seconds(15)
+
+    /// What the daemon's clock shows, by the last time that it told.
+    package func clock(at now: ContinuousClock.Instant = .now) -> Timestamp? {
+        state.withLock { state in state.clock.map { $0.shown + (now - $0.at) } }
+    }
 
     /// Set when it answers again after it did not, however short that was: it may have forgotten what it was told.
     package var nextReturn: OneShot<Void> { state.withLock { $0.nextReturn } }
@@ -101,24 +106,44 @@ public final class DaemonWatch: Sendable {
 }
 
 /// From when on events are asked for: what came after the last that was seen, by the clock that dates them. When that is
-/// set back, what comes from then on is dated before what was seen; it is asked for again, and told twice at worst.
-struct EventTime {
+/// set back, what comes from then on is dated before what was seen; it is asked for again, and told twice at worst. What was
+/// dated before then lies in the future, comes again with every answer, and is passed over.
+package struct EventTime {
     private var after: Timestamp
     private var setBacks = 0
+    /// Once the clock was set back: the latest date seen by the clock as it was.
+    private var ahead: Timestamp?
 
-    init(_ since: Timestamp) {
+    package init(_ since: Timestamp) {
         after = since
     }
 
-    mutating func seen(_ date: Timestamp) { after = max(after, date) }
+    /// Whether an event has not been seen yet.
+    package func isNew(_ date: Timestamp, by watch: DaemonWatch) -> Bool {
+        !(isAhead(date, watch) && date <= ahead ?? date)
+    }
 
-    mutating func next(by watch: DaemonWatch) -> Timestamp {
+    package mutating func seen(_ date: Timestamp, by watch: DaemonWatch) {
+        if isAhead(date, watch) {
+            ahead = max(ahead ?? date, date)
+        } else {
+            after = max(after, date)
+        }
+    }
+
+    package mutating func next(by watch: DaemonWatch) -> Timestamp {
         let setBack = watch.setBack
         if setBack.count != setBacks {
             setBacks = setBack.count
+            ahead = max(ahead ?? after, after)
             after = min(after, setBack.since)
         }
         return after
+    }
+
+    private func isAhead(_ date: Timestamp, _ watch: DaemonWatch) -> Bool {
+        guard ahead != nil, let clock = watch.clock() else { return false }
+        return date > clock + DaemonWatch.unsteady
     }
 }
 

@@ -213,13 +213,17 @@ actor Treasurer {
         var after = EventTime(since)
         while !Task.isCancelled {
             do {
-                for event in try await next(after.next(by: client.watch)) {
+                let events = try await next(after.next(by: client.watch))
+                let new = events.filter { after.isNew($0.date, by: client.watch) }
+                // The same again, at once.
+                if new.isEmpty, !events.isEmpty { try? await Task.sleep(for: .milliseconds(500)) }
+                for event in new {
                     do {
                         try await handle(event)
                     } catch let error as GolemError where !error.mayPass {
                         emit(RentalEvent(.warning, "a bill could not be read: \(error)"))
                     }
-                    after.seen(event.date)
+                    after.seen(event.date, by: client.watch)
                 }
             } catch {
                 // Our daemon is away or slow: the same events are asked for again.

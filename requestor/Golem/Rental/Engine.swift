@@ -165,8 +165,11 @@ actor Engine {
             do {
                 let events = try await client.market.agreementEvents(
                     session: session, after: after.next(by: client.watch), timeout: .seconds(10))
-                for event in events {
-                    after.seen(event.date)
+                let new = events.filter { after.isNew($0.date, by: client.watch) }
+                // The same again, at once.
+                if new.isEmpty, !events.isEmpty { try? await Task.sleep(for: .milliseconds(500)) }
+                for event in new {
+                    after.seen(event.date, by: client.watch)
                     guard event.kind == .terminated, event.terminator != "Requestor",
                         let rental = rentalsByAgreement[event.agreementID]
                     else { continue }
