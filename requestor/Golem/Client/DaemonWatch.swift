@@ -123,6 +123,14 @@ package struct EventTime {
         !(isAhead(date, watch) && date <= ahead ?? date)
     }
 
+    /// The events of an answer that have not been seen yet. Where there are only others, the same would be answered again at
+    /// once: a moment passes first.
+    func new<Event>(of events: [Event], _ date: (Event) -> Timestamp, by watch: DaemonWatch) async -> [Event] {
+        let new = events.filter { isNew(date($0), by: watch) }
+        if new.isEmpty, !events.isEmpty { try? await Task.sleep(for: .milliseconds(500)) }
+        return new
+    }
+
     package mutating func seen(_ date: Timestamp, by watch: DaemonWatch) {
         if isAhead(date, watch) {
             ahead = max(ahead ?? date, date)

@@ -214,10 +214,7 @@ actor Treasurer {
         while !Task.isCancelled {
             do {
                 let events = try await next(after.next(by: client.watch))
-                let new = events.filter { after.isNew($0.date, by: client.watch) }
-                // The same again, at once.
-                if new.isEmpty, !events.isEmpty { try? await Task.sleep(for: .milliseconds(500)) }
-                for event in new {
+                for event in await after.new(of: events, { $0.date }, by: client.watch) {
                     do {
                         try await handle(event)
                     } catch let error as GolemError where !error.mayPass {

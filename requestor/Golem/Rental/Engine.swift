@@ -165,10 +165,7 @@ actor Engine {
             do {
                 let events = try await client.market.agreementEvents(
                     session: session, after: after.next(by: client.watch), timeout: .seconds(10))
-                let new = events.filter { after.isNew($0.date, by: client.watch) }
-                // The same again, at once.
-                if new.isEmpty, !events.isEmpty { try? await Task.sleep(for: .milliseconds(500)) }
-                for event in new {
+                for event in await after.new(of: events, { $0.date }, by: client.watch) {
                     after.seen(event.date, by: client.watch)
                     guard event.kind == .terminated, event.terminator != "Requestor",
                         let rental = rentalsByAgreement[event.agreementID]
