@@ -13,7 +13,7 @@
 /// its code and reads them back one by one. Better to ask before.
 public func availableMemory() -> Int {
     let reserve = 16 << 20
-    return max(0, (MemoryAccounts().available() ?? machineMemory()) - reserve)
+    return max(0, (MemoryAccounts.ofThisProcess.available() ?? machineMemory()) - reserve)
 }
 
 private func machineMemory() -> Int {
@@ -24,10 +24,15 @@ private func machineMemory() -> Int {
 /// Where Linux says how much memory there is and who may have it. Whatever cannot be read or understood is no limit.
 package struct MemoryAccounts: Sendable {
     /// Before every path: the root of a folder tree of its own in tests.
-    package var root: String
+    private let root: String
+    /// Read once: a network is built for every job of a simulated client, and where things are mounted does not change.
+    private let mounts: [ControlGroupMount]
+
+    static let ofThisProcess = MemoryAccounts()
 
     package init(root: String = "") {
         self.root = root
+        mounts = ControlGroupMount.parse(Self.text(of: root + "/proc/self/mountinfo"))
     }
 
     /// The smallest of all; nil where the system keeps no such accounts.
@@ -52,7 +57,6 @@ package struct MemoryAccounts: Sendable {
     /// Version 2: https://docs.kernel.org/admin-guide/cgroup-v2.html. Version 1:
     /// https://docs.kernel.org/admin-guide/cgroup-v1/memory.html. Both may be mounted; a limit is kept by only one.
     private func controlGroups() -> [Int] {
-        let mounts = ControlGroupMount.parse(text(of: "/proc/self/mountinfo"))
         var free: [Int] = []
         for line in text(of: "/proc/self/cgroup").split(separator: "\n") {
             // hierarchy:controllers:path; a path may have colons.
@@ -76,8 +80,7 @@ package struct MemoryAccounts: Sendable {
             let usage = number(isUnified ? "memory.current" : "memory.usage_in_bytes")
         else { return nil }
         let key = isUnified ? "inactive_file " : "total_inactive_file "
-        let statistics = text(of: "\(folder)/memory.stat").split(separator: "\n")
-        let inactive = statistics.first { $0.hasPrefix(key) }.flatMap { Self.number(String($0.dropFirst(key.count))) }
+        let inactive = Self.rest(ofLine: key, in: text(of: "\(folder)/memory.stat")).flatMap { Self.number(String($0)) }
         return max(0, limit - max(0, usage - (inactive ?? 0)))
     }
 
@@ -86,11 +89,10 @@ package struct MemoryAccounts: Sendable {
     /// What setrlimit(2) leaves of address space and data.
     private func resourceLimits() -> [Int] {
         let status = text(of: "/proc/self/status")
-        let limits = text(of: "/proc/self/limits").split(separator: "\n")
+        let limits = text(of: "/proc/self/limits")
         return [("Max address space", "VmSize"), ("Max data size", "VmData")].compactMap { title, name in
             // The soft limit, in bytes; "unlimited" is no number.
-            let line = limits.first { $0.hasPrefix(title) }
-            let soft = line?.dropFirst(title.count).split(separator: " ").first
+            let soft = Self.rest(ofLine: title, in: limits)?.split(separator: " ").first
             guard let limit = soft.flatMap({ Self.number(String($0)) }), let used = Self.kibibytes(name, in: status)
             else { return nil }
             return max(0, limit - used)
@@ -99,9 +101,17 @@ package struct MemoryAccounts: Sendable {
 
     // MARK: - Text
 
+    private func text(of path: String) -> String { Self.text(of: root + path) }
+
     /// The whole text: /proc gives at most a page at a time. Empty where there is none.
-    private func text(of path: String) -> String {
-        (try? Files.prefix(of: root + path, count: 1 << 18)).map { String(decoding: $0, as: UTF8.self) } ?? ""
+    private static func text(of path: String) -> String {
+        (try? Files.prefix(of: path, count: 1 << 18)).map { String(decoding: $0, as: UTF8.self) } ?? ""
+    }
+
+    /// What follows `start` in the first line that starts with it. By bytes: characters take ten times as long.
+    private static func rest(ofLine start: String, in text: String) -> Substring? {
+        text.utf8.split(separator: UInt8(ascii: "\n")).first { $0.starts(with: start.utf8) }
+            .map { Substring($0.dropFirst(start.utf8.count)) }
     }
 
     private static func number(_ text: String) -> Int? {
@@ -113,8 +123,7 @@ package struct MemoryAccounts: Sendable {
 
     /// The number of a line such as `MemAvailable:    1234 kB`, in bytes.
     private static func kibibytes(_ name: String, in text: String) -> Int? {
-        let line = text.split(separator: "\n").first { $0.hasPrefix("\(name):") }
-        let digits = line?.dropFirst(name.count + 1).drop { !$0.isNumber }.prefix { $0.isNumber }
+        let digits = rest(ofLine: "\(name):", in: text)?.drop { !$0.isNumber }.prefix { $0.isNumber }
         return digits.flatMap { Int($0) }.map { min($0, Int.max >> 12) << 10 }
     }
 }

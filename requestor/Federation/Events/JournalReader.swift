@@ -127,7 +127,11 @@ package final class JournalReader {
 extension RunFolder {
     /// When the run began; `nil` where there is no journal.
     public func firstEventTime() throws(DeMLError) -> Date? {
-        try JournalReader(path: events, after: .beginning).read().first?.event.time
+        var lines = 0
+        return try JournalReader(path: events, after: .beginning).read { _ in
+            lines += 1
+            return lines > 1
+        }.first?.event.time
     }
 
     /// Every event of the journal in its order, a block of them in memory at a time; none where there is no journal.
