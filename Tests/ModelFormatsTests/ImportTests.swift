@@ -131,6 +131,32 @@ import Testing
         #expect(again.model == model)
         #expect(again.parameters == weights.parameters)
         #expect(try ONNXExport.encode(again) == file)
+
+        // In Keras too; there an LSTM's two biases are one, which is their sum.
+        let keras = try KerasExport.encode(weights)
+        let back = try ForeignModel(keras, name: "x.keras").weights(loss: .meanSquaredError)
+        let x = Tensor(shape: [3, 5, 4], floats: (0..<60).map { Float($0 % 7) / 7 - 0.4 })
+        #expect(try difference(try predict(weights: back, x: x), try predict(weights: weights, x: x)) < 1e-6)
+        let twice = try ForeignModel(try KerasExport.encode(back), name: "x.keras").weights(loss: .meanSquaredError)
+        #expect(twice.model == back.model && twice.parameters == back.parameters)
+    }
+
+    @Test func embeddingsAndLastStepsOfBothDirectionsGoToKerasAndBack() throws {
+        let model = try ModelDescription(
+            json: """
+                {"input":{"shape":[6],"tokens":11},"layers":[{"type":"embedding","embedding_dim":4},
+                {"type":"gru","hidden_size":3,"bias":false},
+                {"type":"lstm","hidden_size":5,"num_layers":2,"dropout":0.25,"bidirectional":true,"output":"last"},
+                {"type":"linear","out_features":2}],"loss":"cross_entropy"}
+                """)
+        let weights = Initializer.weights(for: model, seed: 4)
+        let file = try KerasExport.encode(weights)
+        let again = try ForeignModel(file, name: "x.keras").weights(loss: .crossEntropy)
+        #expect(again.model.layerTable.map(\.type) == ["embedding", "gru", "lstm", "dropout", "lstm", "linear"])
+        let x = Tensor(shape: [4, 6], bytes: (0..<24).map { UInt8($0 * 5 % 11) })
+        #expect(try difference(try predict(weights: again, x: x), try predict(weights: weights, x: x)) < 1e-6)
+        let twice = try ForeignModel(try KerasExport.encode(again), name: "x.keras").weights(loss: .crossEntropy)
+        #expect(twice.model == again.model && twice.parameters == again.parameters)
     }
 
     /// Between an embedding and a convolution a sequence would have to be turned.

@@ -338,6 +338,9 @@ def keras_models():
         yield "keras_text", keras.Sequential([
             keras.Input((6,)), layers.Embedding(11, 5), layers.Bidirectional(layers.LSTM(4, return_sequences=True)),
             layers.GRU(3, return_sequences=True), layers.LSTM(3), layers.Dense(2)]), 10
+        yield "keras_ends", keras.Sequential([
+            keras.Input((7, 3)), layers.Bidirectional(layers.GRU(4, return_sequences=True)), layers.Dropout(0.1),
+            layers.Bidirectional(layers.LSTM(3)), layers.Dense(2)]), 1
 
     yield "keras_table", keras.Sequential([
         keras.Input((5,)), layers.Dense(6, activation="relu"), layers.LayerNormalization(), layers.BatchNormalization(),

@@ -27,8 +27,16 @@ extension KerasCall {
             guard config["merge_mode"]?.text ?? "concat" == "concat", let inner = config["layer"],
                 let type = inner["class_name"]?.text, let options = inner["config"]
             else { throw refusal("its merge_mode is not concat", hint: "both directions stand side by side here") }
-            guard options["return_sequences"]?.bool == true else {
-                throw refusal("it takes the last step of both directions", hint: "return_sequences=True is known")
+            if let backward = config["backward_layer"] {
+                func gist(_ layer: JSONTree) -> [JSONTree?] {
+                    [layer["class_name"]]
+                        + (layer["config"]?.mapping ?? [:])
+                        .filter { !["name", "go_backwards"].contains($0.key) }.sorted { $0.key < $1.key }
+                        .flatMap { [.text($0.key), $0.value] }
+                }
+                guard gist(backward) == gist(inner) else {
+                    throw refusal("its backward_layer is not like its layer", hint: "both directions alike are known")
+                }
             }
             return try recurrence(type, options, directions: 2)
         default: return try recurrence(origin.operation, config, directions: 1)

@@ -24,7 +24,8 @@ struct KerasWriter {
         var type: String
         var name: String
         var config: [String: JSONTree]
-        var weights: [Tensor]
+        /// By the places below the layer where Keras keeps them: its own, its cell's, those of its two directions.
+        var weights: [(place: [String], tensors: [Tensor])]
         var inputs: [Int]
         /// In Keras's order.
         var shape: [Int]
@@ -37,7 +38,7 @@ struct KerasWriter {
     private var flattened: [Int: (channels: Int, pixels: Int)] = [:]
 
     /// Whether values of two dimensions are [channels, length], which convolutions make of them; Keras has the channels last.
-    private let turnsSequences: Bool
+    let turnsSequences: Bool
 
     init(inputShape: [Int], turnsSequences: Bool) {
         self.turnsSequences = turnsSequences
@@ -67,6 +68,13 @@ struct KerasWriter {
 
     mutating func add(
         _ type: String, _ config: [String: JSONTree] = [:], _ weights: [Tensor] = [], behind inputs: [Int], shape: [Int]
+    ) -> Int {
+        add(type, config, in: [([], weights)], behind: inputs, shape: shape)
+    }
+
+    mutating func add(
+        _ type: String, _ config: [String: JSONTree], in weights: [(place: [String], tensors: [Tensor])],
+        behind inputs: [Int], shape: [Int]
     ) -> Int {
         // With the path of our layer, by which its numbers are found again.
         let name = "\(KerasFile.snakeCase(type))_\(entries.count)" + (place.isEmpty ? "" : "__\(place)")
@@ -147,7 +155,7 @@ struct KerasWriter {
         }
     }
 
-    private func refusal(_ layer: WalkedLayer, _ message: String) -> DeMLError {
+    func refusal(_ layer: WalkedLayer, _ message: String) -> DeMLError {
         DeMLError(
             .malformed, message, place: "layer \(layer.name) (\(layer.type))", hint: "--to onnx or pytorch may do")
     }
@@ -184,6 +192,8 @@ struct KerasWriter {
             }
             return value
         case "linear": return try linear(layer, x)
+        case "embedding": return try embedding(layer, x)
+        case "lstm", "gru": return try recurrence(layer, x)
         case "conv1d", "conv2d": return try convolution(layer, x)
         case "conv_transpose2d": return try transposed(layer, x)
         case "batch_norm", "layer_norm", "rms_norm", "group_norm": return try normalization(layer, x)
@@ -397,10 +407,11 @@ struct KerasWriter {
             let key = KerasFile.snakeCase(entry.type)
             let number = counts[key, default: 0]
             counts[key] = number + 1
-            let vars = entry.weights.enumerated().map {
-                (name: "\($0.offset)", node: HDF5Writer.Node.dataset($0.element))
-            }
-            groups.append((number == 0 ? key : "\(key)_\(number)", .group([("vars", .group(vars))])))
+            groups.append(
+                (
+                    number == 0 ? key : "\(key)_\(number)",
+                    .group(entry.weights.map { Self.group($0.place[...], $0.tensors) })
+                ))
         }
         func history(_ index: Int) -> JSONTree { .list([.text(entries[index].name), .integer(0), .integer(0)]) }
         let config: JSONTree = .mapping([
@@ -413,6 +424,13 @@ struct KerasWriter {
         ])
         let file = try HDF5Writer.encode(.group([("layers", .group(groups)), ("vars", .group([]))]))
         return (Array(canonicalJSON(config).utf8), file)
+    }
+
+    /// `vars` with the arrays, within a group for each part of the place.
+    private static func group(_ place: ArraySlice<String>, _ tensors: [Tensor]) -> (name: String, node: HDF5Writer.Node)
+    {
+        if let outer = place.first { return (outer, .group([group(place.dropFirst(), tensors)])) }
+        return ("vars", .group(tensors.enumerated().map { ("\($0.offset)", .dataset($0.element)) }))
     }
 
     private func tensor(_ index: Int) -> JSONTree {
