@@ -59,6 +59,8 @@ struct FakeMachine: TrainingMachine {
         try await FakeLink(machine: self).perform(batch, limit: limit, onOutput: onOutput)
     }
 
+    func worked() async { log.add("\(id) worked") }
+
     func discard(because reason: String, blame: Bool, pay: Bool) async {
         source.discarded(self, blame: blame, pay: pay)
     }

@@ -109,6 +109,8 @@ final class Notices: Sendable {
             #expect(Set(uploads).count == uploads.count, "\(uploads)")
             #expect(Set(uploads.compactMap { $0.split(separator: " ").last }).count == 4)
             #expect(source.log.count("discard") == 0)
+            // The pool hears of each, though it gets no machine back.
+            #expect(source.log.count("worked") == 9)
             #expect(await session.expenses()?.costGLM == 0.5)
         }
         #expect(try memory.records(at: Date()).reduce(0) { $0 + $1.successes } > 8.9)
@@ -154,6 +156,7 @@ final class Notices: Sendable {
                     && failure.message.contains("did not finish sending") && failure.bytesUp > 0
             }
             #expect(source.log.count("a#1 discard blame true pay false") == 1, "\(source.log.lines)")
+            #expect(source.log.count("worked") == 0)
         }
         #expect(try memory.record("0xa", at: Date())?.failures ?? 0 > 0.9)
     }

@@ -322,7 +322,9 @@ struct PoolTests {
                 if hasWorked, round == 0 {
                     _ = pool.rentalReady(1, expiration: time(9999), at: time(2))
                     _ = pool.wanted(1, excluding: [], at: time(2))
-                    _ = pool.givenBack(1, at: time(3))
+                    // It is kept: machines of a training are given back at its end.
+                    pool.worked(1)
+                    _ = pool.discarded(1, reason: "lost", blame: true, at: time(3))
                 }
                 _ = pool.rentalClosed(round + 1, bad, at: time(now + 4))
             }

@@ -169,6 +169,7 @@ struct GolemSession: FleetSession {
         let machine = outcome.lease.machine
         switch outcome.answer {
         case .success(let answer):
+            await machine.worked()
             dispatcher.release(outcome.lease)
             book.succeeded(machine.provider, speed: outcome.speed)
             return answer

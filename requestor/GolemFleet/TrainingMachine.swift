@@ -30,6 +30,9 @@ package protocol TrainingMachine: Sendable {
         _ batch: MachineBatch, limit: Duration, onOutput: @escaping @Sendable (String) -> Void
     ) async throws -> MachineBatchResults
 
+    /// It did a job, and may be kept for the next one.
+    func worked() async
+
     /// Gives it up; another takes its place.
     /// - Parameters:
     ///   - blame: whether that is the provider's fault.
@@ -85,6 +88,8 @@ struct RentedMachine: TrainingMachine {
             else { return results }
         }
     }
+
+    func worked() async { await pool.worked(machine) }
 
     func discard(because reason: String, blame: Bool, pay: Bool) async {
         await pool.discard(machine, because: reason, blame: blame, pay: pay)

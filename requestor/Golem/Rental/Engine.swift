@@ -359,6 +359,8 @@ actor Engine {
         if case .success(let machine)? = answer.value { giveBack(machine) }
     }
 
+    func worked(_ machine: Machine) { pool.worked(machine.rental) }
+
     func giveBack(_ machine: Machine) {
         if let reason = machine.lossReason {
             perform(

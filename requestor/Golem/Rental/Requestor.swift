@@ -219,6 +219,10 @@ public struct MachinePool: Sendable {
         await engine.giveBack(machine)
     }
 
+    /// Says of a machine that is kept that it did what it was asked. Where its provider fails later and nobody else is left
+    /// to rent from, it is asked again soon. ``giveBack(_:)`` says so by itself.
+    public func worked(_ machine: Machine) async { await engine.worked(machine) }
+
     /// Returns a machine that is not wanted any more: its activity is destroyed, its agreement ended, and another takes
     /// its place.
     ///

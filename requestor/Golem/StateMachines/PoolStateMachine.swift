@@ -234,11 +234,17 @@ public struct PoolStateMachine: Sendable {
         waiting.removeAll { $0.ticket == ticket }
     }
 
+    /// A lent machine did what it was asked: its provider is one to come back to.
+    public mutating func worked(_ id: RentalID) {
+        guard let rental = rentals[id], rental.phase == .lent else { return }
+        providers[rental.provider, default: Provider()].hasWorked = true
+        providers[rental.provider]?.failuresInARow = 0
+    }
+
     /// A machine comes back in working order.
     public mutating func givenBack(_ id: RentalID, at now: Timestamp) -> [Action] {
         guard let rental = rentals[id], rental.phase == .lent else { return [] }
-        providers[rental.provider, default: Provider()].hasWorked = true
-        providers[rental.provider]?.failuresInARow = 0
+        worked(id)
         if let reason = rental.retirement { return retire(id, reason) + refill(now) }
         rentals[id]?.phase = .idle
         return lend(now) + trim()
