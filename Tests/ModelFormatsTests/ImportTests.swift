@@ -155,6 +155,8 @@ import Testing
         #expect(again.model.layerTable.map(\.type) == ["embedding", "gru", "lstm", "dropout", "lstm", "linear"])
         let x = Tensor(shape: [4, 6], bytes: (0..<24).map { UInt8($0 * 5 % 11) })
         #expect(try difference(try predict(weights: again, x: x), try predict(weights: weights, x: x)) < 1e-6)
+        let onnx = try ForeignModel(try ONNXExport.encode(again), name: "x.onnx").weights(loss: .crossEntropy)
+        #expect(onnx.model == again.model && onnx.parameters == again.parameters)
         let twice = try ForeignModel(try KerasExport.encode(again), name: "x.keras").weights(loss: .crossEntropy)
         #expect(twice.model == again.model && twice.parameters == again.parameters)
     }

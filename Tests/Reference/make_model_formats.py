@@ -361,7 +361,7 @@ def write_keras():
         x = (numpy.random.uniform(0, 1, (4, *model.input_shape[1:])) * scale).astype(
             "int64" if name == "keras_text" else "float32")
         y = model.predict(x, verbose=0)
-        inputs = numpy.moveaxis(x, -1, 1) if x.ndim > 2 else x
+        inputs = numpy.moveaxis(x, -1, 1) if x.ndim > 2 and name != "keras_ends" else x
         save_file({"x": numpy.ascontiguousarray(inputs), "y": y}, FOLDER / f"{name}.safetensors")
         for ending in ("keras",) if name in ("keras_table", "keras_line") and not LARGE else ("keras", "h5"):
             path = FOLDER / f"{name}.{ending}"

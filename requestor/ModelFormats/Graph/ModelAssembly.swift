@@ -124,7 +124,7 @@ struct ModelAssembly {
         case .transpose(let axes):
             throw step.origin.refusal(
                 "it turns \(step.input) to the axes \(axes)", hint: "no layer here moves axes")
-        case .lastStep:
+        case .lastStep, .ends:
             throw step.origin.refusal(
                 "it takes the last step of what is no recurrence", hint: "lstm and gru have output: last")
         case .mean(let axes):

@@ -384,8 +384,14 @@ struct Simplifier {
         var index = 0
         while index < steps.count {
             defer { index += 1 }
-            guard case .lastStep = steps[index].kind, index > 0, var layer = steps[index - 1].layer,
-                layer.type == "lstm" || layer.type == "gru", layer.options["bidirectional"] != .boolean(true)
+            let directions: Int
+            switch steps[index].kind {
+            case .lastStep: directions = 1
+            case .ends: directions = 2
+            default: continue
+            }
+            guard index > 0, var layer = steps[index - 1].layer, layer.type == "lstm" || layer.type == "gru",
+                (layer.options["bidirectional"] == .boolean(true)) == (directions == 2)
             else { continue }
             layer.options["output"] = .text("last")
             steps[index - 1].kind = .layer(layer)

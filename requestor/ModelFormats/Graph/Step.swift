@@ -32,6 +32,8 @@ struct Step: Sendable {
         case mean([Int])
         /// Of a sequence [t, c]: its last [c].
         case lastStep
+        /// Of a sequence [t, 2·h] of both directions: where each of them ends, [2·h].
+        case ends
         case join(Join, [[Step]])
     }
 

@@ -28,13 +28,14 @@ extension KerasCall {
                 let type = inner["class_name"]?.text, let options = inner["config"]
             else { throw refusal("its merge_mode is not concat", hint: "both directions stand side by side here") }
             if let backward = config["backward_layer"] {
-                func gist(_ layer: JSONTree) -> [JSONTree?] {
-                    [layer["class_name"]]
-                        + (layer["config"]?.mapping ?? [:])
-                        .filter { !["name", "go_backwards"].contains($0.key) }.sorted { $0.key < $1.key }
-                        .flatMap { [.text($0.key), $0.value] }
-                }
-                guard gist(backward) == gist(inner) else {
+                // What decides what is computed; ids and initialisers differ anyway.
+                let keys = [
+                    "units", "activation", "recurrent_activation", "use_bias", "return_sequences", "reset_after",
+                    "recurrent_dropout", "stateful",
+                ]
+                guard backward["class_name"] == inner["class_name"],
+                    keys.allSatisfy({ backward["config"]?[$0] == options[$0] })
+                else {
                     throw refusal("its backward_layer is not like its layer", hint: "both directions alike are known")
                 }
             }

@@ -14,6 +14,7 @@ extension ONNXCall {
                 return .arranged(value, .sequenceFirst)
             case .arranged(let value, .sequenceFirst)? where axes == [1, 0, 2]: return .data(value)
             case .arranged(let value, .directions)? where axes == [0, 2, 1, 3]: return .arranged(value, .directionsLast)
+            case .arranged(let value, .states)? where axes == [1, 0, 2]: return .arranged(value, .statesSecond)
             case .arranged?: throw refusal("it moves the batch of a sequence in a way that is not known")
             default: return nil
             }
@@ -64,6 +65,9 @@ extension ONNXCall {
             return .data(try graph.add(.lastStep, behind: value, shape: [graph.shape(of: value)[1]], origin))
         case (.state, "Gather") where int("axis", 0) == 0:
             return .data(try graph.add(.lastStep, behind: value, shape: [graph.shape(of: value)[1]], origin))
+        // [batch, 2, h] → [batch, 2·h].
+        case (.statesSecond, "Reshape") where try ints("shape", 1)?.count == 2:
+            return .data(try graph.add(.ends, behind: value, shape: [graph.shape(of: value)[1]], origin))
         default:
             throw refusal(
                 "it takes a part of a sequence that is not known",
@@ -146,7 +150,7 @@ extension ONNXCall {
             sketch.continues = last.type == sketch.type && last.options == sketch.options
         }
         let made = try layer(sketch, behind: value)
-        states = directions == 1 ? made : nil
+        states = (made, directions)
         return isBatchFirst && directions == 1 ? .data(made) : .arranged(made, .directions)
     }
 

@@ -91,8 +91,13 @@ extension ONNXGraphWriter {
             }
             return (floats, columns)
         }
+        let isLast = layer.options["output"]?.text == "last"
+        // Of both directions the last states are taken, each after its own last step.
+        let takesStates = isLast && directions == 2
+        let states = "\(layer.name).states"
         var value = node("Transpose", [x], [("perm", .ints([1, 0, 2]))])
-        for number in 0..<(layer.int("num_layers") ?? 1) {
+        let count = layer.int("num_layers") ?? 1
+        for number in 0..<count {
             let suffixes = ["_l\(number)", "_l\(number)_reverse"].prefix(directions)
             let input = try joined(suffixes.map { "weight_ih" + $0 })
             let state = try joined(suffixes.map { "weight_hh" + $0 })
@@ -103,24 +108,26 @@ extension ONNXGraphWriter {
                 ("hidden_size", .int(hidden)), ("direction", .text(directions == 2 ? "bidirectional" : "forward")),
             ]
             if !isLSTM { attributes.append(("linear_before_reset", .int(1))) }
+            var inputs = [
+                value, tensor(name + ".w", [directions, rows, input.columns], floats: input.floats),
+                tensor(name + ".r", [directions, rows, hidden], floats: state.floats),
+            ]
+            if layer.bool("bias", true) {
+                inputs.append(tensor(name + ".b", [directions, 2 * rows], floats: bias.floats))
+            }
             let output = node(
-                isLSTM ? "LSTM" : "GRU",
-                [
-                    value, tensor(name + ".w", [directions, rows, input.columns], floats: input.floats),
-                    tensor(name + ".r", [directions, rows, hidden], floats: state.floats),
-                    tensor(name + ".b", [directions, 2 * rows], floats: bias.floats),
-                ], attributes)
+                isLSTM ? "LSTM" : "GRU", inputs, attributes,
+                second: takesStates && number == count - 1 ? states : nil)
+            if takesStates, number == count - 1 { break }
             let turned = node("Transpose", [output], [("perm", .ints([0, 2, 1, 3]))])
             value = node("Reshape", [turned, ints([0, 0, directions * hidden])])
         }
-        func step(_ index: Int) -> String { node("Gather", [value, scalar(index)], [("axis", .int(0))]) }
-        guard layer.options["output"]?.text == "last" else {
-            return node("Transpose", [value], [("perm", .ints([1, 0, 2]))])
+        if takesStates {
+            // [directions, batch, h] → [batch, directions·h].
+            let turned = node("Transpose", [states], [("perm", .ints([1, 0, 2]))])
+            return node("Reshape", [turned, ints([0, 2 * hidden])])
         }
-        guard directions == 2 else { return step(-1) }
-        // Of the second direction the output at the beginning.
-        let forward = node("Slice", [step(-1), ints([0]), ints([hidden]), ints([1])])
-        let backward = node("Slice", [step(0), ints([hidden]), ints([2 * hidden]), ints([1])])
-        return node("Concat", [forward, backward], [("axis", .int(1))])
+        if isLast { return node("Gather", [value, scalar(-1)], [("axis", .int(0))]) }
+        return node("Transpose", [value], [("perm", .ints([1, 0, 2]))])
     }
 }

@@ -62,11 +62,19 @@ struct ONNXGraphWriter {
 
     /// Adds a node; the name of its output.
     mutating func node(_ operation: String, _ inputs: [String], _ attributes: [(String, Attribute)] = []) -> String {
+        node(operation, inputs, attributes, second: nil)
+    }
+
+    /// - Parameter second: the name of its second output, where that is wanted.
+    mutating func node(
+        _ operation: String, _ inputs: [String], _ attributes: [(String, Attribute)], second: String?
+    ) -> String {
         count += 1
         let output = "\(operation.lowercased())_\(count)"
         var node = ProtobufWriter()
         for input in inputs { node.text(1, input) }
         node.text(2, output)
+        if let second { node.text(2, second) }
         node.text(3, output)
         node.text(4, operation)
         for (name, attribute) in attributes {

@@ -22,6 +22,10 @@ struct ONNXImporter {
         case directionsLast
         /// [1, batch, h] after the last step.
         case state
+        /// [2, batch, h] of both directions, each after its last step.
+        case states
+        /// [batch, 2, h]
+        case statesSecond
     }
 
     let model: ONNXModel
@@ -225,7 +229,7 @@ struct ONNXImporter {
                 layerOutputs.insert(output)
             }
             if let state = call.states, node.outputs.count > 1, !node.outputs[1].isEmpty {
-                values[node.outputs[1]] = .arranged(state, .state)
+                values[node.outputs[1]] = .arranged(state.value, state.directions == 2 ? .states : .state)
             }
             return
         }
@@ -247,8 +251,8 @@ struct ONNXCall {
     let inputs: [ONNXImporter.Value?]
     var graph: ImportGraph
     let batch: Int
-    /// The recurrence whose last state is the node's second output.
-    var states: Int?
+    /// The recurrence whose last states are the node's second output.
+    var states: (value: Int, directions: Int)?
     /// Its input is a recurrence's output, with the sequence first as that left it.
     var followsLayer = false
 
