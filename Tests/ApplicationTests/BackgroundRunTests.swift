@@ -24,7 +24,7 @@ import Testing
     @Test func itHasASessionOfItsOwnAndStopsWhenAsked() async throws {
         let (application, folder) = try application(
             """
-            trap 'echo it was asked to stop; trap "exit 99" INT; sleep 0.3; exit 130' INT
+            trap 'echo it was asked to stop; trap "exit 99" INT; until [ -e twice ]; do sleep 0.05; done; exit 130' INT
             echo "session $(cut -d ' ' -f 6 /proc/$$/stat) of $$, $1 $3 $SAID"
             while :; do sleep 0.05; done
             """)
@@ -46,6 +46,7 @@ import Testing
         try await wait("it is told") { runs.output(of: run).contains("asked to stop") }
         // Twice is once.
         try later.stop(run)
+        try Files.writeAtomically([], to: folder + "/twice")
         try await wait("it ends") { runs.state(of: run) == .ended(130) }
         #expect(runs.output(of: run).contains("asked to stop"))
         #expect(later.state(of: run) == nil)
