@@ -8,6 +8,11 @@ struct AveragePool2d: PoolingLayer {
 
     var window: Window2D
 
+    static func demand(of options: StrictContainer) throws {
+        try options.demand("ceil_mode", false)
+        try options.demand("count_include_pad", true)
+    }
+
     func build(
         _ layer: ResolvedLayer, _ x: Activations, _ network: inout NetworkBuilder
     ) throws(DeMLError) -> Activations {
@@ -19,14 +24,6 @@ struct AveragePool2d: PoolingLayer {
                 input, y, window.kernel(over: input), batch: \.batch, forward: deml_avg_pool2d_forward,
                 backward: deml_avg_pool2d_backward))
         return y
-    }
-}
-
-extension AveragePool2d {
-    init(_ options: StrictContainer) throws {
-        try options.demand("ceil_mode", false)
-        try options.demand("count_include_pad", true)
-        window = try Window2D(options)
     }
 }
 

@@ -8,6 +8,11 @@ struct MaxPool2d: PoolingLayer {
 
     var window: Window2D
 
+    static func demand(of options: StrictContainer) throws {
+        try options.demand("ceil_mode", false)
+        try options.demand("dilation", 1)
+    }
+
     func build(
         _ layer: ResolvedLayer, _ x: Activations, _ network: inout NetworkBuilder
     ) throws(DeMLError) -> Activations {
@@ -16,14 +21,6 @@ struct MaxPool2d: PoolingLayer {
         let position = try network.array(of: UInt16.self, perExample: y.size, for: .activations)
         network.append(MaxPool2dOperation(input, y, window, position: position))
         return y
-    }
-}
-
-extension MaxPool2d {
-    init(_ options: StrictContainer) throws {
-        try options.demand("ceil_mode", false)
-        try options.demand("dilation", 1)
-        window = try Window2D(options)
     }
 }
 

@@ -107,18 +107,28 @@ extension StrictContainer {
     }
 }
 
-/// A layer that makes one number of each window of an image, or of a sequence where its name ends in `1d`.
+/// A layer that makes one number of each window of an image.
 protocol PoolingLayer: LayerDefinition {
     var window: Window2D { get }
+    init(window: Window2D)
+    /// Refuses what torch's layer can be asked for and this one cannot.
+    static func demand(of options: StrictContainer) throws
+    /// Whether it works on sequences.
+    static var isSequence: Bool { get }
 }
 
 extension PoolingLayer {
+    static var isSequence: Bool { false }
+
+    init(_ options: StrictContainer) throws {
+        try Self.demand(of: options)
+        self.init(window: Self.isSequence ? try Window2D(sequence: options, of: Self.type) : try Window2D(options))
+    }
+
     func shapes(_ place: inout LayerPlace) throws(DeMLError) -> LayerShapes {
         if Self.isSequence { try place.channelSequence() } else { try place.image() }
         return try place.pooled(window)
     }
-
-    private static var isSequence: Bool { type.hasSuffix("1d") }
 
     func multiplyAdds(_ layer: ResolvedLayer) -> Int {
         layer.output.reduce(1, *) * window.kernelSize.height * window.kernelSize.width
@@ -128,6 +138,24 @@ extension PoolingLayer {
 
     func encode(_ options: inout OptionEncoder) throws {
         try window.encode(&options, isSequence: Self.isSequence)
+    }
+}
+
+/// The same over a sequence [channels, length], which is an image with one row.
+protocol SequencePoolingLayer: PoolingLayer {
+    associatedtype OfImages: PoolingLayer
+}
+
+extension SequencePoolingLayer {
+    static var options: [String] { OfImages.options }
+    static var isSequence: Bool { true }
+
+    static func demand(of options: StrictContainer) throws { try OfImages.demand(of: options) }
+
+    func build(
+        _ layer: ResolvedLayer, _ x: Activations, _ network: inout NetworkBuilder
+    ) throws(DeMLError) -> Activations {
+        try OfImages(window: window).build(layer, x, &network)
     }
 }
 
