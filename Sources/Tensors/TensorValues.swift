@@ -47,11 +47,9 @@ extension Tensor {
         _: Stored.Type, _ convert: (Stored) -> Result
     ) -> [Result] {
         makeArray(count: count) { target in
-            bytes.withUnsafeBytes { source in
-                let size = MemoryLayout<Stored>.size
+            withElements(Stored.self) { element in
                 for index in 0..<target.count {
-                    let stored = source.loadUnaligned(fromByteOffset: index * size, as: Stored.self)
-                    target.initializeElement(at: index, to: convert(stored))
+                    target.initializeElement(at: index, to: convert(element(index)))
                 }
             }
         }
@@ -64,23 +62,29 @@ extension Tensor {
         _: Stored.Type, _ isSought: (Stored) -> Bool
     ) -> Int? {
         let count = count
-        return bytes.withUnsafeBytes { source in
-            let size = MemoryLayout<Stored>.size
+        return withElements(Stored.self) { element in
             var block = 0
             while block < count {
-                let end = min(block + 1024, count)
+                let end = min(block &+ 1024, count)
                 var found: Stored = 0
-                for index in block..<end {
-                    found |= isSought(source.loadUnaligned(fromByteOffset: index * size, as: Stored.self)) ? 1 : 0
-                }
-                if found != 0 {
-                    return (block..<end).first {
-                        isSought(source.loadUnaligned(fromByteOffset: $0 * size, as: Stored.self))
-                    }
-                }
+                for index in block..<end { found |= isSought(element(index)) ? 1 : 0 }
+                if found != 0 { return (block..<end).first { isSought(element($0)) } }
                 block = end
             }
             return nil
+        }
+    }
+
+    /// Elements by their indices, which are not checked one by one: a branch for each forbids vector instructions.
+    @inline(__always)
+    private func withElements<Stored: BitwiseCopyable, Result>(
+        _: Stored.Type, _ body: ((Int) -> Stored) -> Result
+    ) -> Result {
+        bytes.withUnsafeBytes { source in
+            precondition(source.count >= count * MemoryLayout<Stored>.size)
+            // Where there is no storage there is no index.
+            let base = source.baseAddress ?? UnsafeRawPointer(bitPattern: 1)!
+            return body { base.loadUnaligned(fromByteOffset: $0 &* MemoryLayout<Stored>.size, as: Stored.self) }
         }
     }
 
