@@ -102,8 +102,8 @@ import Testing
             let answer = try await page.ask(.get, "\(download)?as=\(format)&contents=\(contents)&top=\(top)")
             var request = PredictRequest(
                 model: "runs/trees", data: DataRequest(data: file), part: .all, count: 0, output: "here." + format)
-            request.contents = try #require(PredictionContents(rawValue: contents))
-            request.top = top
+            request.writing.contents = try #require(PredictionContents(rawValue: contents))
+            request.writing.top = top
             _ = try application.predict(request)
             let here = String(
                 decoding: try Files.read(page.folder + "/here." + format, maximumBytes: 1 << 20), as: UTF8.self)

@@ -41,7 +41,7 @@ extension Application {
         let chosen = try inputs.chosen(request, paths)
         let output = request.output.map { paths.resolved($0) }
         // What cannot be written at the end is found at the beginning.
-        try inputs.table(chosen, [], model).check(request.contents)
+        try inputs.table(chosen, [], model).check(request.writing.contents)
         if let output, Files.isDirectory(output) {
             throw DeMLError(.cannotCreate, "a folder has the name of the output", place: paths.shown(output))
         }
@@ -55,7 +55,7 @@ extension Application {
         tell(inputs.notes, progress)
         let result = try await inference.run(on: fleet, progress: try tellingCost(place, progress))
         let table = inputs.table(chosen, try inference.values(), model)
-        if let output { try table.write(to: output, for: request) }
+        if let output { try table.write(to: output, as: request.writing) }
         inference.removeFolder()
         var answer = PredictAnswer(table, notes: inputs.notes, available: inputs.x.shape[0])
         let shown = min(table.count, FleetPredictAnswer.shown)
