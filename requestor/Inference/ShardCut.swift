@@ -37,8 +37,12 @@ public struct ShardCut: Sendable, Equatable, Codable {
         func fitting(_ work: Double) -> Int { Int(min(Double(rows), work / rowWork).rounded(.up)) }
         let machines = max(1, machines)
         let least = min(max(part(machines), fitting(Self.leastWork)), fitting(Self.goodWork))
-        let most = min(Self.mostBytes / rowBytes, Int(min(1e15, Self.mostWork / rowWork)))
-        self.init(rows: rows, rowsPerShard: min(max(1, most), max(part(Self.shardsPerMachine * machines), least)))
+        let most = max(1, min(Self.mostBytes / rowBytes, Int(min(1e15, Self.mostWork / rowWork))))
+        let wanted = min(most, max(part(Self.shardsPerMachine * machines), least))
+        // As many for each machine, so that all end together.
+        let turns = part(wanted) / machines
+        let even = turns > 0 ? [turns, turns + 1].map { part($0 * machines) }.first { $0 <= most } : nil
+        self.init(rows: rows, rowsPerShard: even ?? wanted)
     }
 
     public var count: Int { (rows + rowsPerShard - 1) / rowsPerShard }
