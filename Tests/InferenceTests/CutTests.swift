@@ -46,7 +46,7 @@ struct CutTests {
         for rows in [20_000, 60_000, 61_234, 100_000] {
             for machines in [2, 3, 7] {
                 let count = ShardCut(rows: rows, inputBytes: 4096, model: heavy, machines: machines).count
-                #expect(count % machines == 0 || count < machines, "\(rows) rows, \(machines) machines: \(count) shards")
+                #expect(count % machines == 0 || count < machines, "\(rows) rows, \(machines) machines: \(count)")
             }
         }
         // A row that is larger than a shard should be is a shard.

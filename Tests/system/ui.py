@@ -14,7 +14,7 @@ import urllib.request
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "page"))
-from browser import DEML, ROOT, SCRATCH, Page, check, run, wait_state  # noqa: E402
+from browser import DEML, ROOT, SCRATCH, Page, check, layout_shift, run, wait_state  # noqa: E402
 from playwright.sync_api import expect  # noqa: E402
 
 WEIGHT_LIMIT, PAINT_LIMIT, FRAME_LIMIT, START_LIMIT, SHIFT_LIMIT = 150_000, 200, 100, 0.3, 0.1
@@ -189,8 +189,8 @@ def doors(browser, ui, work):
     browser.look(page, "try-digit")
 
     # An unknown table: read, trained, its predictions downloaded.
-    rows = "\n".join(f"{1 + 2 * (i % 2) + i / 900:.3f},{'red' if i % 3 else 'green'},{['oak', 'ash'][i % 2]}" for i in range(300))
-    (SCRATCH / "trees.csv").write_text("height,colour,kind\n" + rows + "\n")
+    rows = "\n".join(f"{1 + 2 * (i % 2) + i / 900:.3f},{'red' if i % 3 else 'green'},{['north', 'south', 'west', 'west'][i % 4]},{['oak', 'ash'][i % 2]}" for i in range(300))
+    (SCRATCH / "trees.csv").write_text("height,colour,forest,kind\n" + rows + "\n")
     page.get_by_role("link", name="Train", exact=True).click()
     browser.look(page, "train-empty")
     page.locator(".drop input[type=file]").first.set_input_files(SCRATCH / "trees.csv")
@@ -201,6 +201,13 @@ def doors(browser, ui, work):
     expect(page.get_by_label("What is learned")).to_have_value("kind")
     expect(page.locator(".layer .count").nth(1)).not_to_have_text("–")
     browser.look(page, "train-table")
+    # A worker for each value of a column, which teaches nothing then.
+    division = page.get_by_label("Who has what")
+    division.select_option("by_column:forest")
+    expect(page.get_by_text("trees · 3 workers")).to_be_visible()
+    expect(page.get_by_label("Workers", exact=True)).to_be_disabled()
+    expect(page.get_by_label("Kind of forest")).to_have_count(0)
+    browser.look(page, "train-clients")
     # A mistake stands at its layer, and nothing can be started.
     page.get_by_label("Layer 0", exact=True).select_option("conv2d")
     expect(page.locator(".layer.wrong .mistake")).to_be_visible()
@@ -220,6 +227,8 @@ def doors(browser, ui, work):
     page.get_by_role("button", name="Train", exact=True).click()
     expect(page.get_by_role("heading", level=1, name="trees")).to_be_visible()
     wait_state(page, "finished", 120)
+    settings = json.loads((work / "runs/trees/config.json").read_text())
+    check("workers are those of the data", settings["partition"] == "by_column:forest" and settings["workers"] == 3, (settings["partition"], settings["workers"]))
     # More rounds, by the keyboard alone.
     page.get_by_role("button", name="More rounds").focus()
     page.keyboard.press("Enter")
@@ -264,8 +273,10 @@ def doors(browser, ui, work):
     check("processes predict the same", Path(download.value.path()).read_text().splitlines() == lines)
     page.reload()
     expect(page.get_by_role("link", name="Download predictions")).to_be_visible()
+    # What it may cost is said before the button that spends it.
     page.get_by_role("radio", name="Golem").check()
     expect(page.get_by_role("button", name="Rent and predict for at most 5 GLM")).to_be_enabled()
+    expect(page.get_by_text(re.compile(r"^3 rows for 1 machine: likely below [0-9.]+ GLM .*, worst case [0-9.]+ GLM in the first hour, never more than 5 GLM\.$"))).to_be_visible()
     browser.look(page, "try-elsewhere")
 
     # A text: read, learned, and written on with, as it is written.
@@ -415,6 +426,8 @@ def doors(browser, ui, work):
     expect(page.get_by_role("button", name="Check again")).to_be_enabled(timeout=30000)
     page.get_by_role("button", name="Ask the market").click()
     expect(page.locator(".box.bad")).to_be_visible(timeout=30000)
+    shift, names = layout_shift(page)
+    check("nothing jumps on the Golem page", shift < SHIFT_LIMIT, f"{shift:.3f} {names}")
     browser.look(page, "golem")
 
     # A long run scrolls and updates without long frames.

@@ -69,6 +69,25 @@ extension Application {
             output: output, result: result)
     }
 
+    /// What ``predict(_:on:progress:)`` would give to rented machines, and GLM that this may cost: likely, as
+    /// ``InferenceEvent/Plan/carefulSeconds`` has it, and in an hour at the worst. Nothing is made, nothing is spent.
+    public func cost(
+        of request: PredictRequest, on place: FleetPlace
+    ) throws -> (plan: InferenceEvent.Plan, likely: Double, worst: Double) {
+        let model = try ModelArgument(request.model, paths)
+        try checkOwn(model)
+        let inputs = try PredictionInputs(request, model, paths)
+        let plan = Inference.plan(
+            of: inputs.x.rows(try inputs.chosen(request, paths)), by: model.weights.model,
+            modelBytes: Files.size(of: model.path) ?? 0, form: .answers, fleet: place.fleet.rawValue,
+            machines: try place.settings().machines)
+        let settings = try golemSettings(place.golem)
+        return (
+            plan, settings.worstCase(machines: plan.machines, hours: plan.carefulSeconds / 3600),
+            settings.worstCase(machines: plan.machines, hours: 1)
+        )
+    }
+
     /// The same as ``evaluate(_:)`` by the machines of a fleet, to the same measures bit by bit. They get the inputs and give
     /// the model's outputs; the labels stay here, and here is measured.
     public func evaluate(

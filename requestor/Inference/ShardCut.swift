@@ -1,4 +1,5 @@
 import NeuralNetwork
+import Tensors
 
 /// How rows are cut into shards: several for each machine, so that none is waited for long and little is lost when one goes;
 /// no smaller than is worth a journey, no larger than a machine's memory and patience.
@@ -43,6 +44,12 @@ public struct ShardCut: Sendable, Equatable, Codable {
         let turns = part(wanted) / machines
         let even = turns > 0 ? [turns, turns + 1].map { part($0 * machines) }.first { $0 <= most } : nil
         self.init(rows: rows, rowsPerShard: even ?? wanted)
+    }
+
+    /// - Parameter rows: `[N, …input shape]`
+    init(_ rows: Tensor, model: ModelDescription, machines: Int) {
+        self.init(
+            rows: rows.shape[0], inputBytes: rows.rowCount * rows.dtype.byteCount, model: model, machines: machines)
     }
 
     public var count: Int { (rows + rowsPerShard - 1) / rowsPerShard }
