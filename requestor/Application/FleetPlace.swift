@@ -101,14 +101,6 @@ extension Application {
         }
     }
 
-    /// What machines of a fleet cannot be given.
-    func checkOwn(_ model: ModelArgument) throws(DeMLError) {
-        guard model.isForeign else { return }
-        throw DeMLError(
-            .usage, "machines of a fleet take weights files of DeML alone", place: paths.shown(model.path),
-            hint: "deml export --model \(paths.shown(model.path)) --to deml writes one")
-    }
-
     /// A use of a model on a fleet, made or gone on with.
     /// - Parameter name: of the folder under `runs/` where no other is said: what is asked makes it, so that the same
     ///   question finds it again.
@@ -116,7 +108,6 @@ extension Application {
         _ model: ModelArgument, rows: Tensor, form: WorkerJobForm, place: FleetPlace, folder: String?, name: String,
         names: (model: String, data: String, part: String)
     ) throws -> Inference {
-        try checkOwn(model)
         let settings = try place.settings()
         // A worker reads weights files. A model out of a file of another tool becomes one.
         let isWeightsFile = (try? WeightsFile(try Safetensors(contentsOf: model.path, mapping: true))) != nil
