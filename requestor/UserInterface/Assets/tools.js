@@ -279,7 +279,7 @@ export async function askMarket(place, machines, hours, signal) {
   try {
     await ask(`/api/golem/offers?machines=${machines}&hours=${hours}`, { signal, events: {
       progress: (now) => say(place, `Listening … ${now.usable} offers of use`),
-      offers: (found) => say(place, found.expected == null ? "Nobody is there to ask." : `About ${glm(found.expected)}${hours === 1 ? " an hour" : ""} with the cheapest ${found.machines}.`),
+      offers: (found) => say(place, found.expected == null ? "Nobody is there to ask." : `About ${glm(found.expected)}${hours === 1 ? " an hour" : ""} with the cheapest ${found.machines > 1 ? found.machines : "machine"}.`),
     } });
   } catch (error) {
     if (error.name !== "AbortError") say(place, sentence(error.what) + (error.hint ? `: ${error.hint}` : ""));
