@@ -513,6 +513,10 @@ def doors(browser, ui, work):
             elif name == "golem":
                 expect(other.get_by_role("button", name="Check again")).to_be_enabled(timeout=30000)
             browser.look(other, name)
+        # As somebody opens it from the run's folder.
+        other.goto((work / "runs/mnist-mlp/report.html").as_uri())
+        expect(other.get_by_role("heading", level=1)).to_be_visible()
+        browser.look(other, "report")
         other.context.close()
     # The answer of a run that is not there is an error by intent.
     browser.console[:] = [line for line in browser.console if "status of 404" not in line and "status of 422" not in line
