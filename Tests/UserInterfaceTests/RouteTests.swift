@@ -108,6 +108,14 @@ import Testing
             let refused = try await clients(wrong)
             #expect(refused.status == 422 && refused.json["hint"] is String, "\(wrong): \(refused.body)")
         }
+        for name in ["north", "south"] {
+            try Files.createDirectory(page.folder + "/forests")
+            try Files.writeAtomically(Array(text.utf8), to: page.folder + "/forests/\(name).csv")
+        }
+        let files = try await page.json(
+            "/api/data/look", #"{"data":"forests","label_column":"kind","partition":"by_file"}"#)
+        #expect(files.json["hasClients"] as? Bool == true, "\(files.body)")
+        #expect((files.json["settings"] as? [String: Any])?["workers"] as? Int == 2)
     }
 
     @Test func whatALabelHoldsIsAskedForAndAnswered() async throws {

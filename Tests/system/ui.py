@@ -486,7 +486,7 @@ def doors(browser, ui, work):
     check("everything of the page together", weight < WEIGHT_LIMIT, f"{weight:,} bytes")
 
     # Every view again: narrow, dark, and wide.
-    state = page.context.storage_state()
+    state, jumps = page.context.storage_state(), []
     for width, scheme in [(390, "light"), (1280, "dark"), (390, "dark"), (2560, "light")]:
         other = browser.page(width, scheme)
         other.context.add_cookies(state["cookies"])
@@ -513,11 +513,16 @@ def doors(browser, ui, work):
             elif name == "golem":
                 expect(other.get_by_role("button", name="Check again")).to_be_enabled(timeout=30000)
             browser.look(other, name)
+            # Of a long run it is shown at once what was read first.
+            if name != "run-long":
+                jumps.append((*layout_shift(other), name, width))
         # As somebody opens it from the run's folder.
         other.goto((work / "runs/mnist-mlp/report.html").as_uri())
         expect(other.get_by_role("heading", level=1)).to_be_visible()
         browser.look(other, "report")
         other.context.close()
+    most = max(jumps, key=lambda one: one[0])
+    check("nothing jumps in any view", most[0] < SHIFT_LIMIT, f"at most {most}")
     # The answer of a run that is not there is an error by intent.
     browser.console[:] = [line for line in browser.console if "status of 404" not in line and "status of 422" not in line
                           and "/predict/row" not in line]

@@ -12,8 +12,6 @@ export default async function compare(main, { signal, query, go }) {
   const losses = lineChart({ title: "Test loss", exactly: loss, floor: 0 });
   const colours = ["accent", "other", "class4", "class6", "class1", "class3", "class8", "third"];
 
-  main.replaceChildren(aside(h("a", { href: "/" }, "Runs")), h("h1", null, "Compare runs"), answer,
-    h("h2", null, "Which runs"), comparable.length ? chooser : h("p", { class: "lead" }, "There is no run with a finished round yet."));
   chooser.append(...comparable.slice(0, 60).map((run) => {
     const box = h("input", { type: "checkbox", checked: wanted.includes(run.run), onchange: () => {
       if (box.checked && wanted.length >= 8) { box.checked = false; return; }
@@ -24,6 +22,8 @@ export default async function compare(main, { signal, query, go }) {
     return h("label", { class: "choice" }, box, h("b", null, middle(run.run, 30)), h("span", null, [run.data, run.accuracy !== undefined ? percent(run.accuracy) : loss(run.loss)].filter(Boolean).join(" · ")));
   }));
   await draw();
+  main.replaceChildren(aside(h("a", { href: "/" }, "Runs")), h("h1", null, "Compare runs"), answer,
+    h("h2", null, "Which runs"), comparable.length ? chooser : h("p", { class: "lead" }, "There is no run with a finished round yet."));
   while (!signal.aborted) {
     await pause(2000);
     if (!signal.aborted && !document.hidden && isLive) await draw();

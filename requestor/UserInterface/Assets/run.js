@@ -23,11 +23,15 @@ export default async function run(main, { signal, parameters: [name], go }) {
   const charts = h("div", { class: "pair" });
   const curves = h("section", { hidden: true }, h("h2", null, "Learning curve"), charts);
 
+  // Shown when it is known what there is, so that nothing is pushed away; or soon.
+  const below = h("div", { hidden: true }, curves, cells.section, workers.section, news.section, result.section, rounds.section, aboutRun(details, base, signal));
+  const reveal = () => { below.hidden = false; };
+  pause(1000).then(reveal);
+
   main.replaceChildren(
     aside(h("a", { href: "/" }, "Runs")),
     h("div", { class: "head" }, h("div", null, h("h1", null, name), h("p", { class: "lead" }, subtitle(), " ", state)), actions),
-    note, tiles, h("div", { class: "progress" }, progress, saying), curves,
-    cells.section, workers.section, news.section, result.section, rounds.section, aboutRun(details, base, signal));
+    note, tiles, h("div", { class: "progress" }, progress, saying), below);
 
   function subtitle() {
     const { card } = details;
@@ -138,6 +142,7 @@ export default async function run(main, { signal, parameters: [name], go }) {
     }
     news.draw(known);
     rounds.draw(known);
+    if (!live.catchingUp) reveal();
   }
 
   let shownState;
