@@ -42,6 +42,13 @@ struct CutTests {
         #expect(ShardCut(rows: 1000, inputBytes: 16, model: light, machines: 3).count == 1)
         // Enough for each machine, and not more: a journey for each machine is enough.
         #expect(ShardCut(rows: 10_000, inputBytes: 4096, model: heavy, machines: 3).count == 3)
+        // As many for each, so that no machine waits for another's last.
+        for rows in [20_000, 60_000, 61_234, 100_000] {
+            for machines in [2, 3, 7] {
+                let count = ShardCut(rows: rows, inputBytes: 4096, model: heavy, machines: machines).count
+                #expect(count % machines == 0 || count < machines, "\(rows) rows, \(machines) machines: \(count)")
+            }
+        }
         // A row that is larger than a shard should be is a shard.
         #expect(ShardCut(rows: 5, inputBytes: 1 << 30, model: heavy, machines: 1).count == 5)
     }

@@ -84,6 +84,11 @@ import Testing
         let golem = try await page.json(
             "/api/models/trees/predict/elsewhere", "{\"data\":\"upload:\(id)\",\"fleet\":\"golem\",\"budget\":4}")
         #expect(golem.status == 409)
+        let cost = try await page.json("/api/models/trees/predict/cost", "{\"data\":\"upload:\(id)\"}")
+        #expect(cost.json["rows"] as? Int == 2 && cost.json["machines"] as? Int == 1, "\(cost.body)")
+        let (likely, worst) = (cost.json["likely"] as? Double ?? 0, cost.json["worst"] as? Double ?? 0)
+        #expect(likely > 0 && likely < worst && (cost.json["seconds"] as? Double ?? 0) >= 30)
+        #expect(try await page.json("/api/models/nothing/predict/cost", "{\"data\":\"upload:\(id)\"}").status == 404)
         #expect(try await page.ask(.get, "/api/predictions/\(id)").status == 404)
     }
 
@@ -102,8 +107,8 @@ import Testing
             let answer = try await page.ask(.get, "\(download)?as=\(format)&contents=\(contents)&top=\(top)")
             var request = PredictRequest(
                 model: "runs/trees", data: DataRequest(data: file), part: .all, count: 0, output: "here." + format)
-            request.contents = try #require(PredictionContents(rawValue: contents))
-            request.top = top
+            request.writing.contents = try #require(PredictionContents(rawValue: contents))
+            request.writing.top = top
             _ = try application.predict(request)
             let here = String(
                 decoding: try Files.read(page.folder + "/here." + format, maximumBytes: 1 << 20), as: UTF8.self)

@@ -95,6 +95,27 @@ import Testing
         #expect((answer.json["classes"] as? [[String: Any]])?.count == 2)
         let unknown = try await page.json("/api/data/look", "{\"data\":\"trees.csv\",\"label_column\":\"species\"}")
         #expect(unknown.status == 422 && unknown.json["hint"] is String)
+        // A column that says whose a row is: a worker for each value, and nothing to learn from.
+        func clients(_ column: String) async throws -> Page.Answer {
+            try await page.json(
+                "/api/data/look", "{\"data\":\"trees.csv\",\"label_column\":\"kind\",\"partition\":\"\(column)\"}")
+        }
+        #expect(answer.json["hasClients"] as? Bool == false)
+        let colours = try await clients("by_column:colour")
+        #expect((colours.json["columns"] as? [[String: Any]])?.map { $0["name"] as? String } == ["height"])
+        #expect((colours.json["settings"] as? [String: Any])?["workers"] as? Int == 2, "\(colours.body)")
+        for wrong in ["by_column:species", "by_file", "by_age"] {
+            let refused = try await clients(wrong)
+            #expect(refused.status == 422 && refused.json["hint"] is String, "\(wrong): \(refused.body)")
+        }
+        for name in ["north", "south"] {
+            try Files.createDirectory(page.folder + "/forests")
+            try Files.writeAtomically(Array(text.utf8), to: page.folder + "/forests/\(name).csv")
+        }
+        let files = try await page.json(
+            "/api/data/look", #"{"data":"forests","label_column":"kind","partition":"by_file"}"#)
+        #expect(files.json["hasClients"] as? Bool == true, "\(files.body)")
+        #expect((files.json["settings"] as? [String: Any])?["workers"] as? Int == 2)
     }
 
     @Test func whatALabelHoldsIsAskedForAndAnswered() async throws {

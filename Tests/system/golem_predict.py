@@ -151,7 +151,7 @@ def cases(network):
         expect(sum(m["rows"] for m in summary["machines"]) == summary["rows"], "each row once", summary["machines"])
         expect(len(summary["machines"]) == 3, "three providers worked", summary["machines"])
         audits = summary["audits"]
-        expect(audits["audited"] == audits["answers"] >= 12 and audits["mismatches"] == 0, "rows of all were looked at",
+        expect(audits["audited"] == audits["answers"] >= 9 and audits["mismatches"] == 0, "rows of all were looked at",
                audits)
         invoices = check_money(network, run)
         expect(len(invoices) == 3 and all(invoices.values()), "three invoices", invoices)
@@ -192,17 +192,22 @@ def cases(network):
         return figures(network, run)
 
     def killed():
-        """`kill -9` in the middle of a test: the same command goes on, to the very measures of this machine."""
+        """`kill -9` in the middle: the same command goes on, to the very measures of this machine; of 60,000 images to the
+        very file."""
+        command = "evaluate" if SHARD else "predict"
         faults(network, p0="--at-least 0.7", p1="--at-least 0.7", p2="--at-least 0.7")
-        run = Predict(network, "killed", command="evaluate", min_machines=1)
+        run = Predict(network, "killed", command=command, min_machines=1)
         run.await_done(2)
         run.process.send_signal(signal.SIGKILL)
         run.wait()
         before = run.done()
         expect(len(before) >= 2, "shards are done", before)
         faults(network)
-        again = Predict(network, "killed", command="evaluate", min_machines=1).good()
-        expect(again.said == (SCRATCH / "here.json").read_text(), "the same measures, bit by bit", again.said[:500])
+        again = Predict(network, "killed", command=command, min_machines=1).good()
+        if command == "evaluate":
+            expect(again.said == (SCRATCH / "here.json").read_text(), "the same measures, bit by bit", again.said[:500])
+        else:
+            same_rows(again)
         expect(f"{len(before)} shards done before" in again.text(), "what was done is not done again",
                again.text()[-2000:])
         left = {k: v for k, v in network.await_nothing_left(5).items() if k != "demands"}

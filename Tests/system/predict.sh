@@ -131,6 +131,14 @@ PYTHON
 "$DEML" evaluate --model "$model" --data "$data" --json >"$scratch/here.json"
 "$DEML" evaluate --model "$model" --data "$data" --on local --worker "$DEML_WORKER" --json >"$scratch/there.json"
 same_bytes "a test by a fleet gives the same measures" "$scratch/here.json" "$scratch/there.json"
+# Machines get a file of another tool as weights that they can read.
+for form in onnx keras; do
+    succeeds "the model for $form" "$DEML" export --model "$model" --to $form --output "$scratch/model.$form"
+    succeeds "$form here" "$DEML" predict --model "$scratch/model.$form" --data "$data" --count 0 --output "$scratch/here-$form.csv"
+    succeeds "$form by two processes" "$DEML" predict --model "$scratch/model.$form" --data "$data" --on local --machines 2 \
+        --shard-rows 300 --worker "$DEML_WORKER" --audit all --output "$scratch/there-$form.csv"
+    same_bytes "$form: the same" "$scratch/here-$form.csv" "$scratch/there-$form.csv"
+done
 
 # Killed in the middle: the same command goes on; another is refused by name, and so is what makes no sense.
 cnn=$scratch/cnn

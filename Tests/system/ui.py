@@ -11,10 +11,11 @@ import subprocess
 import sys
 import time
 import urllib.request
+import zlib
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "page"))
-from browser import DEML, ROOT, SCRATCH, Page, check, run, wait_state  # noqa: E402
+from browser import DEML, ROOT, SCRATCH, Page, check, layout_shift, run, wait_state  # noqa: E402
 from playwright.sync_api import expect  # noqa: E402
 
 WEIGHT_LIMIT, PAINT_LIMIT, FRAME_LIMIT, START_LIMIT, SHIFT_LIMIT = 150_000, 200, 100, 0.3, 0.1
@@ -58,6 +59,13 @@ def letters(folder):
     (folder / "letters.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + rows + labels)
     (folder / "letters.yaml").write_text("input: {shape: [10], tokens: 128}\nlayers:\n  - {type: embedding, embedding_dim: 8}\n"
                                          "  - {type: gru, hidden_size: 8, output: last}\n  - {type: linear, out_features: 2}\nloss: cross_entropy\n")
+
+
+def picture_of_one():
+    """A PNG of a dark stroke on white paper."""
+    rows = b"".join(bytes([0, *(20 if 27 <= x < 34 and 8 <= y < 52 else 255 for x in range(60))]) for y in range(60))
+    part = lambda kind, data: struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    return b"\x89PNG\r\n\x1a\n" + part(b"IHDR", struct.pack(">IIBBBBB", 60, 60, 8, 0, 0, 0, 0)) + part(b"IDAT", zlib.compress(rows)) + part(b"IEND", b"")
 
 
 def draw_seven(page):
@@ -187,10 +195,13 @@ def doors(browser, ui, work):
     check("a 7 drawn small in a corner is read as 7", page.locator(".verdict").inner_text() == "7",
           page.locator(".try .note").first.inner_text())
     browser.look(page, "try-digit")
+    page.locator(".try input[type=file]").set_input_files({"name": "one.png", "mimeType": "image/png", "buffer": picture_of_one()})
+    expect(page.locator(".verdict")).to_have_text("1")
+    check("a picture of a 1 is read as 1", True, page.locator(".try .note").first.inner_text())
 
     # An unknown table: read, trained, its predictions downloaded.
-    rows = "\n".join(f"{1 + 2 * (i % 2) + i / 900:.3f},{'red' if i % 3 else 'green'},{['oak', 'ash'][i % 2]}" for i in range(300))
-    (SCRATCH / "trees.csv").write_text("height,colour,kind\n" + rows + "\n")
+    rows = "\n".join(f"{1 + 2 * (i % 2) + i / 900:.3f},{'red' if i % 3 else 'green'},{['north', 'south', 'west', 'west'][i % 4]},{['oak', 'ash'][i % 2]}" for i in range(300))
+    (SCRATCH / "trees.csv").write_text("height,colour,forest,kind\n" + rows + "\n")
     page.get_by_role("link", name="Train", exact=True).click()
     browser.look(page, "train-empty")
     page.locator(".drop input[type=file]").first.set_input_files(SCRATCH / "trees.csv")
@@ -201,6 +212,13 @@ def doors(browser, ui, work):
     expect(page.get_by_label("What is learned")).to_have_value("kind")
     expect(page.locator(".layer .count").nth(1)).not_to_have_text("–")
     browser.look(page, "train-table")
+    # A worker for each value of a column, which teaches nothing then.
+    division = page.get_by_label("Who has what")
+    division.select_option("by_column:forest")
+    expect(page.get_by_text("trees · 3 workers")).to_be_visible()
+    expect(page.get_by_label("Workers", exact=True)).to_be_disabled()
+    expect(page.get_by_label("Kind of forest")).to_have_count(0)
+    browser.look(page, "train-clients")
     # A mistake stands at its layer, and nothing can be started.
     page.get_by_label("Layer 0", exact=True).select_option("conv2d")
     expect(page.locator(".layer.wrong .mistake")).to_be_visible()
@@ -220,6 +238,8 @@ def doors(browser, ui, work):
     page.get_by_role("button", name="Train", exact=True).click()
     expect(page.get_by_role("heading", level=1, name="trees")).to_be_visible()
     wait_state(page, "finished", 120)
+    settings = json.loads((work / "runs/trees/config.json").read_text())
+    check("workers are those of the data", settings["partition"] == "by_column:forest" and settings["workers"] == 3, (settings["partition"], settings["workers"]))
     # More rounds, by the keyboard alone.
     page.get_by_role("button", name="More rounds").focus()
     page.keyboard.press("Enter")
@@ -264,8 +284,10 @@ def doors(browser, ui, work):
     check("processes predict the same", Path(download.value.path()).read_text().splitlines() == lines)
     page.reload()
     expect(page.get_by_role("link", name="Download predictions")).to_be_visible()
+    # What it may cost is said before the button that spends it.
     page.get_by_role("radio", name="Golem").check()
     expect(page.get_by_role("button", name="Rent and predict for at most 5 GLM")).to_be_enabled()
+    expect(page.get_by_text(re.compile(r"^3 rows for 1 machine: likely below [0-9.]+ GLM .*, worst case [0-9.]+ GLM in the first hour, never more than 5 GLM\.$"))).to_be_visible()
     browser.look(page, "try-elsewhere")
 
     # A text: read, learned, and written on with, as it is written.
@@ -415,6 +437,8 @@ def doors(browser, ui, work):
     expect(page.get_by_role("button", name="Check again")).to_be_enabled(timeout=30000)
     page.get_by_role("button", name="Ask the market").click()
     expect(page.locator(".box.bad")).to_be_visible(timeout=30000)
+    shift, names = layout_shift(page)
+    check("nothing jumps on the Golem page", shift < SHIFT_LIMIT, f"{shift:.3f} {names}")
     browser.look(page, "golem")
 
     # A long run scrolls and updates without long frames.
@@ -462,7 +486,7 @@ def doors(browser, ui, work):
     check("everything of the page together", weight < WEIGHT_LIMIT, f"{weight:,} bytes")
 
     # Every view again: narrow, dark, and wide.
-    state = page.context.storage_state()
+    state, jumps = page.context.storage_state(), []
     for width, scheme in [(390, "light"), (1280, "dark"), (390, "dark"), (2560, "light")]:
         other = browser.page(width, scheme)
         other.context.add_cookies(state["cookies"])
@@ -489,7 +513,16 @@ def doors(browser, ui, work):
             elif name == "golem":
                 expect(other.get_by_role("button", name="Check again")).to_be_enabled(timeout=30000)
             browser.look(other, name)
+            # Of a long run it is shown at once what was read first.
+            if name != "run-long":
+                jumps.append((*layout_shift(other), name, width))
+        # As somebody opens it from the run's folder.
+        other.goto((work / "runs/mnist-mlp/report.html").as_uri())
+        expect(other.get_by_role("heading", level=1)).to_be_visible()
+        browser.look(other, "report")
         other.context.close()
+    most = max(jumps, key=lambda one: one[0])
+    check("nothing jumps in any view", most[0] < SHIFT_LIMIT, f"at most {most}")
     # The answer of a run that is not there is an error by intent.
     browser.console[:] = [line for line in browser.console if "status of 404" not in line and "status of 422" not in line
                           and "/predict/row" not in line]

@@ -20,17 +20,21 @@ public struct DataLook: Sendable {
     /// The model and the training that would be chosen.
     public var model: ModelDescription
     public var configuration: RunConfiguration
+    /// Whether it says by itself who has what: files, or the values of a column that was named.
+    public var hasClients: Bool
     /// Some examples as grey pictures, where they are pictures.
     public var pictures: [Pictures.Frame]
 }
 
 extension Application {
     /// Reads a dataset and says what it is.
-    public func look(at request: DataRequest) throws -> DataLook {
+    /// - Parameter partition: as ``Partition/init(parsing:)`` reads it: a column that says whose a row is is no feature.
+    public func look(at request: DataRequest, partition: String? = nil) throws -> DataLook {
         guard let name = request.data else { throw DeMLError(.usage, "it is not said which data is meant") }
         var configuration = RunConfiguration()
         configuration.data.path = try paths.dataset(name, from: paths.workingFolder)
         try configuration.data.take(request)
+        if let partition { configuration.federation.partition = partition }
         let data = try TrainingData(&configuration, given: [], resumed: nil, paths)
         guard case .description(let model)? = configuration.model.source else {
             throw DeMLError(.internal, "no model was chosen for the data", place: paths.shown(configuration.data.path))
@@ -49,7 +53,7 @@ extension Application {
             path: configuration.data.path, name: data.dataset.name, schema: data.dataset.schema,
             decisions: data.decisions, trainExamples: data.dataset.train.count,
             testExamples: data.dataset.test?.count ?? 0, inputShape: shape, classCounts: counts,
-            model: model, configuration: configuration,
+            model: model, configuration: configuration, hasClients: data.dataset.groups != nil,
             pictures: pictures.map { frames in (0..<shown).map(frames.frame) } ?? [])
     }
 

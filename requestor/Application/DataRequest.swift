@@ -68,8 +68,6 @@ struct ModelArgument {
     let hasSchema: Bool
     /// The run that it lies in.
     let run: RunFolder?
-    /// The file is another tool's.
-    let isForeign: Bool
 
     init(_ text: String, _ paths: Paths) throws(DeMLError) {
         var path = paths.resolved(text)
@@ -88,7 +86,6 @@ struct ModelArgument {
         do throws(DeMLError) {
             let file = try WeightsFile.read(path)
             weights = file.weights
-            isForeign = file.isForeign
             let found = try Schema(metadata: file.metadata)
             schema = found ?? Schema(of: weights.model)
             hasSchema = found != nil

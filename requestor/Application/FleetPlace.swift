@@ -108,11 +108,6 @@ extension Application {
         _ model: ModelArgument, rows: Tensor, form: WorkerJobForm, place: FleetPlace, folder: String?, name: String,
         names: (model: String, data: String, part: String)
     ) throws -> Inference {
-        guard !model.isForeign else {
-            throw DeMLError(
-                .usage, "machines of a fleet take weights files of DeML alone", place: paths.shown(model.path),
-                hint: "deml export --model \(paths.shown(model.path)) --to deml writes one")
-        }
         let settings = try place.settings()
         // A worker reads weights files. A model out of a file of another tool becomes one.
         let isWeightsFile = (try? WeightsFile(try Safetensors(contentsOf: model.path, mapping: true))) != nil

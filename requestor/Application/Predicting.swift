@@ -16,11 +16,7 @@ public struct PredictRequest: Sendable {
     public var start: Int
     /// Where predictions are written: .csv, .npz, .jsonl, else safetensors (.gz compressed).
     public var output: String?
-    /// How they are written; nil: as the output's name says (see ``PredictionFormat/init(path:)``).
-    public var format: PredictionFormat?
-    /// What is written of each example, and of ``PredictionContents/top`` how many classes.
-    public var contents = PredictionContents.all
-    public var top = 3
+    public var writing = PredictionWriting()
     /// A picture has dark ink on light paper.
     public var invert: Bool
     /// Whether a drawn digit is brought to the size and place that MNIST's have; nil: where the model knows digits.
@@ -89,16 +85,8 @@ extension Application {
         var answer = PredictAnswer(table, notes: inputs.notes, available: inputs.x.shape[0])
         answer.predictions = (0..<table.count).map { table.prediction($0) }
         answer.pictures = try Pictures(x, shape: model.weights.model.inputShape)
-        if let output = request.output { try table.write(to: paths.resolved(output), for: request) }
+        if let output = request.output { try table.write(to: paths.resolved(output), as: request.writing) }
         return answer
-    }
-}
-
-extension PredictionTable {
-    func write(to path: String, for request: PredictRequest) throws(DeMLError) {
-        try write(
-            to: path, format: request.format ?? PredictionFormat(path: path), contents: request.contents,
-            top: request.top)
     }
 }
 

@@ -41,7 +41,7 @@ extension Application {
         let chosen = try inputs.chosen(request, paths)
         let output = request.output.map { paths.resolved($0) }
         // What cannot be written at the end is found at the beginning.
-        try inputs.table(chosen, [], model).check(request.contents)
+        try inputs.table(chosen, [], model).check(request.writing.contents)
         if let output, Files.isDirectory(output) {
             throw DeMLError(.cannotCreate, "a folder has the name of the output", place: paths.shown(output))
         }
@@ -55,7 +55,7 @@ extension Application {
         tell(inputs.notes, progress)
         let result = try await inference.run(on: fleet, progress: try tellingCost(place, progress))
         let table = inputs.table(chosen, try inference.values(), model)
-        if let output { try table.write(to: output, for: request) }
+        if let output { try table.write(to: output, as: request.writing) }
         inference.removeFolder()
         var answer = PredictAnswer(table, notes: inputs.notes, available: inputs.x.shape[0])
         let shown = min(table.count, FleetPredictAnswer.shown)
@@ -67,6 +67,24 @@ extension Application {
             answer: answer, count: table.count, judged: labels?.count ?? 0,
             right: labels.map { $0.indices.count { index in labels?[index] == table.best(index) } } ?? 0,
             output: output, result: result)
+    }
+
+    /// What ``predict(_:on:progress:)`` would give to rented machines, and GLM that this may cost: likely, as
+    /// ``InferenceEvent/Plan/carefulSeconds`` has it, and in an hour at the worst. Nothing is made, nothing is spent.
+    public func cost(
+        of request: PredictRequest, on place: FleetPlace
+    ) throws -> (plan: InferenceEvent.Plan, likely: Double, worst: Double) {
+        let model = try ModelArgument(request.model, paths)
+        let inputs = try PredictionInputs(request, model, paths)
+        let plan = Inference.plan(
+            of: inputs.x.rows(try inputs.chosen(request, paths)), by: model.weights.model,
+            modelBytes: Files.size(of: model.path) ?? 0, form: .answers, fleet: place.fleet.rawValue,
+            machines: try place.settings().machines)
+        let settings = try golemSettings(place.golem)
+        return (
+            plan, settings.worstCase(machines: plan.machines, hours: plan.carefulSeconds / 3600),
+            settings.worstCase(machines: plan.machines, hours: 1)
+        )
     }
 
     /// The same as ``evaluate(_:)`` by the machines of a fleet, to the same measures bit by bit. They get the inputs and give

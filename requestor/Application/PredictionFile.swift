@@ -33,6 +33,26 @@ public enum PredictionContents: String, Sendable, CaseIterable {
     case classes
 }
 
+/// How predictions are written, and what of them.
+public struct PredictionWriting: Sendable {
+    /// nil: as the output's name says (see ``PredictionFormat/init(path:)``).
+    public var format: PredictionFormat?
+    public var contents: PredictionContents
+    /// Of ``PredictionContents/top``: how many classes.
+    public var top: Int
+
+    public init(_ format: PredictionFormat? = nil, contents: PredictionContents = .all, top: Int = 3) {
+        self.format = format
+        self.contents = contents
+        self.top = top
+    }
+
+    func validate() throws(DeMLError) {
+        guard top < 1 else { return }
+        throw DeMLError(.usage, "of each example at least one class is written, not \(top)", place: "top")
+    }
+}
+
 /// Predictions of a model with all that is known of their examples, in order.
 struct PredictionTable {
     let model: ModelDescription
@@ -85,14 +105,12 @@ struct PredictionTable {
     // MARK: Writing
 
     /// Writes all of it, or nothing.
-    /// - Parameter top: of ``PredictionContents/top``: how many classes.
     /// - Throws: `usage` for classes of a model that has none, and what writing throws.
-    func write(
-        to path: String, format: PredictionFormat, contents: PredictionContents, top: Int
-    ) throws(DeMLError) {
+    func write(to path: String, as writing: PredictionWriting) throws(DeMLError) {
+        let contents = writing.contents
         try check(contents)
-        let top = min(top, width)
-        switch format {
+        let top = min(writing.top, width)
+        switch writing.format ?? PredictionFormat(path: path) {
         case .csv: try writeLines(to: path, header: header(contents, top)) { line($0, contents, top) }
         case .jsonl:
             try writeLines(to: path, header: nil) { (index) throws(DeMLError) in try json(index, contents, top) }

@@ -84,7 +84,7 @@ struct PredictionInputs {
     /// The examples that are asked for.
     /// - Throws: `usage` for numbers that are none, and a beginning beyond the end.
     func chosen(_ request: PredictRequest, _ paths: Paths) throws(DeMLError) -> Range<Int> {
-        guard request.count >= 0, request.start >= 0, request.top >= 1 else {
+        guard request.count >= 0, request.start >= 0, request.writing.top >= 1 else {
             throw DeMLError(.usage, "--count and --start are to be 0 or more, --top 1 or more")
         }
         let (start, available) = (request.start, x.shape[0])
@@ -136,7 +136,7 @@ struct PredictionInputs {
 extension PredictRequest {
     /// Whether what the model says is only written, as it is.
     fileprivate var writesOnlyArrays: Bool {
-        guard let output, contents == .all else { return false }
-        return [.npz, .safetensors].contains(format ?? PredictionFormat(path: output))
+        guard let output, writing.contents == .all else { return false }
+        return [.npz, .safetensors].contains(writing.format ?? PredictionFormat(path: output))
     }
 }

@@ -81,14 +81,11 @@ public struct Inference: Sendable {
         self.folder = folder
         try Files.createDirectory(path)
         lockFile = try FolderLock(path: folder.lock)
-        let rowBytes = rows.rowCount * rows.dtype.byteCount
         question = try folder.enter(
             InferenceQuestion(
                 modelSHA256: model.file.sha256, rowsSHA256: InferenceQuestion.digest(of: rows), form: form,
                 cut: rowsPerShard.map { ShardCut(rows: rows.shape[0], rowsPerShard: $0) }
-                    ?? ShardCut(
-                        rows: rows.shape[0], inputBytes: rowBytes, model: model.weights.model,
-                        machines: settings.machines),
+                    ?? ShardCut(rows, model: model.weights.model, machines: settings.machines),
                 model: names.model, data: names.data, part: names.part))
         try Files.createDirectory(folder.done)
     }
@@ -106,7 +103,11 @@ public struct Inference: Sendable {
                 done[shard] = answer.provider
             }
         }
-        progress(.planned(plan(fleet, done: done)))
+        progress(
+            .planned(
+                InferenceEvent.Plan(
+                    fleet: fleet.name, machines: settings.machines, cut: cut, done: Set(done.keys), of: rows,
+                    model: description, modelBytes: model.file.byteCount, form: form)))
         try? FileManager.default.removeItem(atPath: folder.session)
         defer { try? FileManager.default.removeItem(atPath: folder.session) }
         guard done.count < cut.count else {
@@ -155,14 +156,14 @@ public struct Inference: Sendable {
     /// Takes the folder away, once what is in it is elsewhere.
     public func removeFolder() { folder.remove() }
 
-    private func plan(_ fleet: any Fleet, done: [Int: Provider]) -> InferenceEvent.Plan {
-        let open = (0..<cut.count).filter { done[$0] == nil }.reduce(0) { $0 + cut.range($1).count }
-        let machines = min(settings.machines, max(1, cut.count - done.count))
-        let rowBytes = rows.rowCount * rows.dtype.byteCount
-        return InferenceEvent.Plan(
-            fleet: fleet.name, machines: machines, rows: cut.rows, shards: cut.count, rowsPerShard: cut.rowsPerShard,
-            shardsDone: done.count, multiplyAdds: Double(open) * Double(description.multiplyAdds) * form.passes,
-            bytesUp: open * rowBytes + machines * model.file.byteCount, bytesDown: 4 * open * outputs)
+    /// What would be done, without a folder: what it may cost is asked before anything begins.
+    public static func plan(
+        of rows: Tensor, by model: ModelDescription, modelBytes: Int, form: WorkerJob.PredictionForm, fleet: String,
+        machines: Int
+    ) -> InferenceEvent.Plan {
+        InferenceEvent.Plan(
+            fleet: fleet, machines: machines, cut: ShardCut(rows, model: model, machines: machines), of: rows,
+            model: model, modelBytes: modelBytes, form: form)
     }
 
     // MARK: The loop

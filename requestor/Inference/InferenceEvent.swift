@@ -1,5 +1,8 @@
 import Federation
 import Fleets
+import Jobs
+import NeuralNetwork
+import Tensors
 
 /// Something that happened while a model was used on other machines. Events come one at a time and in order.
 public enum InferenceEvent: Sendable {
@@ -35,6 +38,26 @@ public enum InferenceEvent: Sendable {
         /// Bytes that will move, about: the model once to each machine, rows there, answers back.
         public var bytesUp: Int
         public var bytesDown: Int
+
+        /// - Parameters:
+        ///   - machines: that may work at once; no more than there are shards do.
+        ///   - done: shards that were done before.
+        ///   - modelBytes: of the model's file.
+        init(
+            fleet: String, machines: Int, cut: ShardCut, done: Set<Int> = [], of rows: Tensor, model: ModelDescription,
+            modelBytes: Int, form: WorkerJob.PredictionForm
+        ) {
+            let open = (0..<cut.count).filter { !done.contains($0) }.reduce(0) { $0 + cut.range($1).count }
+            self.fleet = fleet
+            self.machines = min(machines, max(1, cut.count - done.count))
+            self.rows = cut.rows
+            shards = cut.count
+            rowsPerShard = cut.rowsPerShard
+            shardsDone = done.count
+            multiplyAdds = Double(open) * Double(model.multiplyAdds) * form.passes
+            bytesUp = open * rows.rowCount * rows.dtype.byteCount + self.machines * modelBytes
+            bytesDown = 4 * open * form.shape(model).reduce(1, *)
+        }
 
         /// Seconds that this takes on slow machines, one core each, through a slow wire: what a careful estimate of cost
         /// goes by, for nobody knows beforehand which machines will come.

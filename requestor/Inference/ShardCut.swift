@@ -1,4 +1,5 @@
 import NeuralNetwork
+import Tensors
 
 /// How rows are cut into shards: several for each machine, so that none is waited for long and little is lost when one goes;
 /// no smaller than is worth a journey, no larger than a machine's memory and patience.
@@ -37,8 +38,18 @@ public struct ShardCut: Sendable, Equatable, Codable {
         func fitting(_ work: Double) -> Int { Int(min(Double(rows), work / rowWork).rounded(.up)) }
         let machines = max(1, machines)
         let least = min(max(part(machines), fitting(Self.leastWork)), fitting(Self.goodWork))
-        let most = min(Self.mostBytes / rowBytes, Int(min(1e15, Self.mostWork / rowWork)))
-        self.init(rows: rows, rowsPerShard: min(max(1, most), max(part(Self.shardsPerMachine * machines), least)))
+        let most = max(1, min(Self.mostBytes / rowBytes, Int(min(1e15, Self.mostWork / rowWork))))
+        let wanted = min(most, max(part(Self.shardsPerMachine * machines), least))
+        // As many for each machine, so that all end together.
+        let turns = part(wanted) / machines
+        let even = turns > 0 ? [turns, turns + 1].map { part($0 * machines) }.first { $0 <= most } : nil
+        self.init(rows: rows, rowsPerShard: even ?? wanted)
+    }
+
+    /// - Parameter rows: `[N, …input shape]`
+    init(_ rows: Tensor, model: ModelDescription, machines: Int) {
+        self.init(
+            rows: rows.shape[0], inputBytes: rows.rowCount * rows.dtype.byteCount, model: model, machines: machines)
     }
 
     public var count: Int { (rows + rowsPerShard - 1) / rowsPerShard }

@@ -140,13 +140,20 @@ extension Measures {
 }
 
 extension Markup {
-    static func panel(_ content: Markup) -> Markup { .element("div", [("class", "panel")], content) }
+    /// Where its content may be wider than the window, as tables and commands are, keys reach it, too.
+    static func panel(_ content: Markup) -> Markup {
+        let isWide = ["<table", "class=\"commands\""].contains { content.source.contains($0) }
+        return .element("div", [("class", "panel")] + (isWide ? [("tabindex", "0")] : []), content)
+    }
+
+    /// A column without a name has no head.
+    private static func headCell(_ text: String) -> Markup { .element(text.isEmpty ? "td" : "th", text: text) }
 
     static func table(head: [String], rows: [Markup]) -> Markup {
         let top =
             head.isEmpty
             ? Markup()
-            : .element("thead", [], .element("tr", [], head.map { .element("th", text: $0) }.reduce(Markup(), +)))
+            : .element("thead", [], .element("tr", [], head.map(headCell).reduce(Markup(), +)))
         return .element("table", [], top + .element("tbody", [], .lines(rows)))
     }
 }

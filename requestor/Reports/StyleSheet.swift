@@ -81,6 +81,7 @@ enum StyleSheet {
         table{border-collapse:collapse;width:100%;font-size:14px;font-variant-numeric:tabular-nums}
         th{font-weight:500;color:var(--muted);font-size:12.5px;text-align:right;padding:2px 10px 7px;white-space:nowrap}
         td{text-align:right;padding:6px 10px;border-top:1px solid var(--rule);white-space:nowrap}
+        thead td{border:0}
         th:first-child,td:first-child{text-align:left;padding-left:2px}
         td.text,th.text{white-space:normal;overflow-wrap:anywhere;text-align:left}
         td.wrap{white-space:normal;min-width:120px}td.name{vertical-align:top}

@@ -84,9 +84,7 @@ struct PredictCommand: AsyncParsableCommand {
         var request = PredictRequest(
             model: model, data: data.request, part: data.split, count: count, start: start, output: output,
             invert: invert, threads: threads, centers: center)
-        request.format = format
-        request.contents = contents
-        request.top = top
+        request.writing = PredictionWriting(format, contents: contents, top: top)
         return request
     }
 

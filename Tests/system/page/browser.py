@@ -92,6 +92,13 @@ class Browser:
             self.violations.setdefault(violation["id"], []).append(f"{name}-{width}-{scheme}: {nodes}")
 
 
+def layout_shift(page):
+    """How far things have jumped since the page was loaded (cumulative layout shift), and which."""
+    return page.evaluate("""() => new Promise((resolve) => { let sum = 0; const names = []; new PerformanceObserver((list) => {
+        for (const one of list.getEntries()) if (!one.hadRecentInput) { sum += one.value; names.push(...one.sources.map((source) => source.node?.className ?? source.node?.nodeName)); }
+        }).observe({ type: "layout-shift", buffered: true }); setTimeout(() => resolve([sum, names]), 200); })""")
+
+
 def wait_state(page, state, seconds=120):
     expect(page.locator(f".lead .state.{state}")).to_be_visible(timeout=seconds * 1000)
 

@@ -12,7 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from browser import ROOT, SCRATCH, Page, check, run, wait_state  # noqa: E402
+from browser import DEML, ROOT, SCRATCH, Page, check, layout_shift, run, wait_state  # noqa: E402
 from playwright.sync_api import expect  # noqa: E402
 
 DATA = os.environ["PAGE_TEST_DATA"]     # a folder with a small dataset, beside the runs
@@ -57,6 +57,8 @@ def visit(browser, ui):
     check("both providers offer", sorted(names) == ["provider-0", "provider-1"], names)
     # 0.00002 a second and 0.00003 a processor second on two threads: 0.288 an hour.
     expect(market.get_by_text(re.compile(r"3 machines for 1 h 00 min: about 0\.864 GLM"))).to_be_visible()
+    shift, names = layout_shift(market)
+    check("nothing jumps while the market answers", shift < 0.1, f"{shift:.3f} {names}")
     browser.look(market, "golem-market")
 
     expect(page.get_by_text("About 0.576 GLM an hour with the cheapest 2.")).to_be_visible(timeout=40_000)
@@ -86,10 +88,35 @@ def visit(browser, ui):
     expect(page.locator(".card", has_text=DATA)).to_contain_text(cost)
     check("its card says what it cost", True, cost)
 
+    # A whole file for the model, by rented machines: the price first, the same bytes at the end.
+    page.goto(f"{ui.base}/try/{DATA}")
+    page.get_by_role("radio", name="Golem").check()
+    page.locator(".drop input[type=file]").first.set_input_files(ui.folder / DATA / "t10k-images-idx3-ubyte.gz")
+    button = page.get_by_role("button", name="Rent and predict for at most 5 GLM")
+    expect(button).to_be_enabled()
+    expect(page.get_by_text(re.compile(r"^1,000 rows for [0-9] machines?: likely below [0-9.]+ GLM .*, worst case [0-9.]+ GLM in the first hour, never more than 5 GLM\.$"))).to_be_visible()
+    expect(page.get_by_text(re.compile(r"^About [0-9.]+ GLM with the cheapest"))).to_be_visible(timeout=40_000)
+    browser.look(page, "try-golem")
+    asked = []
+    page.on("request", lambda request: asked.append(request.post_data_json) if request.url.endswith("/elsewhere") else None)
+    button.click()
+    with page.expect_download(timeout=90_000) as download:
+        page.get_by_role("link", name="Download predictions").click(timeout=90_000)
+    check("the click says the amount of a prediction", [body["agreedGLM"] for body in asked] == [5], asked)
+    here = SCRATCH / "here.csv"
+    subprocess.run([DEML, "predict", "--model", folder, "--data", ui.folder / DATA / "t10k-images-idx3-ubyte.gz", "--split", "all",
+                    "--count", "0", "--output", here], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    said = page.get_by_text(re.compile("^1,000 predictions, in ")).inner_text()
+    check("rented machines predict the bytes of this one", Path(download.value.path()).read_bytes() == here.read_bytes(), said)
+    check("what it cost is said", re.search(r"for [0-9.]+ GLM", said) is not None, said)
+
     subprocess.run([ROOT / "Tests/testnet/control", "settled", "60"], check=True, stdout=subprocess.DEVNULL)
     narrow = browser.page(390, "dark")
     narrow.context.add_cookies(state["cookies"])
     narrow.goto(ui.base + "/golem")
+    # The newest, of the prediction, is open.
+    expect(narrow.locator("details[open] summary")).to_have_text(re.compile("^predictions-[0-9a-f]+ · [0-9.]+ GLM of 5 GLM$"))
+    narrow.locator("summary", has_text=DATA).click()
     first = narrow.get_by_role("group", name=re.compile(f"^Agreements of {DATA}"))
     expect(first.locator("tbody tr")).to_have_count(2, timeout=20_000)
     states = [row.locator("td").last.inner_text() for row in first.locator("tbody tr").all()]

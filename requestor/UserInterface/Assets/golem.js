@@ -1,85 +1,71 @@
 // The market: what is well, what is offered, what was paid, who has worked.
-import { h, ask, troubleBox, glm, grouped, duration, table, scrolls, middle, ago, counted, sentence, panel, wordHead } from "./tools.js";
+import { h, ask, tellTrouble, glm, grouped, duration, table, scrolls, ago, counted, sentence, panel, wordHead, aside, small, line, words, named } from "./tools.js";
 
 export default async function golem(main, { signal }) {
-  const checks = h("div", { class: "panel" });
-  const offers = h("div", { class: "panel" });
-  const payments = h("div");
-  const providers = h("div");
-  const checkAgain = h("button", { type: "button", class: "small", onclick: () => check() }, "Check again");
-  const listen = h("button", { type: "button", class: "small", onclick: () => listenNow() }, "Ask the market");
+  // What comes later finds its room, so that nothing below it jumps.
+  const checks = h("div", { class: "panel room" }), offers = h("div", { class: "panel room" });
+  const payments = h("div"), providers = h("div");
+  const checkAgain = small("Check again", check), listen = small("Ask the market", listenNow);
+  const titled = (text, button) => h("div", { class: "head" }, h("h2", null, text), h("div", { class: "actions level" }, button));
   main.replaceChildren(
     h("h1", null, "Golem"), h("p", { class: "lead" }, "Machines of strangers, rented by the second. Nothing here spends anything."),
-    h("div", { class: "head" }, h("h2", null, "Is everything ready?"), h("div", { class: "actions level" }, checkAgain)), checks,
-    h("div", { class: "head" }, h("h2", null, "Offers"), h("div", { class: "actions level" }, listen)), offers,
+    titled("Is everything ready?", checkAgain), checks, titled("Offers", listen), offers,
     h("h2", null, "Paid"), payments, h("h2", null, "Providers"), providers);
-  offers.append(h("p", { class: "note" }, "Listening to the market takes about fifteen seconds."));
+  offers.append(aside("Listening to the market takes about fifteen seconds."));
   check();
   await Promise.all([showPayments(), showProviders()]);
 
-  /** Server-sent events until "done"; `trouble` ends them, too. */
-  function stream(path, handlers) {
-    return new Promise((resolve, reject) => {
-      const source = new EventSource(path);
-      const end = (action) => { source.close(); action(); };
-      for (const [name, take] of Object.entries(handlers)) source.addEventListener(name, (event) => take(JSON.parse(event.data)));
-      source.addEventListener("done", () => end(resolve));
-      source.addEventListener("trouble", (event) => end(() => reject(JSON.parse(event.data))));
-      source.onerror = () => end(() => reject({ what: "deml ui does not answer", hint: "Is it still running in its terminal?" }));
-      signal.addEventListener("abort", () => end(resolve));
-    });
+  /** Puts something else into a panel, which does not shrink meanwhile. */
+  function renew(place, ...children) {
+    place.style.minHeight = `${place.offsetHeight}px`;
+    place.replaceChildren(...children);
   }
 
   async function check() {
     checkAgain.disabled = true;
-    const list = h("ul", { class: "checks", "aria-live": "polite" });
-    const wait = h("p", { class: "note" }, "Looking …");
-    checks.replaceChildren(list, wait);
+    const list = h("ul", { class: "checks", "aria-live": "polite" }), end = h("div", null, aside("Looking …"));
+    renew(checks, list, end);
     try {
-      await stream("/api/golem/doctor", { finding: (finding) => {
+      await ask("/api/golem/doctor", { signal, events: { finding: (finding) => {
         list.append(h("li", { class: finding.state }, h("span", { class: "mark", role: "img", "aria-label": { good: "well", warning: "to be looked at", bad: "not well" }[finding.state] }), h("b", null, finding.subject), h("span", null, sentence(finding.message)),
           finding.remedy && h("div", { class: "cure" }, h("span", { class: "note" }, "Cure"), h("code", null, finding.remedy), copyButton(finding.remedy))));
-      } });
-      wait.remove();
-    } catch (error) { wait.replaceWith(troubleBox(error)); }
+      } } });
+      end.remove();
+    } catch (error) { tellTrouble(end, error); }
     checkAgain.disabled = false;
   }
 
   function copyButton(text) {
-    const button = h("button", { type: "button", class: "small plain", onclick: async () => {
+    const button = small("Copy", async () => {
       try { await navigator.clipboard.writeText(text); button.textContent = "Copied"; } catch { button.textContent = "Not allowed"; }
       setTimeout(() => { button.textContent = "Copy"; }, 1500);
-    } }, "Copy");
+    }, "plain");
     return button;
   }
 
   async function listenNow() {
     listen.disabled = true;
     const seen = h("p", { class: "note", role: "status" }, "Listening …");
-    offers.replaceChildren(seen);
+    renew(offers, seen);
     try {
-      await stream("/api/golem/offers", {
+      await ask("/api/golem/offers", { signal, events: {
         progress: (now) => { seen.textContent = `Listening … ${counted(now.offers, "offer")}, ${grouped(now.usable)} of use`; },
         offers: showOffers,
-      });
-    } catch (error) { offers.replaceChildren(troubleBox(error)); }
+      } });
+    } catch (error) { tellTrouble(offers, error); }
     listen.disabled = false;
   }
 
   function showOffers(found) {
-    const money = found.isMoney ? "" : " of test money";
     const parts = [h("p", null, `${counted(found.count, "offer")}, ${grouped(found.steps.at(-1)?.left ?? found.count)} of use. `
       + `${counted(found.machines, "machine")} for ${duration(found.hours * 3600)}: `
-      + `${found.expected === undefined || found.expected === null ? "nobody to ask" : `about ${glm(found.expected)}`}, at the very most ${glm(found.worst)}${money}.`)];
+      + `${found.expected == null ? "nobody to ask" : `about ${glm(found.expected)}`}, at the very most ${glm(found.worst)}${found.isMoney ? "" : " of test money"}.`)];
     if (found.offers.length) {
-      const frame = scrolls("Offers", table(["provider", "threads", "memory", "an hour", "a CPU hour", "start", wordHead("why not")],
-        found.offers.map((offer) => h("tr", null, h("td", { class: "name", title: offer.id }, middle(offer.provider, 30)), h("td", null, grouped(offer.threads)),
-          h("td", null, `${offer.memory_gib.toFixed(1)} GiB`), h("td", null, glm(offer.glm_per_hour)), h("td", null, glm(offer.glm_per_cpu_hour)), h("td", null, glm(offer.start)),
-          h("td", { class: "text" }, offer.objection ?? h("span", { class: "good-text" }, "of use"))))));
-      frame.classList.add("tall");
-      parts.push(frame);
+      parts.push(scrolls("Offers", table(["provider", "threads", "memory", "an hour", "a CPU hour", "start", wordHead("why not")],
+        found.offers.map((offer) => line(named(offer.provider, offer.id), grouped(offer.threads), `${offer.memory_gib.toFixed(1)} GiB`, glm(offer.glm_per_hour), glm(offer.glm_per_cpu_hour), glm(offer.start),
+          words(offer.objection ?? h("span", { class: "good-text" }, "of use"))))), "tall"));
       const left = found.steps.filter((step, index) => step.left < (index ? found.steps[index - 1].left : found.count));
-      if (left.length) parts.push(h("p", { class: "note" }, `What takes most away: ${left.map((step) => `${step.filter} (${step.left} left)`).join(", ")}.`));
+      if (left.length) parts.push(aside(`What takes most away: ${left.map((step) => `${step.filter} (${step.left} left)`).join(", ")}.`));
     }
     offers.replaceChildren(...parts);
   }
@@ -87,15 +73,12 @@ export default async function golem(main, { signal }) {
   async function showPayments() {
     try {
       const { runs } = await ask("/api/golem/payments", { signal });
-      if (!runs.length) {
-        payments.replaceChildren(h("p", { class: "lead" }, "No run has rented machines yet."));
-        return;
-      }
       payments.replaceChildren(...runs.slice(0, 50).map((run, index) => h("details", { open: index === 0 }, h("summary", null, `${run.run} · ${glm(run.paid_glm)} of ${glm(run.budget)}`),
-        panel(run.note && h("p", { class: "note" }, sentence(run.note)), scrolls(`Agreements of ${run.run}`, table(["provider", "agreement", "time", "billed", "paid", wordHead("state")],
-          run.lines.map((line) => h("tr", null, h("td", { class: "name", title: line.provider_id }, middle(line.provider, 28)), h("td", { title: line.agreement }, line.agreement.slice(0, 8)), h("td", null, duration(line.seconds)),
-            h("td", null, glm(line.billed_glm)), h("td", null, glm(line.paid_glm)), h("td", { class: "text" }, line.reason ? `${line.state}: ${line.reason}` : line.state)))))))));
-    } catch (error) { if (error.name !== "AbortError") payments.replaceChildren(troubleBox(error, showPayments)); }
+        panel(run.note && aside(sentence(run.note)), scrolls(`Agreements of ${run.run}`, table(["provider", "agreement", "time", "billed", "paid", wordHead("state")],
+          run.lines.map((one) => line(named(one.provider, one.provider_id), h("td", { title: one.agreement }, one.agreement.slice(0, 8)), duration(one.seconds), glm(one.billed_glm), glm(one.paid_glm),
+            words(one.reason ? `${one.state}: ${one.reason}` : one.state)))))))));
+      if (!runs.length) payments.append(h("p", { class: "lead" }, "No run has rented machines yet."));
+    } catch (error) { tellTrouble(payments, error, showPayments); }
   }
 
   async function showProviders() {
@@ -105,12 +88,10 @@ export default async function golem(main, { signal }) {
         providers.replaceChildren(h("p", { class: "lead" }, "No provider has worked for you yet."));
         return;
       }
-      const frame = scrolls("Providers", table(["provider", "speed", "went well", "went wrong", "seen", wordHead("last failure")],
-        found.map((one) => h("tr", null, h("td", { class: "name", title: one.id }, middle(one.name, 30)),
-          h("td", null, one.speed ? `${(one.speed / 1e9).toFixed(1)} G/s` : "–"), h("td", null, one.successes.toFixed(1)),
-          h("td", { class: one.isAskedLast ? "bad-text" : "" }, one.failures.toFixed(1)), h("td", null, ago(one.seen)), h("td", { class: "text" }, one.reason ?? "–")))));
-      frame.classList.add("tall");
-      providers.replaceChildren(panel(frame), h("p", { class: "note" }, "Tasks fade: after three days they count half. Speed is multiply-adds a second, transfers included."));
-    } catch (error) { if (error.name !== "AbortError") providers.replaceChildren(troubleBox(error, showProviders)); }
+      providers.replaceChildren(panel(scrolls("Providers", table(["provider", "speed", "went well", "went wrong", "seen", wordHead("last failure")],
+        found.map((one) => line(named(one.name, one.id), one.speed ? `${(one.speed / 1e9).toFixed(1)} G/s` : "–", one.successes.toFixed(1),
+          h("td", { class: one.isAskedLast ? "bad-text" : "" }, one.failures.toFixed(1)), ago(one.seen), words(one.reason ?? "–")))), "tall")),
+      aside("Tasks fade: after three days they count half. Speed is multiply-adds a second, transfers included."));
+    } catch (error) { tellTrouble(providers, error, showProviders); }
   }
 }

@@ -1,5 +1,5 @@
 // The first view: what runs are there, and three doors.
-import { h, s, ask, troubleBox, stateBadge, percent, loss, duration, glm, grouped, counted, ago, middle, isGoing, announce, bar, pause } from "./tools.js";
+import { h, s, ask, troubleBox, tellTrouble, stateBadge, percent, loss, duration, glm, grouped, counted, ago, middle, isGoing, announce, bar, pause } from "./tools.js";
 import { spark } from "./chart.js";
 
 export default async function home(main, { signal, go }) {
@@ -72,9 +72,8 @@ export default async function home(main, { signal, go }) {
         });
         go(`/runs/${encodeURIComponent(run)}`);
       } catch (error) {
-        if (error.name === "AbortError") return;
         button.disabled = false;
-        note.replaceChildren(troubleBox(error));
+        tellTrouble(note, error);
       }
     } }, "Train MNIST now");
     return [
@@ -94,9 +93,9 @@ export default async function home(main, { signal, go }) {
   }
 
   function card(run) {
-    const figure = run.accuracy !== undefined && run.accuracy !== null ? percent(run.accuracy) : run.loss !== undefined ? `loss ${loss(run.loss)}` : "–";
+    const figure = run.accuracy != null ? percent(run.accuracy) : run.loss !== undefined ? `loss ${loss(run.loss)}` : "–";
     const tail = [run.of ? `${grouped(run.rounds)} of ${counted(run.of, "round")}` : "", run.seconds ? duration(run.seconds) : "",
-      run.cost !== undefined && run.cost !== null ? glm(run.cost) : ""].filter(Boolean).join(" · ");
+      run.cost != null ? glm(run.cost) : ""].filter(Boolean).join(" · ");
     const box = h("input", { type: "checkbox", checked: chosen.has(run.run), onchange: () => {
       if (box.checked) chosen.add(run.run); else chosen.delete(run.run);
       tell();

@@ -1,5 +1,5 @@
 // A small editor of layers: each with its options, the shape behind it, its parameters, and what is wrong in its place.
-import { h, say, ask, grouped, counted, pause } from "./tools.js";
+import { h, say, ask, grouped, counted, pause, small } from "./tools.js";
 
 /** What most models are made of; any other layer keeps its options and can be moved. */
 const kinds = {
@@ -18,14 +18,14 @@ export function layerEditor({ signal, changed }) {
   const list = h("ol", { class: "layers" });
   const total = h("p", { class: "note", role: "status" });
   const general = h("p", { class: "bad-text", role: "alert", hidden: true });
-  const add = h("button", { type: "button", class: "small", onclick: () => {
+  const add = small("Add a layer", () => {
     // Before the last layer, which has the outputs.
     const place = Math.max(0, model.layers.length - 1);
     model.layers.splice(place, 0, { type: "relu" });
     build();
     rows[place].select.focus();
     check();
-  } }, "Add a layer");
+  });
   const element = h("div", null, list, general, h("div", { class: "head" }, total, h("div", { class: "actions" }, add)));
 
   function build() {
@@ -91,9 +91,9 @@ export function layerEditor({ signal, changed }) {
       one.mistake.hidden = !isWrong;
       say(one.mistake, isWrong ? words(answer.mistake) : "");
     });
-    general.hidden = !answer.mistake || (answer.layer !== null && answer.layer !== undefined);
+    general.hidden = !answer.mistake || answer.layer != null;
     say(general, general.hidden ? "" : words(answer.mistake));
-    say(total, answer.parameters === undefined || answer.parameters === null ? "Not a whole model yet"
+    say(total, answer.parameters == null ? "Not a whole model yet"
       : `${counted(answer.parameters, "parameter")}, ${grouped(answer.multiplyAdds)} multiply-adds an example`);
     changed(model, !answer.mistake);
   }

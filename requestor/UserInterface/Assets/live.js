@@ -1,5 +1,5 @@
 // What goes on in a run, drawn piece by piece: an update touches only what is different.
-import { h, say, percent, loss, duration, bytes, glm, grouped, counted, clock, middle, table, scrolls, panel, wordHead } from "./tools.js";
+import { h, say, percent, loss, duration, bytes, glm, grouped, counted, clock, middle, table, scrolls, panel, wordHead, aside, line } from "./tools.js";
 
 const stages = { start: "starting", train: "training", upload: "sending", download: "bringing back" };
 
@@ -14,7 +14,7 @@ export function roundCells() {
     const isShown = state === "working" && live.round > 0 && live.orderCount > 0;
     section.hidden = !isShown;
     if (!isShown) return;
-    if (!section.childNodes.length) section.append(h("h2"), panel(cells, h("p", { class: "note" })));
+    if (!section.childNodes.length) section.append(h("h2"), panel(cells, aside()));
     let done = 0, working = 0;
     for (const [code] of known.clients.values()) { if (code === 2) done += 1; else if (code === 1) working += 1; }
     say(section.firstChild, `Round ${live.round} of ${live.start?.rounds ?? "?"}`);
@@ -53,9 +53,7 @@ export function workersTable() {
       rows.clear();
       const whole = table(["worker", wordHead("now"), h("th", { scope: "col" }, h("span", { class: "unseen" }, "epochs")), "loss", "samples/s", "tasks", "failed", "examples", ...(cost ? ["cost", "an hour"] : [])], []);
       body = whole.tBodies[0];
-      const frame = scrolls("Workers", whole);
-      frame.classList.add("tall");
-      section.replaceChildren(h("h2", null, "Workers"), panel(frame));
+      section.replaceChildren(h("h2", null, "Workers"), panel(scrolls("Workers", whole, "tall")));
     }
     for (const worker of known.workers.values()) {
       let row = rows.get(worker.id);
@@ -130,8 +128,7 @@ export function roundsTable() {
       const whole = table(["round", "accuracy", "loss", "answers", "failed", "time", "sent", "back", ...(cost ? ["cost"] : [])], []);
       roundBody = whole.tBodies[0];
       roundBody.withCost = cost;
-      const frame = scrolls("Rounds", whole);
-      frame.classList.add("tall");
+      const frame = scrolls("Rounds", whole, "tall");
       frame.addEventListener("scroll", () => {
         if (frame.scrollTop + frame.clientHeight > frame.scrollHeight - 600) older();
       }, { passive: true });
@@ -151,8 +148,8 @@ export function roundsTable() {
   }
 
   function roundRow(row) {
-    return h("tr", null, [String(row[0]), percent(row[1]), loss(row[2]), grouped(row[9]), grouped(row[10]), duration(row[5]), bytes(row[6]),
-      bytes(row[7]), ...(roundBody.withCost ? [glm(row[8])] : [])].map((text) => h("td", null, text)));
+    return line(String(row[0]), percent(row[1]), loss(row[2]), grouped(row[9]), grouped(row[10]), duration(row[5]), bytes(row[6]), bytes(row[7]),
+      roundBody.withCost && glm(row[8]));
   }
   return { section, draw, restart() { roundBody = undefined; } };
 }

@@ -1,5 +1,5 @@
 // What came of a run, and how it was asked for.
-import { h, ask, Trouble, percent, loss, duration, glm, grouped, middle, number, table, scrolls, plain, setting, panel, wordHead } from "./tools.js";
+import { h, ask, Trouble, percent, loss, duration, glm, grouped, number, table, scrolls, plain, setting, panel, wordHead, aside, line, words, named } from "./tools.js";
 
 /** What came of a run; `fail` is told what cannot be had. */
 export function runResult({ name, base, fail, signal }) {
@@ -16,7 +16,7 @@ export function runResult({ name, base, fail, signal }) {
       parts.push(otherFormats(name, fail, signal));
     }
     if (places.length > 1) {
-      const isClasses = places.every((place) => place.accuracy !== null && place.accuracy !== undefined);
+      const isClasses = places.every((place) => place.accuracy != null);
       const values = places.map((place) => isClasses ? place.accuracy : number(place.loss));
       const low = Math.min(...values), high = Math.max(...values), margin = (high - low) * 0.15 || 0.01;
       parts.push(h("h2", null, "Compared with one place and one shard"), panel(h("div", { class: "dots" },
@@ -26,14 +26,12 @@ export function runResult({ name, base, fail, signal }) {
           dot.style.background = index ? `var(--${["other", "third"][index - 1] ?? "third"})` : "";
           return [h("span", null, place.name), h("div", { class: "axis", "aria-hidden": "true" }, dot),
             h("b", null, isClasses ? percent(place.accuracy) : loss(place.loss)), h("span", { class: "note" }, duration(place.seconds))];
-        }))), h("p", { class: "note" }, "The same model, the same number of passes over the data it sees, the same test set."));
+        }))), aside("The same model, the same number of passes over the data it sees, the same test set."));
     }
     if (summary?.agreements?.length) {
-      const frame = scrolls("Agreements", table(["provider", "agreement", "tasks", "time", "billed", "paid", wordHead("state")],
-        summary.agreements.map((one) => h("tr", null, h("td", { class: "name", title: one.provider.id }, middle(one.provider.name, 30)), h("td", { title: one.agreement }, one.agreement.slice(0, 8)),
-          h("td", null, grouped(one.tasks)), h("td", null, duration(one.seconds)), h("td", null, glm(one.billed_glm)), h("td", null, glm(one.paid_glm)), h("td", { class: "text" }, one.reason ? `${one.state}: ${one.reason}` : one.state)))));
-      frame.classList.add("tall");
-      parts.push(h("h2", null, "Agreements"), panel(frame));
+      parts.push(h("h2", null, "Agreements"), panel(scrolls("Agreements", table(["provider", "agreement", "tasks", "time", "billed", "paid", wordHead("state")],
+        summary.agreements.map((one) => line(named(one.provider.name, one.provider.id), h("td", { title: one.agreement }, one.agreement.slice(0, 8)), grouped(one.tasks), duration(one.seconds),
+          glm(one.billed_glm), glm(one.paid_glm), words(one.reason ? `${one.state}: ${one.reason}` : one.state)))), "tall")));
     }
     if (details.hasReport && summary) {
       const holder = h("details", { ontoggle: () => {
@@ -41,7 +39,7 @@ export function runResult({ name, base, fail, signal }) {
           holder.append(h("iframe", { class: "report", src: `${base}/report`, title: `Report of ${name}`, sandbox: "" }));
         }
       } }, h("summary", null, "The report: shards, confusion matrix, measures, settings"));
-      parts.push(holder, h("p", { class: "note" }, h("a", { href: `${base}/report`, target: "_blank", rel: "noopener" }, "Open the report by itself")));
+      parts.push(holder, aside(h("a", { href: `${base}/report`, target: "_blank", rel: "noopener" }, "Open the report by itself")));
     }
     section.replaceChildren(...parts);
     return true;
@@ -62,7 +60,7 @@ export function otherFormats(name, fail, signal) {
       setTimeout(() => URL.revokeObjectURL(url), 10_000);
     } catch (error) { if (error.name !== "AbortError") fail(error); }
   }
-  return h("p", { class: "note" }, "The model also for ", [["onnx", "ONNX"], ["keras", "Keras"], ["state_dict", "PyTorch (state dictionary)"], ["module", "PyTorch (module)"], ["deml", "DeML"]].map(([format, text], index) =>
+  return aside("The model also for ", [["onnx", "ONNX"], ["keras", "Keras"], ["state_dict", "PyTorch (state dictionary)"], ["module", "PyTorch (module)"], ["deml", "DeML"]].map(([format, text], index) =>
     [index ? ", " : "", h("a", { href: path + format, onclick: (event) => send(event, format) }, text)]));
 }
 
@@ -70,7 +68,7 @@ export function otherFormats(name, fail, signal) {
 export function aboutRun(details, base, signal) {
   const { decisions, settings } = details;
   return h("section", { class: "about" },
-    decisions.length > 0 && h("details", null, h("summary", null, "How the data was read"), h("div", { class: "panel" },
+    decisions.length > 0 && h("details", null, h("summary", null, "How the data was read"), panel(
       h("dl", { class: "findings" }, decisions.map((decision) => [h("dt", null, decision.subject), h("dd", { class: decision.isWarning ? "warn-text" : "" }, plain(decision.text))])))),
     settings.length > 0 && h("details", null, h("summary", null, "Settings"), panel(scrolls("Settings", h("table", null,
       h("tbody", null, settings.map((one) => h("tr", null, h("th", { scope: "row" }, one.key), h("td", { class: "text" }, h("code", null, setting(one.value)))))))))),

@@ -1,5 +1,5 @@
 // One run: live while it goes, its result when it has ended.
-import { h, say, ask, troubleBox, stateBadge, percent, loss, duration, bytes, glm, grouped, number, isGoing, announce, sentence, short, stateWords, field, panel, pause } from "./tools.js";
+import { h, say, ask, troubleBox, tellTrouble, stateBadge, percent, loss, duration, bytes, glm, grouped, number, isGoing, announce, sentence, short, stateWords, field, panel, pause, aside } from "./tools.js";
 import { lineChart } from "./chart.js";
 import { roundCells, workersTable, newsList, roundsTable } from "./live.js";
 import { runResult, aboutRun } from "./result.js";
@@ -15,19 +15,23 @@ export default async function run(main, { signal, parameters: [name], go }) {
   const note = h("div");
   const tiles = h("div", { class: "tiles" });
   const progress = h("div", { class: "bar thick", role: "progressbar", "aria-label": "Progress of the run", "aria-valuemin": "0", "aria-valuemax": "100" }, h("i"));
-  const saying = h("p", { class: "note" });
+  const saying = aside();
   const cells = roundCells(), workers = workersTable(), news = newsList(), rounds = roundsTable();
-  const result = runResult({ name, base, signal, fail: (error) => note.replaceChildren(troubleBox(error)) });
+  const result = runResult({ name, base, signal, fail: (error) => tellTrouble(note, error) });
   const accuracy = lineChart({ title: "Test accuracy", written: (value) => `${short(value * 100)} %`, exactly: percent, floor: 0, ceiling: 1 });
   const losses = lineChart({ title: "Loss", exactly: loss, floor: 0 });
   const charts = h("div", { class: "pair" });
   const curves = h("section", { hidden: true }, h("h2", null, "Learning curve"), charts);
 
+  // Shown when it is known what there is, so that nothing is pushed away; or soon.
+  const below = h("div", { hidden: true }, curves, cells.section, workers.section, news.section, result.section, rounds.section, aboutRun(details, base, signal));
+  const reveal = () => { below.hidden = false; };
+  pause(1000).then(reveal);
+
   main.replaceChildren(
-    h("p", { class: "note" }, h("a", { href: "/" }, "Runs")),
+    aside(h("a", { href: "/" }, "Runs")),
     h("div", { class: "head" }, h("div", null, h("h1", null, name), h("p", { class: "lead" }, subtitle(), " ", state)), actions),
-    note, tiles, h("div", { class: "progress" }, progress, saying), curves,
-    cells.section, workers.section, news.section, result.section, rounds.section, aboutRun(details, base, signal));
+    note, tiles, h("div", { class: "progress" }, progress, saying), below);
 
   function subtitle() {
     const { card } = details;
@@ -138,6 +142,7 @@ export default async function run(main, { signal, parameters: [name], go }) {
     }
     news.draw(known);
     rounds.draw(known);
+    if (!live.catchingUp) reveal();
   }
 
   let shownState;
@@ -180,7 +185,7 @@ export default async function run(main, { signal, parameters: [name], go }) {
       if (details.card.state === "preparing") watchBeginning();
       return true;
     } catch (error) {
-      if (error.name !== "AbortError") note.replaceChildren(troubleBox(error));
+      tellTrouble(note, error);
       return false;
     } finally { button.disabled = false; }
   }
@@ -236,7 +241,7 @@ export default async function run(main, { signal, parameters: [name], go }) {
     // One that has failed before it began has nothing to show; one that is about to has all its places, so that nothing moves.
     tiles.hidden = !card.of && !live?.start && !isGoing(card.state);
     if (tiles.hidden) return;
-    const isClasses = last ? last[1] !== null && last[1] !== undefined : Number.isFinite(card.accuracy) || !Number.isFinite(card.loss);
+    const isClasses = last ? last[1] != null : Number.isFinite(card.accuracy) || !Number.isFinite(card.loss);
     tile("accuracy", isClasses ? percent(last ? last[1] : card.accuracy) : null, last ? `test accuracy, round ${last[0]}` : "test accuracy", true);
     tile("loss", loss(last ? last[2] : card.loss), "test loss", !isClasses);
     const best = live?.best && known.rounds.find((row) => row[0] === live.best);
@@ -298,14 +303,14 @@ export default async function run(main, { signal, parameters: [name], go }) {
     if (key === drawnCurves || !trained.length && !isOn) return;
     drawnCurves = key;
     const first = trained[0]?.[0] ?? 1;
-    const column = (index) => trained.filter((row) => row[index] !== null && row[index] !== undefined).map((row) => [row[0], row[index]]);
+    const column = (index) => trained.filter((row) => row[index] != null).map((row) => [row[0], row[index]]);
     const isClasses = trained.length ? column(1).length > 0 : tileNodes.has("accuracy");
     if (charts.childElementCount !== (isClasses ? 2 : 1)) {
       charts.replaceChildren(...(isClasses ? [accuracy, losses] : [losses]).map((chart) => panel(chart.figure)));
     }
-    const references = (index) => places.map((place, number) => ({
-      name: place.name, colour: ["other", "third"][number] ?? "muted", kind: "reference",
-      points: place.curve.filter((point) => point[0] >= first).map((point) => [point[0], number_(point[index])]),
+    const references = (index) => places.map((place, position) => ({
+      name: place.name, colour: ["other", "third"][position] ?? "muted", kind: "reference",
+      points: place.curve.filter((point) => point[0] >= first).map((point) => [point[0], number(point[index])]),
     })).filter((line) => line.points.length);
     const validation = column(3);
     if (isClasses) {
@@ -317,7 +322,6 @@ export default async function run(main, { signal, parameters: [name], go }) {
       ...(training.length ? [{ name: "in training", colour: "good", points: training }] : []), ...references(2)], known.live?.best, of);
     curves.hidden = false;
   }
-  function number_(value) { return number(value); }
 
   function drawResult() {
     if (!result.draw(details)) return;

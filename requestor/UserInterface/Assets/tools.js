@@ -19,6 +19,12 @@ export const field = (text, control) => h("label", { class: "field" }, text, con
 
 export const panel = (...children) => h("div", { class: "panel" }, ...children);
 
+/** What is said in small letters. */
+export const aside = (...children) => h("p", { class: "note" }, ...children);
+
+/** A small button. */
+export const small = (text, onclick, kind = "") => h("button", { type: "button", class: `small ${kind}`, onclick }, text);
+
 /** A list to choose from: values and their texts. */
 export const choice = (values, chosen, properties) =>
   h("select", properties, values.map(([value, text]) => h("option", { value, selected: value === chosen }, text)));
@@ -121,11 +127,16 @@ export function send(path, file, progress, signal) {
 export function troubleBox(error, retry) {
   const box = h("div", { class: "box bad", role: "alert" },
     h("p", { class: "what" }, sentence(error.what ?? String(error.message ?? error))));
-  if (error.where) box.append(h("p", { class: "note" }, error.where.replace(/\S*\.uploads\/\w{16}\//, "")));
+  if (error.where) box.append(aside(error.where.replace(/\S*\.uploads\/\w{16}\//, "")));
   for (const problem of error.problems ?? []) box.append(h("p", null, h("code", null, problem.key), " ", problem.message));
   if (error.hint) box.append(h("p", null, sentence(error.hint)));
-  if (retry) box.append(h("p", null, h("button", { class: "small", type: "button", onclick: retry }, "Try again")));
+  if (retry) box.append(h("p", null, small("Try again", retry)));
   return box;
+}
+
+/** Shows what went wrong; that a question was given up is nothing wrong. */
+export function tellTrouble(place, error, retry) {
+  if (error.name !== "AbortError") place.replaceChildren(troubleBox(error, retry));
 }
 
 /** What was decided, without the options of the terminal, for which there are fields here. */
@@ -251,9 +262,29 @@ export function table(heads, rows, properties = {}) {
 /** The head of a column of words. */
 export const wordHead = (text) => h("th", { scope: "col", class: "text" }, text);
 
-/** A part of the page that scrolls on its own, for hands and keys. */
-export const scrolls = (name, ...children) =>
-  h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": name }, ...children);
+/** A row; what is no cell yet becomes one, and false none. */
+export const line = (...cells) => h("tr", null, cells.flat().filter((one) => one !== false).map((one) => one?.tagName ? one : h("td", null, one)));
+
+/** A cell of words; one with a name that may be long. */
+export const words = (...children) => h("td", { class: "text" }, ...children);
+export const named = (text, title, most = 30) => h("td", { class: "name", title }, middle(text, most));
+
+/** A part of the page that scrolls on its own, for hands and keys. `kind`: "tall" where it may have many rows. */
+export const scrolls = (name, child, kind = "") =>
+  h("div", { class: `scroll ${kind}`, tabindex: "0", role: "group", "aria-label": name }, child);
+
+/** Asks the market what so many machines cost for so many hours, and says it in `place`. Asking spends nothing. */
+export async function askMarket(place, machines, hours, signal) {
+  say(place, "Listening …");
+  try {
+    await ask(`/api/golem/offers?machines=${machines}&hours=${hours}`, { signal, events: {
+      progress: (now) => say(place, `Listening … ${now.usable} offers of use`),
+      offers: (found) => say(place, found.expected == null ? "Nobody is there to ask." : `About ${glm(found.expected)}${hours === 1 ? " an hour" : ""} with the cheapest ${found.machines > 1 ? found.machines : "machine"}.`),
+    } });
+  } catch (error) {
+    if (error.name !== "AbortError") say(place, sentence(error.what) + (error.hint ? `: ${error.hint}` : ""));
+  }
+}
 
 // MARK: Files
 

@@ -1,6 +1,6 @@
 // From data to a run that goes.
 import {
-  h, say, ask, troubleBox, percent, grouped, counted, glm, picture, dropZone, upload, sentence, bytes, table, scrolls, middle, short, plain, field, panel, choice, bar, pause, wordHead,
+  h, say, ask, troubleBox, tellTrouble, grouped, counted, glm, picture, dropZone, upload, sentence, bytes, table, scrolls, middle, short, plain, field, panel, choice, bar, pause, wordHead, aside, small, line, words, named, askMarket,
 } from "./tools.js";
 import { layerEditor } from "./layers.js";
 
@@ -9,7 +9,7 @@ export default async function train(main, { signal, go }) {
   const { folder } = await ask("/api/place", { signal });
   // What is asked for so far.
   const wish = { data: null, name: "run", options: {}, settings: {}, fleet: "local", budget: 5, weights: null };
-  let look, isModelGood = false, cost = null;
+  let look, isModelGood = false, cost = null, hasFiles;
 
   // MARK: 1. Data
 
@@ -20,7 +20,7 @@ export default async function train(main, { signal, go }) {
     text: "Drop a table, a text, arrays or a folder of pictures here", label: "Choose files", folders: true,
     take: async (files) => {
       const gauge = h("div", { class: "bar thick", role: "progressbar", "aria-label": "Upload" }, h("i"));
-      const text = h("p", { class: "note" }, "Sending …");
+      const text = aside("Sending …");
       dataNote.replaceChildren(gauge, text);
       dataAnswer.replaceChildren();
       try {
@@ -29,11 +29,11 @@ export default async function train(main, { signal, go }) {
           say(text, `${bytes(done)} of ${bytes(total)}`);
         }, signal);
         await choose(data, files.length === 1 ? files[0].name : files[0].name.split("/")[0]);
-      } catch (error) { if (error.name !== "AbortError") dataNote.replaceChildren(troubleBox(error)); }
+      } catch (error) { tellTrouble(dataNote, error); }
     },
   });
   const dataPart = h("section", null, h("h2", null, "Data"),
-    h("div", { class: "pair" }, zone, h("div", { class: "panel" },
+    h("div", { class: "pair" }, zone, panel(
       h("p", null, "Or something that is here:"),
       h("div", { class: "actions" }, h("button", { type: "button", onclick: () => choose("mnist", "mnist") }, "MNIST digits"),
         examples.some((example) => example.data === "fashion-mnist" && example.isHere) && h("button", { type: "button", onclick: () => choose("fashion-mnist", "fashion-mnist") }, "Fashion-MNIST")),
@@ -59,6 +59,7 @@ export default async function train(main, { signal, go }) {
       const found = await ask("/api/data/look", { body: { data: wish.data, ...wish.options }, signal });
       if (mine !== looking) return;
       look = found;
+      if (isNew) hasFiles = look.hasClients;
       dataNote.replaceChildren();
       wish.isText ||= Boolean(look.text);
       showData();
@@ -66,6 +67,13 @@ export default async function train(main, { signal, go }) {
       useModel(look.model, look.settings, isNew);
     } catch (error) {
       if (error.name === "AbortError" || mine !== looking) return;
+      if (wish.options.partition) {
+        // Nobody can be told apart so.
+        delete wish.options.partition;
+        wish.settings.partition = "iid";
+        await examine(false);
+        return partitionNote.replaceChildren(troubleBox(error));
+      }
       rest.hidden = true;
       dataNote.replaceChildren(troubleBox(error), decide(error));
     }
@@ -143,11 +151,10 @@ export default async function train(main, { signal, go }) {
         h("option", { value, selected: value === column.kind, disabled: value === "number" && column.kind === "category" && !(wish.options.category_columns ?? []).includes(column.name) }, text)));
       const values = column.kind === "number" ? `mean ${short(Number(column.mean?.toPrecision(4)))}, deviation ${short(Number(column.deviation?.toPrecision(4)))}`
         : [column.values.map((value) => h("span", { class: "tag" }, value)), column.count > column.values.length ? ` and ${column.count - column.values.length} more` : ""];
-      return h("tr", null, h("td", { class: "name", title: column.name }, column.name), h("td", { class: "text kind" }, kind), h("td", { class: "text" }, values), h("td", { class: "text" }, column.missing ? "some missing" : ""));
+      return line(named(column.name, column.name, 99), h("td", { class: "text kind" }, kind), words(values), words(column.missing ? "some missing" : ""));
     });
-    const left = (wish.options.ignore_columns ?? []).map((name) => h("button", { type: "button", class: "small", onclick: () => toggle("ignore_columns", name, false) }, `Take ${name} again`));
-    const frame = scrolls("Columns", table(["column", ...["kind", "values", "missing"].map(wordHead)], rows));
-    frame.classList.add("tall");
+    const left = (wish.options.ignore_columns ?? []).map((name) => small(`Take ${name} again`, () => toggle("ignore_columns", name, false)));
+    const frame = scrolls("Columns", table(["column", ...["kind", "values", "missing"].map(wordHead)], rows), "tall");
     return h("div", null, h("div", { class: "fields top-gap" }, field("What is learned", label), field("Numbers", standardize), fractionField()),
       h("details", { open: look.columnCount <= 12 }, h("summary", null, counted(look.columnCount, "column")), frame, left.length > 0 && h("div", { class: "actions" }, left)));
   }
@@ -166,12 +173,12 @@ export default async function train(main, { signal, go }) {
     try {
       const { summary } = await ask("/api/models/match", { body: { weights, model: editor.get() }, signal });
       isMatched = true;
-      node = h("p", { class: "note" }, `Training goes on from the weights in ${file}: ${summary}.`);
+      node = aside(`Training goes on from the weights in ${file}: ${summary}.`);
     } catch (error) {
       if (error.name === "AbortError") return;
       isMatched = false;
       node = troubleBox(Object.assign(error, { hint: "change the layers, or leave the weights out" }));
-      node.append(h("button", { type: "button", class: "small", onclick: () => { wish.weights = null; modelNote.replaceChildren(); tell(); } }, "Leave the weights out"));
+      node.append(small("Leave the weights out", () => { wish.weights = null; modelNote.replaceChildren(); tell(); }));
     }
     if (weights === wish.weights) { modelNote.replaceChildren(node); tell(); }
   }
@@ -186,26 +193,25 @@ export default async function train(main, { signal, go }) {
         file = files[0].name;
         // Weights alone are for the layers that are there.
         if (!found.model) { modelNote.replaceChildren(); return match(); }
-        modelNote.replaceChildren(h("p", { class: "note" }, found.weights ? `Training goes on from the weights in ${files[0].name}.` : `The model of ${files[0].name}.`));
+        modelNote.replaceChildren(aside(found.weights ? `Training goes on from the weights in ${file}.` : `The model of ${file}.`));
         // What a description leaves out, the data says.
         const last = found.model.layers?.findLast((layer) => layer.type === "linear");
         if (last && last.out_features === undefined) last.out_features = look.outputs;
         editor.set({ loss: look.model.loss, ...found.model, input: { ...look.model.input, ...(found.model.input ?? {}) } });
-      } catch (error) { if (error.name !== "AbortError") modelNote.replaceChildren(troubleBox(error)); }
+      } catch (error) { tellTrouble(modelNote, error); }
     },
   });
   const modelPart = h("section", null, h("h2", null, "Model"), models, modelNote, h("div", { class: "panel top-gap" }, editor.element), h("div", { class: "top-gap" }, modelFile));
 
   function useModel(model, settings, isNew) {
     const fitting = examples.filter((example) => example.model.input.shape.join() === look.input.join() && example.data === wish.data);
-    const buttons = [h("button", { type: "button", class: "small", onclick: () => { wish.weights = null; modelNote.replaceChildren(); editor.set(look.model); setSettings(look.settings); } }, "Suggested for this data"),
-      ...fitting.map((example) => h("button", { type: "button", class: "small", title: example.about, onclick: () => {
+    models.replaceChildren(small("Suggested for this data", () => { wish.weights = null; modelNote.replaceChildren(); editor.set(look.model); setSettings(look.settings); }),
+      ...fitting.map((example) => small(example.title, () => {
         wish.weights = null;
-        modelNote.replaceChildren(h("p", { class: "note" }, example.about));
+        modelNote.replaceChildren(aside(example.about));
         editor.set(example.model);
         setSettings({ ...look.settings, ...example.settings });
-      } }, example.title))];
-    models.replaceChildren(...buttons);
+      })));
     modelNote.replaceChildren();
     wish.weights = null;
     if (isNew && fitting.length) {
@@ -213,7 +219,7 @@ export default async function train(main, { signal, go }) {
       setSettings({ ...look.settings, fleet: "local", ...fitting[0].settings });
     } else {
       editor.set(model);
-      if (isNew) setSettings(settings);
+      if (isNew) setSettings(settings); else { showPartitions(); asked(); }
     }
   }
 
@@ -228,15 +234,43 @@ export default async function train(main, { signal, go }) {
     fields[key] = choice(values, "", { onchange: () => { wish.settings[key] = fields[key].value; asked(); } });
     return field(text, fields[key]);
   };
-  const trainingNote = h("div");
+  const trainingNote = h("div"), partitionNote = h("div");
   const trainingPart = h("section", null, h("h2", null, "Training"), panel(h("div", { class: "fields" },
     numberField("workers", "Workers"), numberField("rounds", "Rounds"), numberField("local_epochs", "Epochs a round"), numberField("batch_size", "Batch"),
     choiceField("optimizer", "Optimiser", ["adam", "adamw", "sgd", "rmsprop", "lion"].map((name) => [name, name])), numberField("learning_rate", "Learning rate", "any", "0"),
-    choiceField("partition", "Who has what", [["iid", "drawn at random"], ["dirichlet:0.5", "different tastes"], ["dirichlet:0.1", "very different tastes"], ["pathological:2", "two classes each"], ["quantity:0.5", "different amounts"], ["by_file", "a file each"]]),
-    numberField("seed", "Seed", "1", "0"), numberField("validation_fraction", "Part to validate with", "0.05", "0"), numberField("patience", "Patience in rounds")), trainingNote));
+    field("Who has what", fields.partition = choice([], "", { onchange: divide })),
+    numberField("seed", "Seed", "1", "0"), numberField("validation_fraction", "Part to validate with", "0.05", "0"), numberField("patience", "Patience in rounds")), partitionNote, trainingNote));
+
+  const isNatural = () => /^by_/.test(wish.settings.partition);
+  /** Where the data says who has what, it says how many there are. */
+  const workers = () => isNatural() ? Number(look.settings.workers) : wish.settings.workers;
+
+  function divide() {
+    const value = wish.settings.partition = fields.partition.value, before = wish.options.partition;
+    partitionNote.replaceChildren();
+    wish.options.partition = isNatural() ? value : undefined;
+    // The column that says whose a row is teaches nothing.
+    if (wish.options.partition !== before) examine(false); else asked();
+  }
+
+  /** The ways in which this data can be divided. */
+  function showPartitions() {
+    const { partition } = wish.settings;
+    const ways = [["iid", "drawn at random"], ["quantity:0.5", "different amounts"]];
+    // Tastes are for classes, and files for several of them.
+    if (look.classes && look.kind !== "texts") ways.splice(1, 0, ["dirichlet:0.5", "different tastes"], ["dirichlet:0.1", "very different tastes"], ["pathological:2", "two classes each"]);
+    if (hasFiles) ways.push(["by_file", "a file each"]);
+    const columns = look.kind === "texts" ? ["role"] : look.columns.map((column) => column.name);
+    ways.push(...columns.map((name) => [`by_column:${name}`, `by ${middle(name)}`]));
+    if (!ways.some(([value]) => value === partition)) ways.push([partition, isNatural() ? `by ${middle(partition.slice(10))}` : partition]);
+    fields.partition.replaceChildren(...choice(ways, partition).children);
+    fields.workers.disabled = isNatural();
+    fields.workers.value = String(workers() ?? "");
+  }
 
   function setSettings(settings) {
     wish.settings = { partition: "iid", seed: 0, ...settings };
+    if (wish.options.partition) wish.settings.partition = wish.options.partition;
     const fleet = wish.settings.fleet ?? "local";
     delete wish.settings.fleet;
     for (const [key, field] of Object.entries(fields)) {
@@ -244,10 +278,7 @@ export default async function train(main, { signal, go }) {
       if (field.tagName === "SELECT" && ![...field.options].some((option) => option.value === String(value))) field.append(h("option", { value }, String(value)));
       field.value = String(value);
     }
-    // Tastes are for classes, and files for several of them.
-    for (const option of fields.partition.options) {
-      option.hidden = option.disabled = /^(dir|path)/.test(option.value) ? !look.classes || look.kind === "texts" : option.value === "by_file" && !look.hasClients;
-    }
+    showPartitions();
     setFleet(fleet === "golem" ? "local" : fleet);
   }
 
@@ -257,7 +288,7 @@ export default async function train(main, { signal, go }) {
   const golem = h("div", { class: "panel top-gap", hidden: true });
   const golemWords = h("div");
   const expected = h("p", { class: "note", role: "status" });
-  const market = h("button", { type: "button", class: "small", onclick: askMarket }, "Ask the market again");
+  const market = small("Ask the market again", survey);
   golem.append(h("div", { class: "fields" }, field("GLM that it may cost in all", budget)), golemWords, h("div", { class: "actions" }, market, expected));
   const places = [["local", "This machine", "A process for each worker, as on other machines"], ["simulated", "Simulated here", "Threads of one process: hundreds of workers on one machine"], ["golem", "Golem", "Rented machines of strangers, who see their part of the data"]];
   const radios = places.map(([value, title, text]) => {
@@ -272,24 +303,15 @@ export default async function train(main, { signal, go }) {
     for (const { radio } of radios) radio.checked = radio.value === value;
     golem.hidden = value !== "golem";
     // What it is likely to cost is known before anybody has to ask; asking spends nothing.
-    if (value === "golem" && !hasAsked) askMarket();
+    if (value === "golem" && !hasAsked) survey();
     asked();
   }
 
-  function askMarket() {
+  async function survey() {
     hasAsked = true;
     market.disabled = true;
-    expected.textContent = "Listening …";
-    const source = new EventSource(`/api/golem/offers?machines=${wish.settings.workers || 3}&hours=1`);
-    const end = (text) => { source.close(); market.disabled = false; say(expected, text); };
-    source.addEventListener("progress", (event) => say(expected, `Listening … ${JSON.parse(event.data).usable} offers of use`));
-    source.addEventListener("offers", (event) => {
-      const found = JSON.parse(event.data);
-      end(found.expected === undefined || found.expected === null ? "Nobody is there to ask." : `About ${glm(found.expected)} an hour with the cheapest ${found.machines}.`);
-    });
-    source.addEventListener("trouble", (event) => { const error = JSON.parse(event.data); end(sentence(error.what) + (error.hint ? `: ${error.hint}` : "")); });
-    source.onerror = () => end("deml ui does not answer.");
-    signal.addEventListener("abort", () => source.close());
+    await askMarket(expected, workers() || 3, 1, signal);
+    market.disabled = false;
   }
 
   // MARK: Start
@@ -304,7 +326,7 @@ export default async function train(main, { signal, go }) {
   const request = () => ({
     name: wish.name,
     settings: {
-      ...wish.settings, workers: wish.settings.partition === "by_file" ? undefined : wish.settings.workers, data: wish.data, model: editor.get(), fleet: wish.fleet, ...dataOptions(),
+      ...wish.settings, workers: workers(), data: wish.data, model: editor.get(), fleet: wish.fleet, ...dataOptions(),
       ...(wish.weights ? { initial_weights: wish.weights } : {}), ...(wish.fleet === "golem" ? { golem: { budget: wish.budget } } : {}),
     },
   });
@@ -346,8 +368,8 @@ export default async function train(main, { signal, go }) {
     say(start, isGolem ? `Rent and train for at most ${glm(amount)}` : "Train");
     const isOdd = wish.weights && !isMatched;
     start.disabled = !look || !isModelGood || isOdd || Boolean(problems) || (isGolem && (!cost || cost.budget !== wish.budget));
-    say(startText, !isModelGood ? "The model is not whole yet." : isOdd ? "The weights are not those of the model." : problems ? "Some settings are wrong." : `${wish.name} · ${wish.settings.partition === "by_file" ? "a worker for each file" : counted(wish.settings.workers ?? 0, "worker")} · ${counted(wish.settings.rounds ?? 0, "round")}`
-      + (isGolem && cost?.worst !== undefined && cost?.worst !== null ? ` · worst case ${glm(cost.worst)} in the first hour, never more than ${glm(amount)}` : ""));
+    say(startText, !isModelGood ? "The model is not whole yet." : isOdd ? "The weights are not those of the model." : problems ? "Some settings are wrong." : `${wish.name} · ${counted(workers() ?? 0, "worker")} · ${counted(wish.settings.rounds ?? 0, "round")}`
+      + (isGolem && cost?.worst != null ? ` · worst case ${glm(cost.worst)} in the first hour, never more than ${glm(amount)}` : ""));
   }
 
   async function begin() {
@@ -357,8 +379,7 @@ export default async function train(main, { signal, go }) {
       const { run } = await ask("/api/runs", { body: { ...request(), agreedGLM: wish.fleet === "golem" ? cost.budget : undefined }, signal });
       go(`/runs/${encodeURIComponent(run)}`);
     } catch (error) {
-      if (error.name === "AbortError") return;
-      startNote.replaceChildren(troubleBox(error));
+      tellTrouble(startNote, error);
       tell();
     }
   }

@@ -1,6 +1,6 @@
 // A model at work: a drawing, a picture, a row, a prompt, a whole file.
 import { otherFormats } from "./result.js";
-import { h, say, ask, troubleBox, percent, grouped, short, paint, dropZone, upload, table, scrolls, counted, middle, bytes, glm, duration, field, panel, choice, bar, pause, wordHead } from "./tools.js";
+import { h, say, ask, troubleBox, tellTrouble, percent, grouped, short, paint, dropZone, upload, table, scrolls, counted, middle, bytes, glm, duration, field, panel, choice, bar, pause, wordHead, aside, small, line as row, words, askMarket } from "./tools.js";
 
 export default async function tryModel(main, { signal, parameters: [name], go }) {
   const { runs } = await ask("/api/runs", { signal });
@@ -20,12 +20,12 @@ export default async function tryModel(main, { signal, parameters: [name], go })
     [...new Set([name, ...usable.map((run) => run.run)])].map((run) => h("option", { value: run, selected: run === name }, run.startsWith("upload:") ? "the dropped model" : middle(run, 50))));
   const odds = h("div", { class: "odds" });
   const verdict = h("p", { class: "verdict" }, "\u00a0");
-  const hint = h("p", { class: "note" });
+  const hint = aside();
   const trouble = h("div");
-  const seen = h("div", { class: "seen", hidden: true }, h("canvas", { role: "img", "aria-label": "What the model sees" }), h("p", { class: "note" }));
+  const seen = h("div", { class: "seen", hidden: true }, h("canvas", { role: "img", "aria-label": "What the model sees" }), aside());
   const said = h("div", { class: "unseen", role: "status" });
 
-  const parts = [h("p", { class: "note" }, isUpload ? "\u00a0" : h("a", { href: `/runs/${encodeURIComponent(name)}` }, "The run")),
+  const parts = [aside(isUpload ? "\u00a0" : h("a", { href: `/runs/${encodeURIComponent(name)}` }, "The run")),
     h("div", { class: "head" }, h("div", null, h("h1", null, "Try the model"), h("p", { class: "lead" }, subtitle())), h("div", { class: "actions chooser" }, chooser))];
   const result = panel(verdict, hint, odds, trouble, said);
   if (inputs.kind === "pictures") parts.push(h("div", { class: "try top-gap" }, h("div", null, drawing(), seen), result));
@@ -35,7 +35,7 @@ export default async function tryModel(main, { signal, parameters: [name], go })
   // What follows each token of a whole file is for nobody to read.
   if (inputs.kind !== "text") parts.push(h("h2", null, "A whole file"), wholeFile());
   const exportNote = h("div");
-  if (isUpload) parts.push(otherFormats(name, (error) => exportNote.replaceChildren(troubleBox(error)), signal), exportNote);
+  if (isUpload) parts.push(otherFormats(name, (error) => tellTrouble(exportNote, error), signal), exportNote);
   parts.push(h("h2", null, "Another model"), modelFile());
   main.replaceChildren(...parts);
 
@@ -48,7 +48,7 @@ export default async function tryModel(main, { signal, parameters: [name], go })
   function show(answer) {
     trouble.replaceChildren();
     const row = answer.rows[0];
-    if (row.predicted !== undefined && row.predicted !== null) {
+    if (row.predicted != null) {
       say(verdict, row.predicted);
       say(hint, `${percent(row.probability, 1)} sure`);
       if (odds.childElementCount !== row.outputs.length * 3) {
@@ -81,10 +81,7 @@ export default async function tryModel(main, { signal, parameters: [name], go })
     say(verdict, "\u00a0"); say(hint, "What the model says will stand here."); odds.replaceChildren(); seen.hidden = true; trouble.replaceChildren();
   }
 
-  function fail(error) {
-    if (error.name === "AbortError") return;
-    trouble.replaceChildren(troubleBox(error));
-  }
+  function fail(error) { tellTrouble(trouble, error); }
 
   /** Weights that somebody has, from here or from elsewhere. */
   function modelFile() {
@@ -98,9 +95,8 @@ export default async function tryModel(main, { signal, parameters: [name], go })
         await ask(`/api/models/${encodeURIComponent(id)}/inputs`, { signal });
         go(`/try/${encodeURIComponent(id)}`);
       } catch (error) {
-        if (error.name === "AbortError") return;
         if (/nothing of the layers|no deml.model/.test(error.what)) error.hint = "drop it together with a description of its layers (YAML)";
-        note.replaceChildren(troubleBox(error));
+        tellTrouble(note, error);
       }
     } }), note);
   }
@@ -189,7 +185,7 @@ export default async function tryModel(main, { signal, parameters: [name], go })
   function rowForm() {
     const fields = inputs.columns.map((column) => column.kind === "category"
       ? h("select", null, column.values.map((value) => h("option", { value }, value)))
-      : h("input", { type: "text", inputmode: "decimal", value: column.usual === undefined || column.usual === null ? "" : short(Number(column.usual.toPrecision(4))) }));
+      : h("input", { type: "text", inputmode: "decimal", value: column.usual == null ? "" : short(Number(column.usual.toPrecision(4))) }));
     const read = latest(() => ask(`${base}/predict/row`, { body: { values: inputs.columns.map((column, index) => [column.name, fields[index].value]) }, signal }), show, fail);
     for (const field of fields) field.addEventListener("input", read);
     read();
@@ -213,7 +209,7 @@ export default async function tryModel(main, { signal, parameters: [name], go })
   /** What is said of a text as it is typed. */
   function typing() {
     const text = h("textarea", { rows: "5", spellcheck: "false", oninput: () => read() });
-    const note = h("p", { class: "note" }, "\u00a0");
+    const note = aside("\u00a0");
     const pick = (title, values) => { const select = choice(values, "", { onchange: () => read() }); return [select, field(title, select)]; };
     const [end, endField] = pick("A shorter text is filled", [["behind", "at its end"], ["front", "at its front"]]);
     const [filler, fillerField] = pick("With", [["", "token 0"], ["blanks", "blanks"]]);
@@ -288,30 +284,44 @@ export default async function tryModel(main, { signal, parameters: [name], go })
   function wholeFile() {
     const answer = h("div");
     const budget = h("input", { type: "number", min: "0.01", step: "any", value: "5", oninput: () => tell() });
+    const price = h("p", { role: "status" }), expected = aside();
     const golem = h("div", { class: "panel top-gap", hidden: true }, h("div", { class: "fields" }, field("GLM that it may cost in all", budget)),
-      h("p", { class: "note" }, "Rented machines see the rows and the model. A part of what they send is computed here again; who lies is not paid."));
-    let fleet = "here", data, file;
+      aside("Rented machines see the rows and the model. A part of what they send is computed here again; who lies is not paid."), price, expected);
+    let fleet = "here", data, file, cost;
     const places = [["here", "Here", "In this program, at once"], ["local", "Processes here", "As on other machines"], ["golem", "Golem", "Rented machines of strangers"]];
     const choices = h("div", { class: "choices", role: "radiogroup", "aria-label": "Where" }, places.map(([value, title, text]) =>
-      h("label", { class: "choice" }, h("input", { type: "radio", name: "place", value, checked: value === fleet, onchange: () => { fleet = value; golem.hidden = value !== "golem"; tell(); } }), h("b", null, title), h("span", null, text))));
+      h("label", { class: "choice" }, h("input", { type: "radio", name: "place", value, checked: value === fleet, onchange: () => { fleet = value; golem.hidden = value !== "golem"; estimate(); } }), h("b", null, title), h("span", null, text))));
     const begin = h("button", { class: "main", type: "button", hidden: true, onclick: () => predict() });
     const amount = () => Number(budget.value);
     function tell() {
       begin.hidden = !data || fleet === "here" && !answer.querySelector(".again");
       say(begin, fleet === "golem" ? `Rent and predict for at most ${glm(amount())}` : `Predict ${middle(file ?? "", 30)}`);
-      begin.disabled = fleet === "golem" && !(amount() > 0);
+      begin.disabled = fleet === "golem" && !(cost && amount() > 0);
+      say(price, cost ? `${counted(cost.rows, "row")} for ${counted(cost.machines, "machine")}: likely below ${glm(cost.likely)} (${duration(cost.seconds)} of slow ones at the highest price allowed), worst case ${glm(cost.worst)} in the first hour, never more than ${glm(amount())}.` : "");
+    }
+
+    /** What it may cost is known before the button can be clicked; asking spends nothing. */
+    async function estimate() {
+      tell();
+      if (!data || fleet !== "golem" || cost) return;
+      try {
+        cost = await ask(`${base}/predict/cost`, { body: { data }, signal });
+        tell();
+        await askMarket(expected, cost.machines, cost.seconds / 3600, signal);
+      } catch (error) { tellTrouble(answer, error); }
     }
     const zone = dropZone({ text: inputs.kind === "table" ? "Drop a table with the same columns, with labels or without" : "Drop a file of examples: arrays, IDX, a table, pictures", label: "Choose a file", folders: true, take: async (files) => {
       const text = h("p", { class: "note", role: "status" }, "Sending …");
       answer.replaceChildren(text);
-      data = undefined;
+      data = cost = undefined;
+      tell();
       try {
         data = await upload(files, (done, total) => say(text, `${bytes(done)} of ${bytes(total)}`), signal);
         file = files[0].name;
         text.remove();
         // What costs nothing needs no other click.
-        if (fleet === "here") await predict(); else tell();
-      } catch (error) { if (error.name !== "AbortError") answer.replaceChildren(troubleBox(error)); }
+        if (fleet === "here") await predict(); else await estimate();
+      } catch (error) { tellTrouble(answer, error); }
     } });
 
     async function predict() {
@@ -328,14 +338,14 @@ export default async function tryModel(main, { signal, parameters: [name], go })
         // A reload, and whoever gets the address, sees the same.
         history.replaceState(null, "", `#${job}`);
         await watch(job);
-      } catch (error) { if (error.name !== "AbortError") answer.replaceChildren(troubleBox(error)); tell(); }
+      } catch (error) { tellTrouble(answer, error); tell(); }
     }
 
     async function watch(job) {
       const bar = h("div", { class: "bar thick", role: "progressbar", "aria-label": "Predictions" }, h("i"));
       const text = h("p", { class: "note", role: "status" }, "Starting …");
       const lines = h("pre", { class: "mono scroll", tabindex: "0" });
-      const stop = h("button", { type: "button", class: "small danger", onclick: async () => { stop.disabled = true; try { await ask(`/api/predictions/${job}/stop`, { body: {}, signal }); } catch { /* it has ended */ } } }, "Stop");
+      const stop = small("Stop", async () => { stop.disabled = true; try { await ask(`/api/predictions/${job}/stop`, { body: {}, signal }); } catch { /* it has ended */ } }, "danger");
       answer.replaceChildren(h("div", { class: "panel top-gap" }, bar, h("div", { class: "head" }, text, stop), lines));
       while (!signal.aborted) {
         const found = await ask(`/api/predictions/${job}`, { signal });
@@ -349,7 +359,7 @@ export default async function tryModel(main, { signal, parameters: [name], go })
           stop.replaceWith(downloads(found.download));
           const summary = found.summary ?? {};
           say(text, [counted(summary.rows ?? found.rows ?? 0, "prediction"), summary.seconds && `in ${duration(summary.seconds)}`, summary.cost_glm && `for ${glm(summary.cost_glm)}`,
-            summary.right !== undefined && summary.right !== null && `${grouped(summary.right)} right`].filter(Boolean).join(", "));
+            summary.right != null && `${grouped(summary.right)} right`].filter(Boolean).join(", "));
           return;
         }
         if (found.state !== "working") {
@@ -365,7 +375,7 @@ export default async function tryModel(main, { signal, parameters: [name], go })
     if (/^#[0-9a-f]{16}$/.test(location.hash)) {
       data = `upload:${location.hash.slice(1)}`;
       file = "the file";
-      watch(location.hash.slice(1)).catch((error) => { if (error.name !== "AbortError") answer.replaceChildren(troubleBox(error)); });
+      watch(location.hash.slice(1)).catch((error) => tellTrouble(answer, error));
     }
     return h("div", null, zone, h("div", { class: "top-gap" }, choices), golem, h("p", { class: "actions top-gap" }, begin), answer);
   }
@@ -382,15 +392,14 @@ export default async function tryModel(main, { signal, parameters: [name], go })
   }
 
   function predictions(found, file) {
-    const isClasses = found.rows[0]?.predicted !== undefined && found.rows[0]?.predicted !== null;
-    const hasTruth = found.rows.some((row) => row.truth !== undefined && row.truth !== null);
-    const rows = found.rows.map((row) => h("tr", null, h("td", null, String(row.example)), isClasses
-      ? [h("td", { class: "text" }, row.predicted), h("td", null, percent(row.probability, 1))] : h("td", null, row.outputs.map((output) => short(Number(output.value.toPrecision(6)))).join("  ")),
-    hasTruth && h("td", { class: `text ${isClasses && row.truth !== row.predicted ? "bad-text" : ""}` }, row.truth)));
+    const isClasses = found.rows[0]?.predicted != null;
+    const hasTruth = found.rows.some((one) => one.truth != null);
+    const rows = found.rows.map((one) => row(String(one.example), isClasses ? [words(one.predicted), percent(one.probability, 1)] : one.outputs.map((output) => short(Number(output.value.toPrecision(6)))).join("  "),
+      hasTruth && h("td", { class: `text ${isClasses && one.truth !== one.predicted ? "bad-text" : ""}` }, one.truth)));
     return h("div", { class: "panel top-gap" }, h("div", { class: "head" },
-      h("div", null, h("h3", null, `${counted(found.count, "prediction")} for ${middle(file, 40)}`), h("p", { class: "note" }, found.judged ? `${grouped(found.right)} of ${grouped(found.judged)} right (${percent(found.right / found.judged)})` : found.count > found.rows.length ? `The first ${found.rows.length}:` : "")),
+      h("div", null, h("h3", null, `${counted(found.count, "prediction")} for ${middle(file, 40)}`), aside(found.judged ? `${grouped(found.right)} of ${grouped(found.judged)} right (${percent(found.right / found.judged)})` : found.count > found.rows.length ? `The first ${found.rows.length}:` : "")),
       downloads(found.download)),
-    found.notes.length > 0 && h("p", { class: "note" }, found.notes.map(([subject, text]) => `${subject}: ${text}`).join("; ")),
+    found.notes.length > 0 && aside(found.notes.map(([subject, text]) => `${subject}: ${text}`).join("; ")),
     scrolls("Predictions", table(["row", ...(isClasses ? [wordHead("predicted"), "sure"] : ["predicted"]), ...(hasTruth ? [wordHead("true")] : [])], rows)));
   }
 }

@@ -81,7 +81,8 @@ struct GolemRoutes: Sendable {
 
         init(_ page: PaymentBook.Page) {
             var page = page
-            page.run = page.run.harmless(maximum: 200)
+            // The folder in which a prediction of the page is worked on says nothing to a person.
+            page.run = page.run.replacing("." + Uploads.work, with: "predictions").harmless(maximum: 200)
             page.note = page.note?.harmless(maximum: 1000)
             page.lines = page.lines.map { line in
                 var line = line

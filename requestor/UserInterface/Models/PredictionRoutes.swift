@@ -28,6 +28,17 @@ struct PredictionRoutes: Sendable {
         var agreedGLM: Double?
     }
 
+    /// What it may cost on Golem.
+    private struct Cost: Encodable {
+        var rows: Int
+        var machines: Int
+        /// That slow machines would take.
+        var seconds: Double
+        /// GLM: at the highest price allowed for these seconds, and for an hour.
+        var likely: Double
+        var worst: Double
+    }
+
     private struct Answer: Encodable {
         var state: RunState
         var done: Int?
@@ -73,6 +84,21 @@ struct PredictionRoutes: Sendable {
             try Files.remove(files.output)
             try background.launch(arguments + ["--output", files.output], key: files.log, log: files.log)
             return try Response.json(["job": id], status: .created)
+        }
+        router.post("/api/models/:model/predict/cost") { request, context in
+            struct Wish: Decodable { var data: String }
+            let model = try await model(context)
+            let data = try places.resolved(try await request.json(Wish.self).data)
+            let application = library.application
+            return try Response.json(
+                try await atLeisure {
+                    let cost = try application.cost(
+                        of: PredictRequest(model: model, data: DataRequest(data: data), part: .all, count: 0),
+                        on: FleetPlace(.golem))
+                    return Cost(
+                        rows: cost.plan.rows, machines: cost.plan.machines, seconds: cost.plan.carefulSeconds,
+                        likely: cost.likely, worst: cost.worst)
+                })
         }
         router.get("/api/predictions/:job") { _, context in
             try Response.json(try answer(context.parameters.get("job") ?? ""))

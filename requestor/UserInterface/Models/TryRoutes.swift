@@ -154,9 +154,8 @@ struct TryRoutes: Sendable {
         ) { folder in
             let model = String(decoding: try Files.read(description, maximumBytes: 1 << 20), as: UTF8.self)
             try application.rewrite(
-                RewriteRequest(
-                    predictions: answers, model: model, output: folder + "/" + name, format: format,
-                    contents: contents, top: top))
+                answers, of: model, to: folder + "/" + name,
+                as: PredictionWriting(format, contents: contents, top: top))
             return folder + "/" + name
         }
     }

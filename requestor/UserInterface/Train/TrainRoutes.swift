@@ -89,7 +89,7 @@ struct TrainRoutes: Sendable {
         request.categoryColumns = wish.categoryColumns ?? []
         // JSON is YAML.
         request.text = try wish.text.map { String(decoding: try RunJSON.encode($0), as: UTF8.self) }
-        return DataAnswer(try application.look(at: request), application.paths)
+        return DataAnswer(try application.look(at: request, partition: wish.partition), application.paths)
     }
 
     // MARK: A run
@@ -157,10 +157,12 @@ private struct DataWish: Decodable, Sendable {
     var ignoreColumns: [String]?
     var categoryColumns: [String]?
     var text: JSONTree?
+    /// Where it says who has what.
+    var partition: String?
 
     /// The keys of a run's settings.
     enum CodingKeys: String, CodingKey {
-        case data, header, decimal, labels, standardize, text
+        case data, header, decimal, labels, standardize, text, partition
         case labelColumn = "label_column"
         case testFraction = "test_fraction"
         case missingValues = "missing_values"
@@ -315,7 +317,7 @@ private struct DataAnswer: Encodable, Sendable {
         if case .tokens(let length, let vocabulary) = look.schema.features {
             text = Text(tokens: vocabulary == nil ? "bytes" : "characters", block: length)
         }
-        hasClients = look.decisions.contains { $0.subject == "clients" }
+        hasClients = look.hasClients
         label = look.schema.targetColumns.map { $0.harmless(maximum: 120) }
         if let names = look.schema.classNames {
             let counts = look.classCounts ?? []
