@@ -122,9 +122,11 @@ private struct DeflatedBlock: Sendable {
         case runs
         case search
 
-        /// What a sample from the beginning shows: searching must save a twentieth.
+        /// What a sample from the middle shows: searching must save a twentieth.
         init(for content: UnsafeRawBufferPointer) {
-            let sample = UnsafeRawBufferPointer(rebasing: content.prefix(1 << 15))
+            let size = min(content.count, 1 << 13)
+            let start = (content.count - size) / 2
+            let sample = UnsafeRawBufferPointer(rebasing: content[start..<start + size])
             guard let runs = Method.runs.deflate(sample)?.count, let search = Method.search.deflate(sample)?.count
             else {
                 self = .search
@@ -135,13 +137,13 @@ private struct DeflatedBlock: Sendable {
 
         /// A block that ends on a byte and is not the last of its stream; nil where zlib has no memory.
         func deflate(_ content: UnsafeRawBufferPointer) -> [UInt8]? {
+            guard self == .search else { return RunDeflate.deflate(content) }
             // On the heap, because zlib's state points back at the stream.
             let stream = UnsafeMutablePointer<z_stream>.allocate(capacity: 1)
             stream.initialize(to: z_stream())
             defer { stream.deallocate() }
-            let (level, strategy): (Int32, Int32) = self == .runs ? (1, Z_RLE) : (6, Z_DEFAULT_STRATEGY)
             let status = deflateInit2_(
-                stream, level, Z_DEFLATED, -15, 8, strategy, ZLIB_VERSION, Int32(MemoryLayout<z_stream>.size))
+                stream, 6, Z_DEFLATED, -15, 8, Z_DEFAULT_STRATEGY, ZLIB_VERSION, Int32(MemoryLayout<z_stream>.size))
             guard status == Z_OK else { return nil }
             defer { deflateEnd(stream) }
             // Besides what is compressed, the empty block of the flush.
