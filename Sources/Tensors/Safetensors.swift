@@ -166,30 +166,37 @@ public struct Safetensors: Sendable, Equatable {
 
     /// Writes the file, gzip-compressed where the name ends in `.gz`, by a ``DurableFile``: straight from the tensors,
     /// without another copy of them. Returns the SHA-256 of the bytes as stored.
-    /// - Parameter threads: that compress; the bytes are the same for any number.
+    /// - Parameters:
+    ///   - rows: only these rows of every tensor, in this order, without a copy of them all; nil: the tensors whole.
+    ///   - threads: that compress; the bytes are the same for any number.
     @discardableResult
-    public func write(to path: String, threads: Int? = nil) throws(DeMLError) -> String {
+    public func write(to path: String, rows: [Int]? = nil, threads: Int? = nil) throws(DeMLError) -> String {
         let file = try DurableFile(path)
         if path.hasSuffix(".gz") {
             let threads = threads ?? availableProcessors()
             var gzip = try BlockGzip(threads: threads) { (bytes) throws(DeMLError) in try file.write(bytes) }
-            try eachPiece { (bytes) throws(DeMLError) in try gzip.append(bytes) }
+            try eachPiece(rows) { (bytes) throws(DeMLError) in try gzip.append(bytes) }
             try gzip.finish()
         } else {
-            try eachPiece { (bytes) throws(DeMLError) in try file.write(bytes) }
+            try eachPiece(rows) { (bytes) throws(DeMLError) in try file.write(bytes) }
         }
         return try file.commit()
     }
 
     /// The bytes of the file, one piece after the other.
-    private func eachPiece(_ body: (UnsafeRawBufferPointer) throws(DeMLError) -> Void) throws(DeMLError) {
-        let (head, sorted) = layout()
+    private func eachPiece(
+        _ rows: [Int]?, _ body: (UnsafeRawBufferPointer) throws(DeMLError) -> Void
+    ) throws(DeMLError) {
+        let (head, sorted) = layout(rows: rows?.count)
         try head[...].withBytes(body)
-        for tensor in sorted { try tensor.withUnsafeBytes(body) }
+        for tensor in sorted {
+            if let rows { try tensor.eachPiece(ofRows: rows, body) } else { try tensor.withUnsafeBytes(body) }
+        }
     }
 
     /// What stands before the data, and the tensors in the order of their data.
-    private func layout() -> (head: [UInt8], tensors: [Tensor]) {
+    /// - Parameter rows: so many of every tensor; nil: all.
+    private func layout(rows: Int? = nil) -> (head: [UInt8], tensors: [Tensor]) {
         let sorted = tensors.sorted {
             $0.tensor.dtype == $1.tensor.dtype
                 ? $0.name.utf8.lexicographicallyPrecedes($1.name.utf8) : $0.tensor.dtype.rank > $1.tensor.dtype.rank
@@ -203,10 +210,11 @@ public struct Safetensors: Sendable, Equatable {
         }
         var position = 0
         for (name, tensor) in sorted {
-            let end = position + tensor.bytes.count
-            let shape = tensor.shape.map(String.init).joined(separator: ",")
+            let shape = rows.map { [$0] + tensor.shape.dropFirst() } ?? tensor.shape
+            let end = position + shape.reduce(tensor.dtype.byteCount, *)
             members.append(
-                "\(Self.quoted(name)):{\"dtype\":\"\(tensor.dtype.rawValue)\",\"shape\":[\(shape)],"
+                "\(Self.quoted(name)):{\"dtype\":\"\(tensor.dtype.rawValue)\","
+                    + "\"shape\":[\(shape.map(String.init).joined(separator: ","))],"
                     + "\"data_offsets\":[\(position),\(end)]}")
             position = end
         }

@@ -92,23 +92,38 @@ public struct Tensor: Sendable, Equatable {
 
     /// The rows with the given numbers, in their order, copied.
     public func gatherRows(_ indices: [Int]) -> Tensor {
+        let size = indices.count * rowCount * dtype.byteCount
+        let gathered: [UInt8] = makeArray(count: size) { copyRows(indices[...], UnsafeMutableRawBufferPointer($0)) }
+        return Tensor(unchecked: dtype, [indices.count] + shape.dropFirst(), ByteRegion(gathered))
+    }
+
+    /// Gives the bytes of the rows with the given numbers, in their order, some rows at a time.
+    func eachPiece<Failure: Error>(
+        ofRows indices: [Int], _ body: (UnsafeRawBufferPointer) throws(Failure) -> Void
+    ) throws(Failure) {
+        let stride = max(1, rowCount * dtype.byteCount)
+        let most = max(1, min(indices.count, (1 << 18) / stride))
+        let room = UnsafeMutableRawBufferPointer.allocate(byteCount: most * stride, alignment: 64)
+        defer { room.deallocate() }
+        for start in Swift.stride(from: 0, to: indices.count, by: most) {
+            let piece = indices[start..<min(start + most, indices.count)]
+            let target = UnsafeMutableRawBufferPointer(rebasing: room[..<(piece.count * rowCount * dtype.byteCount)])
+            copyRows(piece, target)
+            try body(UnsafeRawBufferPointer(target))
+        }
+    }
+
+    private func copyRows(_ indices: ArraySlice<Int>, _ target: UnsafeMutableRawBufferPointer) {
         precondition(!shape.isEmpty, "a scalar has no rows")
-        let stride = rowCount * dtype.byteCount
-        let limit = shape[0]
-        let gathered = [UInt8](unsafeUninitializedCapacity: indices.count * stride) { buffer, count in
-            count = indices.count * stride
-            guard stride > 0 else { return }
-            bytes.withUnsafeBytes { source in
-                let target = UnsafeMutableRawBufferPointer(buffer)
-                for (row, index) in indices.enumerated() {
-                    precondition(index >= 0 && index < limit, "row \(index) of \(limit)")
-                    UnsafeMutableRawBufferPointer(rebasing: target[row * stride..<(row + 1) * stride])
-                        .copyMemory(
-                            from: UnsafeRawBufferPointer(rebasing: source[index * stride..<(index + 1) * stride]))
-                }
+        let (stride, limit) = (rowCount * dtype.byteCount, shape[0])
+        bytes.withUnsafeBytes { source in
+            guard stride > 0, let source = source.baseAddress, var place = target.baseAddress else { return }
+            for index in indices {
+                precondition(index >= 0 && index < limit, "row \(index) of \(limit)")
+                place.copyMemory(from: source + index * stride, byteCount: stride)
+                place += stride
             }
         }
-        return Tensor(unchecked: dtype, [indices.count] + shape.dropFirst(), ByteRegion(gathered))
     }
 
     /// The stored bytes in place. They may be unaligned: use `loadUnaligned`.

@@ -131,6 +131,9 @@ struct DataTests {
             TrainRequest(settings: [("data", "trees.csv"), ("comparison", "false"), ("rounds", "12")]))
         #expect(run.chosenModel?.contains("{type: linear, out_features: 3}") == true)
         #expect(run.decisions.contains { $0.subject == "label" && $0.text.contains("'kind'") })
+        // Classes of a table: what is not said by the person suits the network.
+        #expect(run.configuration.training.optimizer == .sgd && run.configuration.training.clipGradNorm == 1)
+        #expect(run.chosenModel?.contains("\nmomentum: 0.9\nclip_grad_norm: 1.0") == true)
         #expect(try #require(try await run.summary().accuracy) > 0.8)
         #expect(try run.folder.readData()?.decisions == run.decisions)
 
@@ -139,6 +142,7 @@ struct DataTests {
         let again = try place.application.start(
             TrainRequest(file: "trees.yaml", settings: [("comparison", "false"), ("rounds", "1")]))
         #expect(again.chosenModel == nil && again.configuration.model == run.configuration.model)
+        #expect(again.configuration.training == run.configuration.training)
         _ = try await again.summary()
         let twice = #expect(throws: DeMLError.self) {
             try place.application.initialSettings(DataRequest(data: "trees.csv"), output: nil)

@@ -97,6 +97,31 @@ struct TrialTests {
         #expect(throws: DeMLError.self) { try place.application.repetition(request("2")) }
     }
 
+    @Test("where no model is given, runs that belong together train as one alone does")
+    func chosenModel() async throws {
+        let place = try Workplace()
+        let rows = (0..<60).map { "\($0 % 7),\($0 % 5),\($0 % 7 + $0 % 5 > 5 ? "much" : "little")\n" }
+        try place.write("a,b,kind\n" + rows.joined(), "t.csv")
+        let settings = [("data", "t.csv"), ("label_column", "kind"), ("comparison", "false")]
+        let repetition = try #require(
+            try place.application.repetition(
+                TrainRequest(settings: settings + [("repeat", "2"), ("rounds", "2"), ("output", "many")])))
+        let summary = try await Self.finish(repetition)
+        let alone = try place.application.start(
+            TrainRequest(settings: settings + [("seed", "1"), ("rounds", "2"), ("output", "one")]))
+        #expect(alone.configuration.training.optimizer == .sgd && alone.configuration.training.momentum == 0.9)
+        #expect(try await alone.summary().modelSHA256 == summary.runs[1].summary.modelSHA256)
+
+        let sweep = try place.application.sweep(
+            SweepRequest(
+                train: TrainRequest(settings: settings + [("output", "sizes")]),
+                axes: [try SweepAxis(parsing: "batch_size=8,16")], factor: 3))
+        let best = try #require(try await sweep.run().best)
+        let trained = try RunFolder(path: sweep.folder + "/" + best).readConfiguration()
+        #expect(trained.training.optimizer == .sgd && trained.training.localEpochs == 5)
+        #expect(trained.federation.rounds == 10)
+    }
+
     @Test("wrong settings leave no folder behind")
     func nothingIsLeft() throws {
         let place = try Workplace()

@@ -160,13 +160,30 @@ import Testing
             let rows: [[Float]] = (0..<16).map { row in (0..<8).map { $0 == row % 8 ? 1 : 0 } }
             let table = (0..<count / 32 + 1).flatMap { _ in rows[Int(generator.next() % 16)] }
             return Array(table.withUnsafeBytes { Array($0) }.prefix(count))
+        // Runs of every length that there is a symbol for, and longer ones, with bytes of their own between them.
+        case "runs":
+            var bytes: [UInt8] = []
+            while bytes.count < count {
+                let byte = UInt8(truncatingIfNeeded: generator.next() % 3)
+                bytes += repeatElement(byte, count: Int(generator.next() % 600))
+                bytes += (0..<Int(generator.next() % 5)).map { _ in UInt8(truncatingIfNeeded: generator.next()) }
+            }
+            return Array(bytes.prefix(count))
+        // Each byte half as often as the one before: codes that would be longer than any may be.
+        case "rare":
+            return (0..<count).map { _ in
+                UInt8(min(generator.next().trailingZeroBitCount + generator.next().trailingZeroBitCount, 90))
+            }
+        case "bytes": return (0..<count).map { _ in UInt8(truncatingIfNeeded: generator.next() % 40) }
         default:
             let floats = (0..<count / 4 + 1).map { _ in Float(Int32(truncatingIfNeeded: generator.next())) * 1e-13 }
             return Array(floats.withUnsafeBytes { Array($0) }.prefix(count))
         }
     }
 
-    @Test(arguments: ["zeros", "noise", "columns", "floats"])
+    private static let kinds = ["zeros", "noise", "columns", "floats", "runs", "rare", "bytes"]
+
+    @Test(arguments: kinds)
     func theBytesAreThoseOfAnyNumberOfThreads(kind: String) throws {
         try withScratch { folder in
             for count in [0, 1, 1000, Self.block - 1, Self.block, 2 * Self.block + 5, 5 * Self.block] {
@@ -188,8 +205,27 @@ import Testing
         }
     }
 
+    @Test func rowsAreWrittenWithoutGatheringThem() throws {
+        try withScratch { folder in
+            let wide = Tensor(shape: [3000, 50], floats: (0..<150_000).map { Float($0) })
+            let labels = Tensor(shape: [3000], int64s: (0..<3000).map { Int64($0 % 7) })
+            let nothing = Tensor(shape: [3000, 0], floats: [])
+            let tensors = [("x", wide), ("y", labels), ("z", nothing)]
+            for rows in [[], [2999], Array((0..<3000).reversed()), (0..<5000).map { $0 * 7 % 3000 }] {
+                let gathered = Safetensors(tensors: tensors.map { ($0.0, $0.1.gatherRows(rows)) }, metadata: ["a": "b"])
+                for name in ["rows.safetensors", "rows.safetensors.gz"] {
+                    let path = "\(folder)/\(name)"
+                    let digest = try Safetensors(tensors: tensors, metadata: ["a": "b"]).write(to: path, rows: rows)
+                    let found = try Safetensors(contentsOf: path).encoded()
+                    #expect(found == gathered.encoded(), "\(rows.count) rows, \(name)")
+                    #expect(try gathered.write(to: path) == digest)
+                }
+            }
+        }
+    }
+
     /// Each kind about as small as zlib's default makes it, or smaller.
-    @Test(arguments: ["zeros", "noise", "columns", "floats"])
+    @Test(arguments: kinds)
     func nothingBecomesMuchLargerThanByDefault(kind: String) throws {
         try withScratch { folder in
             let file = Safetensors(tensors: [("x", Tensor(shape: [3_000_000], bytes: Self.content(kind, 3_000_000)))])

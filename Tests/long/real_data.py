@@ -95,15 +95,14 @@ def pictures():
 
 # Name: file, options, seeds.
 DATA = {
-    "wine": (lambda: SKLEARN / "wine_data.csv", ["--rounds", 10], 20),
-    "cancer": (lambda: SKLEARN / "breast_cancer.csv", ["--rounds", 10], 10),
-    "iris": (lambda: SKLEARN / "iris.csv", ["--rounds", 20], 20),
-    "digits": (lambda: SKLEARN / "digits.csv.gz", ["--rounds", 20], 3),
-    "diabetes": (diabetes, ["--rounds", 5, "--label-column", "progression", "--labels", "numbers"], 10),
-    "letters": (lambda: from_r("mlbench", "LetterRecognition"),
-                ["--rounds", 40, "--workers", 10, "--label-column", "lettr"], 1),
-    "shuttle": (lambda: from_r("mlbench", "Shuttle"), [], 1),
-    "spam": (lambda: from_r("kernlab", "spam"), ["--rounds", 10], 3),
+    "wine": (lambda: SKLEARN / "wine_data.csv", [], 20),
+    "cancer": (lambda: SKLEARN / "breast_cancer.csv", [], 20),
+    "iris": (lambda: SKLEARN / "iris.csv", [], 20),
+    "digits": (lambda: SKLEARN / "digits.csv.gz", [], 5),
+    "diabetes": (diabetes, ["--label-column", "progression", "--labels", "numbers"], 10),
+    "letters": (lambda: from_r("mlbench", "LetterRecognition"), ["--workers", 10, "--label-column", "lettr"], 3),
+    "shuttle": (lambda: from_r("mlbench", "Shuttle"), [], 2),
+    "spam": (lambda: from_r("kernlab", "spam"), [], 5),
     "pictures": (pictures, ["--rounds", 10], 3),
     "fashion": (lambda: Path("/usr/share/datasets/fashion-mnist"), ["--rounds", 5, "--local-epochs", 2], 1),
 }
@@ -201,12 +200,18 @@ def by_torch(folder, path, options, passes, seed):
     torch.manual_seed(seed)
     net = network(model["layers"], x.shape[1:])
     loss = torch.nn.MSELoss() if regression else torch.nn.CrossEntropyLoss()
-    optimizer = torch.optim.Adam(net.parameters(), lr=config["learning_rate"])
+    optimizers = {
+        "adam": lambda: torch.optim.Adam(net.parameters(), lr=config["learning_rate"]),
+        "sgd": lambda: torch.optim.SGD(net.parameters(), lr=config["learning_rate"], momentum=config["momentum"]),
+    }
+    optimizer = optimizers[config["optimizer"]]()
     generator = torch.Generator().manual_seed(seed)
     for _ in range(passes):
         for batch in torch.randperm(len(x), generator=generator).split(config["batch_size"]):
             optimizer.zero_grad()
             loss(net(x[batch]), y[batch]).backward()
+            if config["clip_grad_norm"]:
+                torch.nn.utils.clip_grad_norm_(net.parameters(), config["clip_grad_norm"])
             optimizer.step()
     with torch.no_grad():
         out = torch.cat([net(block) for block in x_test.split(1000)])

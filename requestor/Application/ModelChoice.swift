@@ -9,17 +9,20 @@ struct ModelChoice {
     let description: ModelDescription
     private let isPicture: Bool
     private let isText: Bool
+    /// There is something to learn from.
+    private let isLarge: Bool
 
     /// - Throws: `shape` for data that no network here suits.
     init(_ dataset: Dataset) throws(DeMLError) {
         let shape = dataset.train.exampleShape
         let loss = dataset.defaultLoss
         isText = dataset.schema.tokens != nil
+        isLarge = dataset.train.count >= 2000
         if let tokens = dataset.schema.tokens {
             isPicture = false
             description = try Self.transformer(
                 length: shape[0], tokens: tokens, outputs: dataset.schema.outputs, isPerToken: dataset.labelsTokens,
-                isLarge: dataset.train.count >= 2000)
+                isLarge: isLarge)
             return
         }
         let outputs = max(dataset.schema.outputs, loss == .crossEntropy ? 2 : 1)
@@ -40,8 +43,7 @@ struct ModelChoice {
             layers = convolution(16) + convolution(32) + ["{\"type\":\"flatten\"}", linear(outputs)]
         } else {
             let inputs = shape.reduce(1, *)
-            // As wide as there is something to learn from.
-            let width = dataset.train.count >= 2000 ? 128 : 32
+            let width = isLarge ? 128 : 32
             layers = shape.count > 1 ? ["{\"type\":\"flatten\"}"] : []
             layers += inputs > 4096 ? [linear(width), relu] : [linear(width), relu, linear(width), relu]
             layers.append(linear(outputs))
@@ -56,18 +58,16 @@ struct ModelChoice {
             json: "{\"input\":\(input),\"layers\":[\(layers.joined(separator: ","))],\"loss\":\"\(loss.name)\"}")
     }
 
-    /// Mean and standard deviation of each target in the training rows, to four digits; a deviation of 0 is 1.
+    /// Mean and standard deviation of each target in the training rows, to four digits.
     private static func spread(
         _ targets: Tensor, _ outputs: Int
     ) -> (mean: [Double], deviation: [Double])? {
         guard let values = try? targets.floats(), !values.isEmpty, values.count % outputs == 0 else { return nil }
         var (mean, deviation): ([Double], [Double]) = ([], [])
         for output in 0..<outputs {
-            let column = stride(from: output, to: values.count, by: outputs).map { Double(values[$0]) }
-            let average = column.reduce(0, +) / Double(column.count)
-            let square = column.reduce(0) { $0 + ($1 - average) * ($1 - average) } / Double(column.count)
-            mean.append(short(average))
-            deviation.append(square > 0 ? short(square.squareRoot()) : 1)
+            let spread = Spread(stride(from: output, to: values.count, by: outputs).map { Double(values[$0]) })
+            mean.append(short(spread.mean))
+            deviation.append(short(spread.deviation))
         }
         return (mean, deviation)
     }
@@ -111,15 +111,30 @@ struct ModelChoice {
                 configuration.training.localEpochs = 2
             }
         } else if !given.contains("optimizer"), !given.contains("learning_rate") {
-            configuration.training.optimizer = .adam
-            configuration.training.learningRate = isPicture ? 0.001 : 0.005
+            if isPicture || description.loss != .crossEntropy {
+                configuration.training.optimizer = .adam
+                configuration.training.learningRate = isPicture ? 0.001 : 0.002
+            } else {
+                settleClassesOfTable(&configuration, given: given)
+            }
         }
         if !isText, given.isDisjoint(with: ["rounds", "local_epochs", "local_steps"]) {
-            configuration.federation.rounds = 10
-            configuration.training.localEpochs = 5
+            // Short rounds where they are some dozen steps nevertheless; more of them for more workers with less each.
+            let isShort = isLarge && !isPicture
+            configuration.federation.rounds = isShort ? min(100, max(30, 10 * configuration.federation.workers)) : 10
+            configuration.training.localEpochs = isShort ? 2 : 5
         }
         if !given.contains("batch_size") { configuration.training.batchSize = 32 }
         if !given.contains("fleet") { configuration.machines.fleet = .simulated }
+    }
+
+    /// Classes of a table's rows: momentum instead of Adam, which begins anew in every round with steps of full size, on
+    /// shards of fifty rows away from what all shards have in common. Long gradients are those of outliers.
+    private func settleClassesOfTable(_ configuration: inout RunConfiguration, given: Set<String>) {
+        configuration.training.optimizer = .sgd
+        configuration.training.learningRate = 0.05
+        if !given.contains("momentum") { configuration.training.momentum = 0.9 }
+        if !given.contains("clip_grad_norm") { configuration.training.clipGradNorm = 1 }
     }
 
     /// The settings as a file that `deml train` takes.
@@ -132,6 +147,8 @@ struct ModelChoice {
             "optimizer: \(configuration.training.optimizer.rawValue)",
             "learning_rate: \(configuration.training.learningRate)",
         ]
+        if configuration.training.momentum != 0 { lines.append("momentum: \(configuration.training.momentum)") }
+        if let norm = configuration.training.clipGradNorm { lines.append("clip_grad_norm: \(norm)") }
         return lines.joined(separator: "\n")
     }
 

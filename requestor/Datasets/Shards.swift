@@ -41,10 +41,10 @@ public struct ShardSet: Sendable, Codable, Equatable {
 }
 
 extension Dataset {
-    /// The shard of the given training examples: `x` and `y`, and in the metadata the dataset's name and schema.
-    public func shard(_ indices: [Int]) -> Safetensors {
-        let part = train.gathered(indices)
-        return Safetensors(tensors: [("x", part.x), ("y", part.y)], metadata: metadata)
+    /// Writes the shard of the given training examples: `x` and `y`, and in the metadata the dataset's name and schema.
+    /// Returns the SHA-256 of the file.
+    public func writeShard(_ indices: [Int], to path: String) throws(DeMLError) -> String {
+        try Safetensors(tensors: [("x", train.x), ("y", train.y)], metadata: metadata).write(to: path, rows: indices)
     }
 
     /// The test set as a shard; nil where there is none.
@@ -80,7 +80,7 @@ extension Dataset {
         for (index, indices) in divided.enumerated() {
             let file = ShardSet.fileName(index, of: parts)
             let path = Files.path(folder, file)
-            let sha256 = try shard(indices).write(to: path)
+            let sha256 = try writeShard(indices, to: path)
             shards.append(
                 ShardSet.Shard(file: file, examples: indices.count, bytes: Files.size(of: path) ?? 0, sha256: sha256))
             progress(index + 1, parts)

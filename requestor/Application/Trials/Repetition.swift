@@ -159,6 +159,7 @@ extension Application {
         var configuration = settings.configuration
         let count = configuration.federation.repetitions
         guard count > 1 else { return nil }
+        try TrialGroup.settle(&configuration, given: settings.given, paths)
         let folder = try configuration.output.folder ?? paths.reserveRunFolder(name: settings.name)
         configuration.output.folder = nil
         configuration.federation.repetitions = 1

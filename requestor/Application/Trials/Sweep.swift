@@ -288,6 +288,8 @@ extension Application {
         if settings.configuration.data.validationFraction == nil {
             settings.configuration.data.validationFraction = 0.1
         }
+        try TrialGroup.settle(
+            &settings.configuration, given: settings.given.union(request.axes.map(\.key)), paths)
         let folder =
             try settings.configuration.output.folder ?? paths.reserveRunFolder(name: settings.name + "-sweep")
         settings.configuration.output.folder = nil

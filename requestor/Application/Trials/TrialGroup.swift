@@ -34,6 +34,16 @@ struct TrialGroup: Sendable {
         try Files.writeAtomically(RunJSON.encode(configuration), to: settings)
     }
 
+    /// Where no model is given: sets what suits the one that each run will choose. The settings of a group say everything, and
+    /// its runs would take all of it for a person's word.
+    static func settle(_ configuration: inout RunConfiguration, given: Set<String>, _ paths: Paths) throws {
+        guard configuration.model.source == nil else { return }
+        var settled = configuration
+        _ = try TrainingData(&settled, given: given, resumed: nil, paths)
+        settled.model = configuration.model
+        configuration = settled
+    }
+
     /// Takes back what ``create(_:_:as:)`` has made, as long as there is no run in it.
     func removeIfEmpty(_ name: String) {
         let names = (try? Files.names(in: folder)) ?? []

@@ -20,14 +20,17 @@ extension TableContent {
     func features(standardizes: Bool, _ split: RowSplit) -> (columns: [TableColumn], schema: [Schema.Feature]) {
         var columns: [TableColumn] = []
         var found: [Schema.Feature] = []
-        for column in features where !column.isEmpty {
+        let numbers = features.indices.filter { !features[$0].isEmpty && features[$0].kind != .words }
+        let spreads = standardizes ? Spread.all(numbers.map { features[$0] }, split) : []
+        let spreadOf = Dictionary(uniqueKeysWithValues: zip(numbers, spreads))
+        for (index, column) in features.enumerated() where !column.isEmpty {
             let kind: Schema.Feature.Kind
             if column.kind == .words {
                 let texts = column.wordTexts().compactMap(\.self)
                 kind = .category(texts.sorted(by: Self.isBefore))
             } else {
-                let (mean, deviation) = standardizes ? Self.statistics(column, split) : (0, 1)
-                kind = .number(mean: mean, deviation: deviation)
+                let spread = spreadOf[index]
+                kind = .number(mean: spread?.mean ?? 0, deviation: spread?.deviation ?? 1)
             }
             columns.append(column)
             found.append(Schema.Feature(name: column.name, kind: kind, hasMissing: column.missing > 0))
@@ -43,32 +46,6 @@ extension TableContent {
         case (nil, _?): false
         default: first.utf8.lexicographicallyPrecedes(second.utf8)
         }
-    }
-
-    /// Mean and standard deviation (of the population) of the training rows; the deviation of equal values is 1.
-    private static func statistics(_ column: TableColumn, _ split: RowSplit) -> (mean: Double, deviation: Double) {
-        func sum(_ term: (Double) -> Double) -> (sum: Double, count: Int) {
-            var (sum, count) = (0.0, 0)
-            for piece in 0..<column.pieceCount {
-                let first = piece * column.pieceRows
-                column.withPiece(piece) { bits in
-                    for (row, bits) in bits.enumerated() {
-                        let value = Float(bitPattern: bits)
-                        guard split.places[first + row] >= 0, !value.isNaN else { continue }
-                        sum += term(Double(value))
-                        count += 1
-                    }
-                }
-            }
-            return (sum, count)
-        }
-        let (total, count) = sum { $0 }
-        guard count > 0 else { return (0, 1) }
-        let mean = total / Double(count)
-        let deviation = (sum { ($0 - mean) * ($0 - mean) }.sum / Double(count)).squareRoot()
-        // What is left of equal values is rounding.
-        let isConstant = !(deviation > abs(mean) * 1e-12) || deviation < 1e-30
-        return (column.origin + mean, isConstant ? 1 : deviation)
     }
 
     // MARK: Examples

@@ -177,7 +177,7 @@ extension RunPlan {
             {
                 file = StoredFile(path: path, sha256: known.sha256, byteCount: known.byteCount)
             } else {
-                let sha256 = try dataset.shard(part).write(to: path)
+                let sha256 = try dataset.writeShard(part, to: path)
                 file = StoredFile(path: path, sha256: sha256, byteCount: Files.size(of: path) ?? 0)
             }
             shards.append(Shard(index: index, count: part.count, file: file))
