@@ -114,10 +114,10 @@ private struct DeflatedBlock: Sendable {
 
     /// How zlib looks for repetitions.
     ///
-    /// Of a weight's four bytes only that of the exponent repeats itself, which needs no search: runs alone (``RunDeflate``)
-    /// make 0.851 of MNIST's deltas and 0.925 of Gaussian numbers at some 500 MB/s a thread, zlib's level 6 makes 0.852 and
-    /// 0.926 at 33. Runs also make 0.210 of MNIST's images, level 6 0.210 at 56 MB/s. But a table with columns of zeros and
-    /// ones becomes much smaller where all is searched.
+    /// Of a weight's four bytes only that of the exponent repeats itself, which needs no search: runs alone make 0.851 of
+    /// MNIST's deltas and 0.925 of Gaussian numbers at 115 MB/s a thread, level 6 makes 0.852 and 0.926 at 33. Runs also
+    /// make 0.210 of MNIST's images at 165 MB/s, level 6 0.210 at 56. But a table with columns of zeros and ones becomes
+    /// much smaller where all is searched.
     enum Method {
         case runs
         case search
@@ -137,13 +137,13 @@ private struct DeflatedBlock: Sendable {
 
         /// A block that ends on a byte and is not the last of its stream; nil where zlib has no memory.
         func deflate(_ content: UnsafeRawBufferPointer) -> [UInt8]? {
-            guard self == .search else { return RunDeflate.deflate(content) }
             // On the heap, because zlib's state points back at the stream.
             let stream = UnsafeMutablePointer<z_stream>.allocate(capacity: 1)
             stream.initialize(to: z_stream())
             defer { stream.deallocate() }
+            let (level, strategy): (Int32, Int32) = self == .runs ? (1, Z_RLE) : (6, Z_DEFAULT_STRATEGY)
             let status = deflateInit2_(
-                stream, 6, Z_DEFLATED, -15, 8, Z_DEFAULT_STRATEGY, ZLIB_VERSION, Int32(MemoryLayout<z_stream>.size))
+                stream, level, Z_DEFLATED, -15, 8, strategy, ZLIB_VERSION, Int32(MemoryLayout<z_stream>.size))
             guard status == Z_OK else { return nil }
             defer { deflateEnd(stream) }
             // Besides what is compressed, the empty block of the flush.
