@@ -145,8 +145,8 @@ let package = Package(
         .executableTarget(
             name: "deml",
             dependencies: [
-                "Application", "CommandLineSupport", "ForeignText", "Reports", "GolemFleet", "Federation", "Inference",
-                "Fleets", "Datasets", "NeuralNetwork", "Tensors", "UserInterface",
+                "Application", "CProcess", "CommandLineSupport", "ForeignText", "Reports", "GolemFleet", "Federation",
+                "Inference", "Fleets", "Datasets", "NeuralNetwork", "Tensors", "UserInterface",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "requestor/deml", swiftSettings: strict),

@@ -28,6 +28,7 @@ package struct Deml: AsyncParsableCommand {
     package init() {}
 
     package static func main() async {
+        Allocator.limitArenas()
         if let error = unknownCommand(in: Array(CommandLine.arguments.dropFirst())) {
             CommandErrors.say(error.description)
             Foundation.exit(error.exitCode)

@@ -33,4 +33,7 @@ int detached_process_start(
     const char *executable, char *const *arguments, char *const *environment, const char *directory, int output,
     pid_t *started);
 
+/// Lets glibc's allocator keep freed memory in at most so many arenas; elsewhere nothing.
+void process_limit_arenas(int count);
+
 #endif
