@@ -7,6 +7,16 @@ enum ConstantMath {
     /// More numbers than this are not made by folding.
     static let mostNumbers = 1 << 27
 
+    /// Equally long blocks of values in another order. The gates of a recurrence lie so, and every tool has its own order.
+    static func blocks<Values: RandomAccessCollection<Float>>(
+        _ order: [Int], of size: Int, in values: Values
+    ) -> [Float] where Values.Index == Int {
+        order.flatMap { (number) -> Values.SubSequence in
+            let start = values.startIndex + number * size
+            return values[start..<start + size]
+        }
+    }
+
     static func doubles(_ tensor: Tensor) throws(DeMLError) -> [Double] {
         tensor.dtype.isFloatingPoint ? try tensor.floats().map(Double.init) : try tensor.integers().map(Double.init)
     }

@@ -67,11 +67,9 @@ extension KerasCall {
             guard tensor.shape.count == 2, tensor.shape[0] == gates.count * hidden else {
                 throw refusal("a weight of it has the shape \(tensor.shape)")
             }
-            let columns = tensor.shape[1]
-            let values = try tensor.floats()
             return Tensor(
                 shape: tensor.shape,
-                floats: gates.flatMap { values[$0 * hidden * columns..<($0 + 1) * hidden * columns] })
+                floats: ConstantMath.blocks(gates, of: hidden * tensor.shape[1], in: try tensor.floats()))
         }
         var sketch = LayerSketch(
             type.lowercased(),

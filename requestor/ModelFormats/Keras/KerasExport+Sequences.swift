@@ -3,9 +3,8 @@ import Tensors
 
 extension KerasWriter {
     mutating func embedding(_ layer: WalkedLayer, _ x: Int) throws(DeMLError) -> Int {
-        guard let table = layer.parameters["weight"], !turnsSequences else {
-            throw refusal(layer, "with channels of sequences in the same model it is not written for Keras")
-        }
+        try refuseChannels(layer)
+        guard let table = layer.parameters["weight"] else { throw DeMLError(.internal, "embedding has no weight") }
         return add(
             "Embedding",
             [
@@ -16,9 +15,7 @@ extension KerasWriter {
 
     /// lstm and gru: a layer of Keras for each of ours, in `Bidirectional` where they go both ways.
     mutating func recurrence(_ layer: WalkedLayer, _ x: Int) throws(DeMLError) -> Int {
-        guard !turnsSequences else {
-            throw refusal(layer, "with channels of sequences in the same model it is not written for Keras")
-        }
+        try refuseChannels(layer)
         let isLSTM = layer.type == "lstm"
         let type = isLSTM ? "LSTM" : "GRU"
         let hidden = layer.int("hidden_size") ?? 1
@@ -61,6 +58,12 @@ extension KerasWriter {
         return value
     }
 
+    /// Where sequences have channels, which Keras has last, all of them are turned.
+    private func refuseChannels(_ layer: WalkedLayer) throws(DeMLError) {
+        guard turnsSequences else { return }
+        throw refusal(layer, "with channels of sequences in the same model it is not written for Keras")
+    }
+
     /// The arrays of a cell in Keras's order and with its order of gates.
     private func cell(_ layer: WalkedLayer, _ suffix: String, hasBias: Bool) throws(DeMLError) -> [Tensor] {
         let isLSTM = layer.type == "lstm"
@@ -72,8 +75,7 @@ extension KerasWriter {
                 throw DeMLError(.internal, "\(layer.type) has no \(name + suffix)")
             }
             let columns = tensor.shape.count > 1 ? tensor.shape[1] : 1
-            let values = try tensor.floats()
-            return (gates.flatMap { values[$0 * hidden * columns..<($0 + 1) * hidden * columns] }, columns)
+            return (ConstantMath.blocks(gates, of: hidden * columns, in: try tensor.floats()), columns)
         }
         func kernel(_ name: String) throws(DeMLError) -> Tensor {
             let (floats, columns) = try sorted(name)

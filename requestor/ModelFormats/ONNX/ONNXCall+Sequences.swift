@@ -117,7 +117,7 @@ extension ONNXCall {
             try weights(tensor, [directions, 2 * gates.count * hidden])
         }
         func sorted(_ values: [Float], _ start: Int, _ columns: Int) -> [Float] {
-            gates.flatMap { values[start + $0 * hidden * columns..<start + ($0 + 1) * hidden * columns] }
+            ConstantMath.blocks(gates, of: hidden * columns, in: values[start...])
         }
         var sketch = LayerSketch(
             isLSTM ? "lstm" : "gru",

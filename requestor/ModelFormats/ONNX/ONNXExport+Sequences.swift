@@ -86,8 +86,7 @@ extension ONNXGraphWriter {
                     continue
                 }
                 columns = tensor.shape.count > 1 ? tensor.shape[1] : 1
-                let values = try tensor.floats()
-                for gate in gates { floats += values[gate * hidden * columns..<(gate + 1) * hidden * columns] }
+                floats += ConstantMath.blocks(gates, of: hidden * columns, in: try tensor.floats())
             }
             return (floats, columns)
         }
