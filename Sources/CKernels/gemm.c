@@ -18,15 +18,18 @@ static void panel(const deml_kernels *kernels, const deml_product *p, long begin
     deml_tile t = {.segments = p->segments, .run = p->run, .segment = p->segment, .step = p->step,
                    .b = p->b + column, .b_stride = p->b_stride, .init_stride = p->init_stride,
                    .c_stride = p->c_stride, .relu = p->relu};
-    const long most = kernels->max_rows[vectors];
-    long row = begin % p->group;
-    const float *a = p->a + begin / p->group * p->group_stride;
-    for (long r = begin; r < end;) {
-        // Tiles of equal height: 64 rows by at most 12 are 10 or 11 each, not five of 12 and one of 4.
-        const long rows = deml_ceil_div(end - r, deml_ceil_div(end - r, most));
+    // Tiles of equal height: 64 rows by at most 12 are 10 or 11 each, not five of 12 and one of 4.
+    const long tiles = deml_ceil_div(end - begin, kernels->max_rows[vectors]);
+    const long least = tiles > 0 ? (end - begin) / tiles : 0, higher = end - begin - least * tiles;
+    const long group = begin < p->group ? 0 : begin / p->group;
+    long row = begin - group * p->group;
+    const float *first = p->a + group * p->group_stride, *a = first + row * p->row_stride;
+    for (long r = begin, index = 0; index < tiles; index++) {
+        const long rows = least + (index < higher);
         for (long i = 0; i < rows; i++) {
-            t.a[i] = a + row * p->row_stride;
-            if (++row == p->group) row = 0, a += p->group_stride;
+            t.a[i] = a;
+            a += p->row_stride;
+            if (++row == p->group) row = 0, a = first += p->group_stride;
         }
         t.c = p->c + r * p->c_stride + column;
         t.init = p->init ? p->init + r * p->init_stride + column : NULL;
@@ -93,11 +96,11 @@ void deml_product_rows(deml_worker *worker, const deml_product *p, long begin, l
     // is harmless unless c is also where the chains go on.
     const bool twice = columns >= lanes && !p->goes_on;
     const long b_bytes = deml_times(deml_times(deml_times(p->segments, p->run), p->b_stride), (long)sizeof(float));
-    const long all = twice ? deml_ceil_div(columns, lanes) : columns / lanes;
+    const long whole = columns / lanes, rest = columns - whole * lanes, all = whole + (twice && rest > 0);
+    const long panels = deml_ceil_div(all, kernels->max_vectors), least = panels > 0 ? all / panels : 0;
     long column = 0;
-    for (long left = all; left > 0;) {
-        const long vectors = deml_min(
-            columns / lanes, deml_ceil_div(left, deml_ceil_div(left, kernels->max_vectors)));
+    for (long left = all, higher = all - least * panels; left > 0; higher--) {
+        const long vectors = deml_min(deml_min(whole, left), least + (higher > 0));
         const long first = deml_min(column, columns - vectors * lanes);
         // A panel with rows far apart is worth a copy if it is read often, and not from the second cache anyway.
         if (p->b_stride > vectors * lanes && end - begin > 3 * kernels->max_rows[vectors] && b_bytes > LARGE_BYTES)
@@ -106,10 +109,9 @@ void deml_product_rows(deml_worker *worker, const deml_product *p, long begin, l
             panel(kernels, p, begin, end, first, vectors);
         column += vectors * lanes, left -= vectors;
         // Panels are as wide as the first or as the last: these two are enough to measure.
-        if (worker->scratch.measuring) left = deml_min(left, all / deml_ceil_div(all, kernels->max_vectors));
+        if (worker->scratch.measuring && left > least) left = least, higher = 0;
     }
-    const long rest = twice ? 0 : columns % lanes;
-    if (rest > 0) narrow_panel(worker, p, begin, end, columns - rest, rest);
+    if (!twice && rest > 0) narrow_panel(worker, p, begin, end, columns - rest, rest);
 }
 
 typedef struct { deml_product product; long rows, columns; } gemm_arguments;

@@ -51,6 +51,7 @@ public final class Trainer {
     public let instructionSet: InstructionSet
     private let model: ModelDescription
     private let round: Int
+    private let labelsTokens: Bool
     private let kernels: KernelPool
     private let elapsed: () -> Duration
     /// What the network begins with, until there is one.
@@ -84,6 +85,7 @@ public final class Trainer {
         self.options = options
         model = weights.model
         round = weights.round
+        labelsTokens = weights.model.labelsTokens
         received = weights.parameters
         if let state {
             try state.check(weights.model, options)
@@ -201,7 +203,7 @@ public final class Trainer {
             if isFirst { session.updater.begin(step: position.allSteps, rate: learningRate?(seen)) }
             network.backward()
             try session.updater.finishBatch(isFirst: isFirst, isLast: isLast)
-            position.add(batch, examples: count, isStep: isLast, countsLabels: model.labelsTokens)
+            position.add(batch, examples: count, isStep: isLast, countsLabels: labelsTokens)
             position.epochSeconds = secondsBefore + (elapsed() - start).seconds
             onBatch(
                 BatchProgress(

@@ -171,94 +171,116 @@ static void normalize_f32(long count, const float *x, float scale, float shift, 
         store_some(y + i, fma_(load_some(x + i, count - i), (vf)scale, (vf)shift), count - i);
 }
 
-static void update_sgd(const deml_update *u, long count, const float *g, float *value, float *state1) {
-    // Copies: a store could change what u points to, for all that the compiler knows.
-    const vf rate = (vf)-u->o.learning_rate, decay = (vf)u->o.weight_decay, momentum = (vf)u->o.momentum;
-    const bool decays = u->o.weight_decay != 0, nesterov = u->o.nesterov;
-    if (u->o.momentum == 0) {
-        if (!decays) {
-            for (long i = 0; i < count; i += LANES) {
-                const long n = count - i;
-                store_some(value + i, fma_(rate, load_some(g + i, n), load_some(value + i, n)), n);
-            }
-            return;
-        }
-        for (long i = 0; i < count; i += LANES) {
-            const long n = count - i;
-            const vf p = load_some(value + i, n);
-            store_some(value + i, fma_(rate, fma_(decay, p, load_some(g + i, n)), p), n);
-        }
-        return;
+/// `body` for each vector of `count` elements, i being its first and n how many there are in it: LANES, which the compiler
+/// knows, but in the last.
+#define EACH_VECTOR(count, i, n, body) \
+    do { \
+        long i = 0; \
+        for (; i + LANES <= (count); i += LANES) { \
+            enum { n = LANES }; \
+            body; \
+        } \
+        if (i < (count)) { \
+            const long n = (count) - i; \
+            body; \
+        } \
+    } while (0)
+
+// Each takes a copy of what it is told: a store could change the original, for all that the compiler knows.
+
+INLINE void sgd_some(const deml_update *u, bool decays, bool has_momentum, long n, const float *g, float *value,
+                     float *state1) {
+    const vf p = load_some(value, n), momentum = (vf)u->o.momentum;
+    vf d = load_some(g, n);
+    if (decays) d = fma_((vf)u->o.weight_decay, p, d);
+    if (has_momentum) {
+        const vf buffer = fma_(momentum, load_some(state1, n), d);
+        store_some(state1, buffer, n);
+        d = u->o.nesterov ? fma_(momentum, buffer, d) : buffer;
     }
-    for (long i = 0; i < count; i += LANES) {
-        const long n = count - i;
-        const vf p = load_some(value + i, n);
-        vf d = load_some(g + i, n);
-        if (decays) d = fma_(decay, p, d);
-        const vf buffer = fma_(momentum, load_some(state1 + i, n), d);
-        store_some(state1 + i, buffer, n);
-        store_some(value + i, fma_(rate, nesterov ? fma_(momentum, buffer, d) : buffer, p), n);
-    }
+    store_some(value, fma_((vf)-u->o.learning_rate, d, p), n);
 }
 
-static void update_rmsprop(const deml_update *u, long count, const float *g, float *value, float *state1, float *state2) {
+static void update_sgd(const deml_update *update, long count, const float *g, float *value, float *state1) {
+    const deml_update u = *update;
+    const bool decays = u.o.weight_decay != 0;
+    if (u.o.momentum != 0)
+        EACH_VECTOR(count, i, n, sgd_some(&u, decays, true, n, g + i, value + i, state1 + i));
+    else if (decays)
+        EACH_VECTOR(count, i, n, sgd_some(&u, true, false, n, g + i, value + i, NULL));
+    else
+        EACH_VECTOR(count, i, n, sgd_some(&u, false, false, n, g + i, value + i, NULL));
+}
+
+INLINE void rmsprop_some(const deml_update *u, bool decays, bool momentum, long n, const float *g, float *value,
+                         float *state1, float *state2) {
     const deml_optimizer *o = &u->o;
-    const bool decays = o->weight_decay != 0, momentum = o->momentum != 0;
-    for (long i = 0; i < count; i += LANES) {
-        const long n = count - i;
-        const vf p = load_some(value + i, n);
-        vf d = load_some(g + i, n);
-        if (decays) d = fma_((vf)o->weight_decay, p, d);
-        const vf square = fma_(d * u->one_minus_beta2, d, load_some(state1 + i, n) * o->beta2);
-        store_some(state1 + i, square, n);
-        vf variance = square;
-        if (o->centered) {
-            const vf old = load_some(state2 + i, n), mean = fma_((vf)u->one_minus_beta2, d - old, old);
-            store_some(state2 + i, mean, n);
-            // Never below 0, where rounding would make a NaN of a gradient that is always the same.
-            variance = fma_(-mean, mean, square);
-            variance = choose(variance > 0, variance, (vf)0);
-        }
-        vf step = d / (square_root(variance) + o->epsilon);
-        if (momentum) {
-            step = fma_((vf)o->momentum, load_some(state2 + i, n), step);
-            store_some(state2 + i, step, n);
-        }
-        store_some(value + i, fma_((vf)-o->learning_rate, step, p), n);
+    const vf p = load_some(value, n);
+    vf d = load_some(g, n);
+    if (decays) d = fma_((vf)o->weight_decay, p, d);
+    const vf square = fma_(d * u->one_minus_beta2, d, load_some(state1, n) * o->beta2);
+    store_some(state1, square, n);
+    vf variance = square;
+    if (o->centered) {
+        const vf old = load_some(state2, n), mean = fma_((vf)u->one_minus_beta2, d - old, old);
+        store_some(state2, mean, n);
+        // Never below 0, where rounding would make a NaN of a gradient that is always the same.
+        variance = fma_(-mean, mean, square);
+        variance = choose(variance > 0, variance, (vf)0);
     }
+    vf step = d / (square_root(variance) + o->epsilon);
+    if (momentum) {
+        step = fma_((vf)o->momentum, load_some(state2, n), step);
+        store_some(state2, step, n);
+    }
+    store_some(value, fma_((vf)-o->learning_rate, step, p), n);
 }
 
-static void update_lion(const deml_update *u, long count, const float *g, float *value, float *state1) {
-    const vf rate = (vf)-u->o.learning_rate, one_minus_beta1 = (vf)u->one_minus_beta1;
-    const vf one_minus_beta2 = (vf)u->one_minus_beta2, decay_factor = (vf)u->decay_factor;
-    const bool decays = u->o.weight_decay != 0;
-    for (long i = 0; i < count; i += LANES) {
-        const long n = count - i;
-        const vf d = load_some(g + i, n), m = load_some(state1 + i, n);
-        vf p = load_some(value + i, n);
-        if (decays) p = p * decay_factor;
-        store_some(value + i, fma_(rate, sign(fma_(one_minus_beta1, d - m, m)), p), n);
-        store_some(state1 + i, fma_(one_minus_beta2, d - m, m), n);
-    }
+static void update_rmsprop(const deml_update *update, long count, const float *g, float *value, float *state1,
+                           float *state2) {
+    const deml_update u = *update;
+    const bool decays = u.o.weight_decay != 0, momentum = u.o.momentum != 0;
+    EACH_VECTOR(count, i, n, rmsprop_some(&u, decays, momentum, n, g + i, value + i, state1 + i, state2 + i));
 }
 
-static void update_adam(const deml_update *u, long count, const float *g, float *value, float *state1, float *state2) {
-    const vf decay = (vf)u->o.weight_decay, decay_factor = (vf)u->decay_factor, beta2 = (vf)u->o.beta2;
-    const vf one_minus_beta1 = (vf)u->one_minus_beta1, one_minus_beta2 = (vf)u->one_minus_beta2;
-    const vf rate = (vf)-u->step_size, epsilon = (vf)u->o.epsilon, correction = (vf)u->rsqrt_correction2;
-    const bool decays = u->o.weight_decay != 0, couples = decays && u->o.kind != DEML_ADAMW;
-    for (long i = 0; i < count; i += LANES) {
-        const long n = count - i;
-        vf p = load_some(value + i, n), d = load_some(g + i, n);
-        if (couples) d = fma_(decay, p, d);
-        else if (decays) p = p * decay_factor;
-        vf m = load_some(state1 + i, n), v = load_some(state2 + i, n);
-        m = fma_(one_minus_beta1, d - m, m);
-        v = fma_(d * one_minus_beta2, d, v * beta2);
-        store_some(state1 + i, m, n);
-        store_some(state2 + i, v, n);
-        store_some(value + i, fma_(rate, m / fma_(square_root(v), correction, epsilon), p), n);
-    }
+INLINE void lion_some(const deml_update *u, bool decays, long n, const float *g, float *value, float *state1) {
+    const vf d = load_some(g, n), m = load_some(state1, n);
+    vf p = load_some(value, n);
+    if (decays) p = p * u->decay_factor;
+    store_some(value, fma_((vf)-u->o.learning_rate, sign(fma_((vf)u->one_minus_beta1, d - m, m)), p), n);
+    store_some(state1, fma_((vf)u->one_minus_beta2, d - m, m), n);
+}
+
+static void update_lion(const deml_update *update, long count, const float *g, float *value, float *state1) {
+    const deml_update u = *update;
+    const bool decays = u.o.weight_decay != 0;
+    EACH_VECTOR(count, i, n, lion_some(&u, decays, n, g + i, value + i, state1 + i));
+}
+
+/// decays: 0, 1 (weightDecay·p is added to the gradient) or 2 (AdamW's).
+INLINE void adam_some(const deml_update *u, int decays, long n, const float *g, float *value, float *state1,
+                      float *state2) {
+    vf p = load_some(value, n), d = load_some(g, n);
+    if (decays == 1) d = fma_((vf)u->o.weight_decay, p, d);
+    else if (decays == 2) p = p * u->decay_factor;
+    vf m = load_some(state1, n), v = load_some(state2, n);
+    m = fma_((vf)u->one_minus_beta1, d - m, m);
+    v = fma_(d * u->one_minus_beta2, d, v * u->o.beta2);
+    store_some(state1, m, n);
+    store_some(state2, v, n);
+    const vf denominator = fma_(square_root(v), (vf)u->rsqrt_correction2, (vf)u->o.epsilon);
+    store_some(value, fma_((vf)-u->step_size, m / denominator, p), n);
+}
+
+static void update_adam(const deml_update *update, long count, const float *g, float *value, float *state1,
+                        float *state2) {
+    const deml_update u = *update;
+    if (u.o.weight_decay == 0)
+        EACH_VECTOR(count, i, n, adam_some(&u, 0, n, g + i, value + i, state1 + i, state2 + i));
+    else if (u.o.kind != DEML_ADAMW)
+        EACH_VECTOR(count, i, n, adam_some(&u, 1, n, g + i, value + i, state1 + i, state2 + i));
+    else
+        EACH_VECTOR(count, i, n, adam_some(&u, 2, n, g + i, value + i, state1 + i, state2 + i));
 }
 
 /// SGD (Sutskever et al. 2013 for momentum and Nesterov), Adam (Kingma and Ba, arXiv:1412.6980), AdamW (Loshchilov and

@@ -56,7 +56,7 @@ public final class ExampleBatch {
         self.count = count
         hasTargets = false
         try source.gather(UnsafeBufferPointer(rebasing: rows[..<count]), into: self)
-        if form.model.input.tokens != nil {
+        if form.tokens != nil {
             let each = network.input.size
             try form.checkTokens(UnsafeBufferPointer(start: network.input.values, count: count * each)) {
                 Int(rows[$0 / each])
@@ -66,7 +66,7 @@ public final class ExampleBatch {
         guard hasTargets else {
             throw DeMLError(.missing, "the examples have no targets", hint: "only predict goes without labels")
         }
-        let each = form.model.labelsPerExample
+        let each = form.labelsPerExample
         try form.checkLabels(objective.labels.prefix(count * each)) { Int(rows[$0 / each]) }
     }
 
@@ -107,7 +107,7 @@ public final class ExampleBatch {
     func setTargets(_ targets: borrowing Examples.Targets, rows: UnsafeBufferPointer<Int64>) {
         switch targets {
         case .labels(let all):
-            let each = form.model.labelsPerExample
+            let each = form.labelsPerExample
             for index in 0..<count {
                 let row = Int(rows[index]) * each
                 for label in 0..<each { objective.labels[index * each + label] = all[row + label] }
@@ -144,17 +144,25 @@ public final class ExampleBatch {
 /// What a model demands of examples, wherever they are.
 struct ExampleForm: Sendable {
     let model: ModelDescription
+    // Asked for with each batch, so not found in the model each time.
+    let tokens: Int?
+    let labelsPerExample: Int
+    private let classes: Int
+    private let ignoredLabel: Int?
 
     init(_ model: ModelDescription) {
         self.model = model
+        tokens = model.input.tokens
+        labelsPerExample = model.labelsPerExample
+        classes = model.classes
+        ignoredLabel = model.labelsTokens ? ModelDescription.ignoredLabel : nil
     }
 
-    private var classes: Int { model.classes }
     private var isBinary: Bool { model.loss == .binaryCrossEntropy }
 
     /// Throws `dtype`, `shape` and `missing` (no examples).
     func checkInputs(_ dtype: DType, _ shape: [Int]) throws(DeMLError) {
-        let isTokens = model.input.tokens != nil
+        let isTokens = tokens != nil
         guard isTokens ? dtype.isInteger : dtype == .u8 || dtype.isFloatingPoint else {
             throw DeMLError(
                 .dtype,
@@ -172,7 +180,7 @@ struct ExampleForm: Sendable {
 
     /// Throws `outOfRange` for an id that is none of the model's tokens. - Parameter example: the number of each one's.
     func checkTokens(_ ids: UnsafeBufferPointer<Float>, example: (Int) -> Int) throws(DeMLError) {
-        guard let tokens = model.input.tokens else { return }
+        guard let tokens else { return }
         let most = Float(tokens)
         if let index = ids.firstIndex(where: { !($0 >= 0 && $0 < most && $0 == $0.rounded()) }) {
             throw DeMLError(
@@ -183,7 +191,7 @@ struct ExampleForm: Sendable {
     /// The numbers of inputs that the kernels can read. Throws `notFinite`, and `outOfRange` for a token that there is none
     /// of. - Parameter firstExample: the number of the first row.
     func checkInputs(numbers x: Tensor, firstExample: Int = 0) throws(DeMLError) {
-        if model.input.tokens != nil {
+        if tokens != nil {
             let floats = x.dtype == .f32 ? x : Tensor(shape: x.shape, floats: try x.floats())
             let each = max(1, x.rowCount)
             try floats.withUnsafeFloats { (ids) throws(DeMLError) in
@@ -206,7 +214,7 @@ struct ExampleForm: Sendable {
             guard dtype.isInteger else {
                 throw DeMLError(.dtype, "labels are U8, I32 or I64, but it is \(dtype.rawValue)")
             }
-            let each = model.labelsPerExample
+            let each = labelsPerExample
             guard shape.reduce(1, *) == examples * each, each == 1 || shape.count == 2 else {
                 throw DeMLError(
                     .shape, "labels have the shape \(each == 1 ? "[N]" : "[N, \(each)]"), but it is \(shape)")
@@ -229,7 +237,7 @@ struct ExampleForm: Sendable {
     /// Class ids, checked. Throws `outOfRange`.
     func labels(_ y: Tensor, firstExample: Int) throws(DeMLError) -> [Int32] {
         let labels = try y.integers()
-        let each = model.labelsPerExample
+        let each = labelsPerExample
         try checkLabels(labels) { firstExample + $0 / each }
         return labels.map { Int32($0) }
     }
@@ -238,9 +246,8 @@ struct ExampleForm: Sendable {
     func checkLabels(
         _ labels: some RandomAccessCollection<some FixedWidthInteger>, example: (Int) -> Int
     ) throws(DeMLError) {
-        let ignored = model.labelsTokens ? ModelDescription.ignoredLabel : nil
         for (index, label) in labels.enumerated() where label < 0 || label >= classes {
-            if let ignored, label == ignored { continue }
+            if let ignoredLabel, label == ignoredLabel { continue }
             throw DeMLError(
                 .outOfRange, "the label \(label) of example \(example(index)) is not in 0 ..< \(classes)",
                 hint: "the model has \(classes) outputs")
