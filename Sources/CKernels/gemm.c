@@ -229,13 +229,20 @@ DEML_BODY(linear_forward_blocks) {
     forward_part(a, 0, a->batch, block_begin(a->out, begin), block_begin(a->out, end), worker);
 }
 
+/// A call of a layer's: networks are small and their steps short, so that what it needs is found once.
+static deml_call linear_call(deml_body *body, const linear_arguments *a, long count, long unit, double operations) {
+    const long flags = (a->goes_on ? 1 : 0) | (a->weight_sink && a->weight_sink->gradient ? 2 : 0);
+    return (deml_call){body, a, count, unit, operations, true,
+                       {a->batch, a->in, a->out, a->x_stride, a->y_stride, flags}};
+}
+
 static deml_call forward_call(long threads, const linear_arguments *a) {
     const double operations = 2.0 * (double)a->in / 16;
     if (shares_blocks(threads, a->out))
-        return (deml_call){linear_forward_blocks, a, block_count(a->out), 1,
-                           operations * DEML_LINEAR_BLOCK * (double)a->batch, true};
-    return (deml_call){linear_forward_rows, a, a->batch, deml_max(1, deml_min(6, deml_ceil_div(a->batch, threads))),
-                       operations * (double)a->out, true};
+        return linear_call(linear_forward_blocks, a, block_count(a->out), 1,
+                           operations * DEML_LINEAR_BLOCK * (double)a->batch);
+    return linear_call(linear_forward_rows, a, a->batch, deml_max(1, deml_min(6, deml_ceil_div(a->batch, threads))),
+                       operations * (double)a->out);
 }
 
 void deml_linear_forward(deml_pool *pool, long batch, long in, long out, const float *x, const float *weights,
@@ -322,7 +329,7 @@ DEML_BODY(linear_input_gradient) {
 }
 
 static deml_call input_gradient_call(const linear_arguments *a) {
-    return (deml_call){linear_input_gradient, a, a->in, 6, 2.0 * (double)a->out * (double)a->batch / 16, true};
+    return linear_call(linear_input_gradient, a, a->in, 6, 2.0 * (double)a->out * (double)a->batch / 16);
 }
 
 /// Whether the weights are transposed rather than dy: where there are more rows than inputs, it is the smaller array, and
@@ -452,9 +459,9 @@ DEML_BODY(linear_weight_gradient_blocks) {
 static deml_call weight_gradient_call(long threads, const linear_arguments *a) {
     const double operations = 2.0 * (double)a->batch / 16;
     if (shares_blocks(threads, a->out))
-        return (deml_call){linear_weight_gradient_blocks, a, block_count(a->out), 1,
-                           operations * DEML_LINEAR_BLOCK * (double)a->in, true};
-    return (deml_call){linear_weight_gradient_rows, a, deml_plus(a->in, 1), 6, operations * (double)a->out, true};
+        return linear_call(linear_weight_gradient_blocks, a, block_count(a->out), 1,
+                           operations * DEML_LINEAR_BLOCK * (double)a->in);
+    return linear_call(linear_weight_gradient_rows, a, deml_plus(a->in, 1), 6, operations * (double)a->out);
 }
 
 void deml_linear_weight_gradient(deml_pool *pool, long batch, long in, long out, const float *x, const float *dy,

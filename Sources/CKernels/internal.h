@@ -23,6 +23,8 @@ typedef void deml_body(const void *arguments, long begin, long end, deml_worker 
 #define DEML_BODY(name) \
     static void name(const void *arguments, long begin, long end, __attribute__((unused)) deml_worker *worker)
 
+enum { DEML_CALL_KEY = 6 };
+
 /// `body` over 0 ..< count, divided between threads at multiples of `unit`. `operations`: a rough count for one
 /// element, so that small calls stay on one thread.
 typedef struct {
@@ -31,6 +33,9 @@ typedef struct {
     long count, unit;
     double operations;
     bool uses_scratch;
+    // All that the need for scratch depends on, beside the body, for calls so short that to measure them each time would
+    // show; [0] is 0: nothing is said.
+    long key[DEML_CALL_KEY];
 } deml_call;
 
 /// Runs a call and returns when all is done.

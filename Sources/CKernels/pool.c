@@ -19,6 +19,10 @@ enum {
 /// 3 µs.
 static const double operations_per_thread = 25e3;
 
+/// A call whose scratch every thread has.
+typedef struct { deml_body *body; long key[DEML_CALL_KEY]; } known_call;
+enum { KNOWN_CALLS = 64 };
+
 typedef struct {
     struct deml_pool *pool;
     pthread_t thread;
@@ -33,6 +37,7 @@ struct deml_pool {
     long spins;
     pool_thread *members;  // 0 is the caller
     deml_arena shared;     // what one body hands to the next
+    known_call known[KNOWN_CALLS];  // by a hash of the key; only the caller's
 
     // The call in progress. Written before `ticket`, stable until `pending` is 0.
     deml_call call;
@@ -168,13 +173,29 @@ static void reserve_or_end(deml_arena *arena, long bytes) {
     abort();
 }
 
+/// The place of a call among those that are known.
+static known_call *place_of(deml_pool *pool, const deml_call *call) {
+    uint64_t hash = (uint64_t)(uintptr_t)call->body;
+    for (int i = 0; i < DEML_CALL_KEY; i++) hash = (hash ^ (uint64_t)call->key[i]) * 0x9e3779b97f4a7c15;
+    return &pool->known[hash >> 58];
+}
+
+/// Gives the threads that do a call the scratch that it needs. Arenas never shrink: what was enough once is enough.
+static void reserve_for(deml_pool *pool, const deml_call *call) {
+    known_call *known = call->key[0] ? place_of(pool, call) : NULL;
+    if (known && known->body == call->body && memcmp(known->key, call->key, sizeof known->key) == 0) return;
+    const long bytes = deml_call_scratch(pool->kernels, pool->threads, call);
+    const long parts = part_count(call, pool->threads);
+    for (long i = 0; i < parts; i++) reserve_or_end(&pool->members[i].worker.scratch, bytes);
+    if (!known) return;
+    known->body = call->body;
+    memcpy(known->key, call->key, sizeof known->key);
+}
+
 void deml_run(deml_pool *pool, deml_call call) {
     if (call.count <= 0) return;
     const long parts = part_count(&call, pool->threads);
-    if (call.uses_scratch) {
-        const long bytes = deml_call_scratch(pool->kernels, pool->threads, &call);
-        for (long i = 0; i < parts; i++) reserve_or_end(&pool->members[i].worker.scratch, bytes);
-    }
+    if (call.uses_scratch) reserve_for(pool, &call);
     pool->call = call, pool->parts = parts;
     if (parts == 1) return run_part(pool, 0);
     atomic_store(&pool->pending, parts - 1);
