@@ -135,6 +135,27 @@ struct RoundMachineTests {
         #expect(machine.handle(.succeeded(slow), now: 41) == [.discard(slow)])
     }
 
+    @Test("who has more work may take longer; who has less is not slow because of what every job takes")
+    func unequalWork() {
+        var machine = RoundMachine(
+            clients: [0, 1, 2, 3], work: [0: 10, 1: 10, 2: 100, 3: 1],
+            rules: .init(requiredAnswers: 4, retries: 0, stragglerFactor: 2))
+        _ = machine.handle(.begin, now: 0)
+        for client in 0..<4 {
+            _ = machine.handle(.started(Attempt(client: client, number: 1), provider: "p\(client)"), now: 0)
+        }
+        _ = machine.handle(.succeeded(Attempt(client: 0, number: 1)), now: 10)
+        _ = machine.handle(.succeeded(Attempt(client: 1, number: 1)), now: 10)
+        let (large, small) = (Attempt(client: 2, number: 1), Attempt(client: 3, number: 1))
+        #expect(
+            machine.handle(.tick, now: 20) == [
+                .slow(small, seconds: 20, median: 10), .launch(Attempt(client: 3, number: 2), avoiding: ["p3"]),
+                .wake(at: 200),
+            ])
+        #expect(machine.handle(.tick, now: 199).contains(.wake(at: 200)))
+        #expect(machine.handle(.tick, now: 200).first == .slow(large, seconds: 200, median: 100))
+    }
+
     @Test("the failure of a slow attempt is no loss while its company is at work")
     func stragglerFails() {
         var machine = RoundMachine(
@@ -208,7 +229,11 @@ private struct World {
             stragglerFactor: [0, 1.5, 3][random.uniform(below: 3)],
             stragglerMinimumSeconds: random.uniform(below: 2) == 0 ? 0 : 5,
             roundTimeout: random.uniform(below: 3) == 0 ? Double(random.uniform(below: 100)) : nil)
-        machine = RoundMachine(clients: clients, rules: rules)
+        var work: [Int: Double] = [:]
+        if random.uniform(below: 2) == 0 {
+            for client in clients { work[client] = Double(1 + random.uniform(below: 20)) }
+        }
+        machine = RoundMachine(clients: clients, work: work, rules: rules)
     }
 
     mutating func play() throws {

@@ -52,7 +52,7 @@ def watched(run, limit):
 def main():
     shutil.rmtree(SCRATCH, ignore_errors=True)
     SCRATCH.mkdir(parents=True)
-    settings = {"workers": options.machines, "rounds": options.rounds, "local_epochs": 1}
+    settings = {"workers": options.machines, "rounds": options.rounds, "local_epochs": 1, "budget": 1000}
     switches = {"offers": options.machines + options.machines // 5, "answers": SCRATCH / "answers"}
     with Crowd("prepared", **switches) as crowd:
         first = crowd.train(straggler_factor=1000, **settings).good(3600)

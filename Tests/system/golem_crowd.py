@@ -65,12 +65,12 @@ class Crowd:
         with urllib.request.urlopen(self.url + path, timeout=30) as reply:
             return json.load(reply)
 
-    def train(self, **changes):
+    def train(self, budget=5, **changes):
         environment = {**os.environ, "YAGNA_API_URL": self.url, "YAGNA_APPKEY": "key", "YAGNA_PAYMENT_NETWORK": "hoodi",
                        "YAGNA_SUBNET": "public", "DEML_GOLEM_DATA": str(SCRATCH / f"crowd-data-{self.name}")}
         return Run(f"crowd-{self.name}", [
             *small_options(**changes), "--on", "golem", "--image-url", "http://127.0.0.1/x.gvmi",
-            "--image-hash", "0" * 56, "--budget", "5"], environment)
+            "--image-hash", "0" * 56, "--budget", str(budget)], environment)
 
     def check(self, run):
         """All is paid, nothing is left, nobody is blamed."""

@@ -11,6 +11,10 @@ public protocol Fleet: Sendable {
     /// shards nor deltas are written.
     var needsFiles: Bool { get }
 
+    /// Whether a job that is slow may be faster elsewhere: not where all are threads of this process, which would only do
+    /// it twice. True unless a fleet says otherwise.
+    var hasOtherMachines: Bool { get }
+
     /// Gathers what the fleet needs (folders, rented machines), performs `body` with it, and gives everything back in every
     /// case: return, error, cancellation. Cancellation of the calling task is the only way to end it early.
     ///
@@ -21,6 +25,10 @@ public protocol Fleet: Sendable {
         _ plan: FleetPlan, notice: @escaping @Sendable (FleetNotice) -> Void,
         _ body: @escaping @Sendable (any FleetSession) async throws -> Value
     ) async throws -> SessionEnd<Value>
+}
+
+extension Fleet {
+    public var hasOtherMachines: Bool { true }
 }
 
 /// The machines of a fleet, for as long as they are there.

@@ -10,6 +10,7 @@ import Worker
 public struct SimulatedFleet: Fleet {
     public let name = "simulated"
     public let needsFiles = false
+    public let hasOtherMachines = false
 
     private let parallel: Int
 

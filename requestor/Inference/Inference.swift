@@ -173,7 +173,8 @@ public struct Inference: Sendable {
         _ progress: @escaping @Sendable (InferenceEvent) -> Void
     ) async throws -> InferenceResult {
         let rules = RoundMachine.Rules(
-            requiredAnswers: cut.count, retries: settings.retries, stragglerFactor: settings.stragglerFactor)
+            requiredAnswers: cut.count, retries: settings.retries,
+            stragglerFactor: fleet.hasOtherMachines ? settings.stragglerFactor : 0)
         let machine = ShardMachine(
             shards: cut.count, done: done, rules: rules, looksAtAll: settings.audit != .off,
             // Another for each machine: its file is ready when the machine is.

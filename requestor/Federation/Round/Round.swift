@@ -56,14 +56,15 @@ struct Round: Sendable {
     private var deltaPaths: [Int: String] = [:]
 
     init(
-        number: Int, clients: [Int], rules: RoundMachine.Rules, keepsDeltas: Bool, mostUnderWay: Int = .max,
+        number: Int, clients: [Int], work: [Int: Double] = [:], rules: RoundMachine.Rules, keepsDeltas: Bool,
+        mostUnderWay: Int = .max,
         check: @escaping @Sendable (Update) throws(DeMLError) -> Void
     ) {
         self.number = number
         self.keepsDeltas = keepsDeltas
         self.mostUnderWay = max(1, mostUnderWay)
         self.check = check
-        machine = RoundMachine(clients: clients, rules: rules)
+        machine = RoundMachine(clients: clients, work: work, rules: rules)
     }
 
     /// The machine has closed the round and every attempt has ended.

@@ -1,7 +1,8 @@
 /// One round as a pure value: events go in, actions come out; no clock, no I/O.
 ///
 /// Every client of the round is given to one worker. When that fails the training is given to another, up to `retries`
-/// times. When it takes much longer than the others did, it is also given to another, and the first good answer counts.
+/// times. When it takes much longer than the others did for as much work, it is also given to another, and the first good
+/// answer counts.
 /// The round closes when every client has an answer or has run out of tries; with a round timeout, as soon after it as
 /// there are enough answers. It fails when enough answers are out of reach.
 ///
@@ -17,7 +18,8 @@ public struct RoundMachine: Sendable {
         public var requiredAnswers: Int
         /// Launches of a client after a failure, beyond the first.
         public var retries: Int
-        /// An attempt older than this many times the median of the finished ones gets company; 0: never.
+        /// An attempt older than this many times what the median of the finished ones makes likely, for its work and for
+        /// any, gets company; 0: never.
         public var stragglerFactor: Double
         /// No attempt younger than so many seconds counts as slow, whatever the others took.
         public var stragglerMinimumSeconds: Double
@@ -128,8 +130,12 @@ public struct RoundMachine: Sendable {
     private var state: [Int: Client] = [:]
     private var openCount: Int
     private var answeredCount = 0
-    /// Of the attempts that answered, ascending.
-    private var durations: [Double] = []
+    /// How much a client's job is, in any unit; 1 where nothing is said.
+    private let work: [Int: Double]
+    /// Of the attempts that answered.
+    private var durations = Ascending()
+    /// The same for a unit of work.
+    private var paces = Ascending()
     /// Attempts in the order in which they began to run, so that the slow ones stand in front; those that have ended are
     /// taken out when they come to stand there. A round may have ten thousand clients: no event looks at all of them.
     private var running: [(attempt: Attempt, since: Double)] = []
@@ -140,9 +146,11 @@ public struct RoundMachine: Sendable {
 
     /// - Parameters:
     ///   - clients: numbers of the clients of this round, each once.
+    ///   - work: how much each one's job is, greater than 0, in any unit; who is not named has 1.
     ///   - answered: those of them whose answers are there already.
-    public init(clients: [Int], answered: Set<Int> = [], rules: Rules) {
+    public init(clients: [Int], work: [Int: Double] = [:], answered: Set<Int> = [], rules: Rules) {
         self.clients = clients.sorted()
+        self.work = work
         self.rules = rules
         openCount = 0
         for client in clients {
@@ -203,7 +211,7 @@ public struct RoundMachine: Sendable {
             actions.append(.discard(attempt))
             return
         }
-        if case .running(_, let since) = progress { remember(duration: max(0, now - since)) }
+        if case .running(_, let since) = progress { remember(attempt.client, duration: max(0, now - since)) }
         entry.state = .answered
         openCount -= 1
         answeredCount += 1
@@ -267,21 +275,27 @@ public struct RoundMachine: Sendable {
                     ? .finished(answered: answered, leftOut: leftOut) : .failed(answered: answered, leftOut: leftOut)))
     }
 
-    private mutating func remember(duration: Double) {
-        var low = 0
-        var high = durations.count
-        while low < high {
-            let middle = (low + high) / 2
-            if durations[middle] <= duration { low = middle + 1 } else { high = middle }
-        }
-        durations.insert(duration, at: low)
+    private func work(of client: Int) -> Double { max(.leastNormalMagnitude, work[client] ?? 1) }
+
+    private mutating func remember(_ client: Int, duration: Double) {
+        durations.insert(duration)
+        paces.insert(duration / work(of: client))
     }
 
-    /// The age from which an attempt is slow: known once half of the clients have answered.
-    private var stragglerAge: (limit: Double, median: Double)? {
-        guard rules.stragglerFactor > 0, !durations.isEmpty, durations.count * 2 >= clients.count else { return nil }
-        let median = durations[(durations.count - 1) / 2]
-        return (max(rules.stragglerMinimumSeconds, rules.stragglerFactor * median), median)
+    /// What is likely for any client, by the median; known once half of them have answered.
+    private var likelyForAny: Double? {
+        guard rules.stragglerFactor > 0, durations.count * 2 >= clients.count else { return nil }
+        return durations.median
+    }
+
+    /// What is likely for this client: more than for any where it has more work, never less, as a job is not work alone.
+    private func likely(_ client: Int, any: Double) -> Double {
+        max(any, (paces.median ?? 0) * work(of: client))
+    }
+
+    /// The age from which an attempt is slow.
+    private func limit(_ likely: Double) -> Double {
+        max(rules.stragglerMinimumSeconds, rules.stragglerFactor * likely)
     }
 
     /// The provider of an attempt that would get company if it were slow; `nil` when it has ended, or has company.
@@ -292,26 +306,30 @@ public struct RoundMachine: Sendable {
         return provider
     }
 
-    /// The oldest attempt that would get company if it were slow.
-    private mutating func oldestLonely() -> (attempt: Attempt, provider: String, since: Double)? {
-        while firstRunning < running.count {
-            let (attempt, since) = running[firstRunning]
-            if let provider = lonelyProvider(of: attempt) { return (attempt, provider, since) }
-            firstRunning += 1
+    /// Attempts that would get company if they were slow, the oldest first, as long as `body` says true.
+    private mutating func eachLonely(_ body: (Attempt, _ provider: String, _ since: Double) -> Bool) {
+        while firstRunning < running.count, lonelyProvider(of: running[firstRunning].attempt) == nil { firstRunning += 1 }
+        for (attempt, since) in running[firstRunning...] {
+            guard let provider = lonelyProvider(of: attempt) else { continue }
+            guard body(attempt, provider, since) else { break }
         }
-        return nil
     }
 
     private mutating func findStragglers(_ now: Double, _ actions: inout [Action]) {
-        guard let (limit, median) = stragglerAge else { return }
-        var found: [(attempt: Attempt, since: Double)] = []
-        while let (attempt, provider, since) = oldestLonely(), now >= since + limit {
+        guard let any = likelyForAny else { return }
+        var found: [(attempt: Attempt, provider: String, since: Double, likely: Double)] = []
+        let machine = self
+        eachLonely { attempt, provider, since in
+            // Those that began later are younger than any limit.
+            guard now >= since + machine.limit(any) else { return false }
+            let likely = machine.likely(attempt.client, any: any)
+            if now >= since + machine.limit(likely) { found.append((attempt, provider, since, likely)) }
+            return true
+        }
+        for (attempt, provider, since, likely) in found.sorted(by: { $0.attempt < $1.attempt }) {
             state[attempt.client]?.hasCompany = true
             state[attempt.client]?.avoiding.insert(provider)
-            found.append((attempt, since))
-        }
-        for (attempt, since) in found.sorted(by: { $0.attempt < $1.attempt }) {
-            actions.append(.slow(attempt, seconds: now - since, median: median))
+            actions.append(.slow(attempt, seconds: now - since, median: likely))
             launch(attempt.client, &actions)
         }
     }
@@ -319,12 +337,36 @@ public struct RoundMachine: Sendable {
     private mutating func scheduleWake(_ now: Double, _ actions: inout [Action]) {
         var next: Double?
         if let timeout = rules.roundTimeout, let begin, begin + timeout > now { next = begin + timeout }
-        if let (limit, _) = stragglerAge, let since = oldestLonely()?.since {
-            next = min(next ?? .infinity, since + limit)
+        if let any = likelyForAny {
+            let machine = self
+            eachLonely { attempt, _, since in
+                let mayBe = since + machine.limit(any)
+                let late = max(mayBe, since + machine.limit(machine.likely(attempt.client, any: any)))
+                next = min(next ?? .infinity, now >= mayBe ? late : mayBe)
+                return now >= mayBe
+            }
         }
         if let next, next != lastWake {
             lastWake = next
             actions.append(.wake(at: next))
         }
+    }
+}
+
+/// Numbers in ascending order.
+private struct Ascending {
+    private var values: [Double] = []
+
+    var count: Int { values.count }
+    /// The lower one of two.
+    var median: Double? { values.isEmpty ? nil : values[(values.count - 1) / 2] }
+
+    mutating func insert(_ value: Double) {
+        var (low, high) = (0, values.count)
+        while low < high {
+            let middle = (low + high) / 2
+            if values[middle] <= value { low = middle + 1 } else { high = middle }
+        }
+        values.insert(value, at: low)
     }
 }

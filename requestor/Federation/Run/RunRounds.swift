@@ -333,9 +333,10 @@ struct RunRounds: Sendable {
         let allowsPartialWork = configuration.training.maxSeconds != nil
         return Round(
             number: number, clients: clients,
+            work: Dictionary(uniqueKeysWithValues: clients.map { ($0, Double(shards[$0].count)) }),
             rules: RoundMachine.Rules(
                 requiredAnswers: configuration.federation.requiredWorkers, retries: configuration.limits.retries,
-                stragglerFactor: configuration.limits.stragglerFactor, roundTimeout: configuration.limits.roundTimeout),
+                stragglerFactor: fleet.hasOtherMachines ? configuration.limits.stragglerFactor : 0, roundTimeout: configuration.limits.roundTimeout),
             keepsDeltas: configuration.output.keepDeltas,
             // A fleet in this process works on a few clients at a time, and may be faster than the average.
             mostUnderWay: fleet.needsFiles
