@@ -308,7 +308,9 @@ public struct RoundMachine: Sendable {
 
     /// Attempts that would get company if they were slow, the oldest first, as long as `body` says true.
     private mutating func eachLonely(_ body: (Attempt, _ provider: String, _ since: Double) -> Bool) {
-        while firstRunning < running.count, lonelyProvider(of: running[firstRunning].attempt) == nil { firstRunning += 1 }
+        while firstRunning < running.count, lonelyProvider(of: running[firstRunning].attempt) == nil {
+            firstRunning += 1
+        }
         for (attempt, since) in running[firstRunning...] {
             guard let provider = lonelyProvider(of: attempt) else { continue }
             guard body(attempt, provider, since) else { break }

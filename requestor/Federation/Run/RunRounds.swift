@@ -336,7 +336,8 @@ struct RunRounds: Sendable {
             work: Dictionary(uniqueKeysWithValues: clients.map { ($0, Double(shards[$0].count)) }),
             rules: RoundMachine.Rules(
                 requiredAnswers: configuration.federation.requiredWorkers, retries: configuration.limits.retries,
-                stragglerFactor: fleet.hasOtherMachines ? configuration.limits.stragglerFactor : 0, roundTimeout: configuration.limits.roundTimeout),
+                stragglerFactor: fleet.hasOtherMachines ? configuration.limits.stragglerFactor : 0,
+                roundTimeout: configuration.limits.roundTimeout),
             keepsDeltas: configuration.output.keepDeltas,
             // A fleet in this process works on a few clients at a time, and may be faster than the average.
             mostUnderWay: fleet.needsFiles
