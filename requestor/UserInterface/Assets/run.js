@@ -244,8 +244,8 @@ export default async function run(main, { signal, parameters: [name], go }) {
     const isClasses = last ? last[1] != null : Number.isFinite(card.accuracy) || !Number.isFinite(card.loss);
     tile("accuracy", isClasses ? percent(last ? last[1] : card.accuracy) : null, last ? `test accuracy, round ${last[0]}` : "test accuracy", true);
     tile("loss", loss(last ? last[2] : card.loss), "test loss", !isClasses);
-    const best = live?.best && known.rounds.find((row) => row[0] === live.best);
-    tile("best", isClasses ? percent(best?.[1]) : null, best ? `best model, round ${best[0]}` : "best model");
+    const best = known.rounds.find((row) => row[0] === live?.best);
+    tile("best", isClasses ? percent(best?.[1]) : loss(best?.[2]), best ? `best model, round ${best[0]}` : "best model");
     const of = live?.start?.rounds ?? card.of;
     tile("rounds", of ? `${grouped(trained.length || card.rounds)} / ${grouped(of)}` : "–", "rounds");
     tile("time", duration(trained.length ? trained.reduce((sum, row) => sum + row[5], 0) : card.seconds || Number.NaN), "training time");
