@@ -151,6 +151,32 @@ struct ApplicationTests {
         #expect(!comparison.differences.contains { $0.key == "output" || $0.key == "seed" })
     }
 
+    @Test("the best round is the same wherever it is told, also of a finished run that goes on and is stopped")
+    func bestRound() async throws {
+        let place = try Workplace()
+        let first = try await place.start([("output", "more"), ("rounds", "2"), ("comparison", "false")]).summary()
+        func told() throws -> [Int?] {
+            let metrics = try RunFolder(path: place.folder + "/more").readMetrics()
+            let report = try String(contentsOfFile: place.folder + "/more/report.html", encoding: .utf8)
+            return [
+                RoundMetrics.best(of: metrics)?.round, try place.application.runs(["more"])[0].bestRound,
+                report.firstMatch(of: /The best model, of round ([0-9]+),/).flatMap { Int($0.1) },
+            ]
+        }
+        #expect(try told() == [first.bestRound, first.bestRound, first.bestRound])
+
+        let more = try place.application.start(TrainRequest(resume: "more", settings: [("rounds", "500")]))
+        for try await entry in more.feed.subscribe() {
+            if case .roundFinished(let metrics) = entry.event.kind, metrics.round == 4 { break }
+        }
+        more.cancel()
+        await #expect(throws: RunInterrupted.self) { try await more.summary() }
+        let now = try told()
+        #expect(Set(now).count == 1 && now[0] != nil)
+        // What it was at its end is not what it is.
+        #expect(throws: DeMLError.self) { try place.application.compare(["more"]) }
+    }
+
     @Test("cancelling the one who waits for a run cancels the run")
     func cancelledWaiter() async throws {
         let place = try Workplace()

@@ -129,7 +129,7 @@ import Testing
             _ = RunText.counted(whole(step), "worker")
             var outlook = Outlook()
             for round in rounds { outlook.finished(seconds: round.seconds) }
-            outlook.isBest(round: whole(step), "x")
+            outlook.best = "x in round \(whole(step))"
             _ = outlook.text(round: whole(step), of: whole(step / 2), elapsed: number(step / 3))
             let curve = rounds.map { LearningCurve.Point(round: $0.number, value: $0.loss) }
             _ = CurveChart(

@@ -158,6 +158,40 @@ import Testing
         for width in 0...12 { #expect(TextWidth.of(TextWidth.shortened("数字数字abc数字", to: width)) <= max(1, width)) }
     }
 
+    @Test func aTableMayBeTurned() {
+        let table = TextTable(
+            [.init("run", toRight: false), .init("accuracy"), .init("time")],
+            rows: [["first-of-a-long-name", "97.71 %", "1.00 s"], ["second", "9.00 %"]])
+        #expect(table.leastWidth == 2 + 8 + 2 + 8 + 2 + 6)
+        #expect(
+            table.turned.lines(width: 40) == [
+                "            first-of-a-long-name  second",
+                "  ──────────────────────────────────────",
+                "  accuracy               97.71 %  9.00 %", "  time                    1.00 s",
+            ])
+    }
+
+    @Test func theLineOfARoundLeavesOutWhatMattersLeast() {
+        var round = RunReport.Round(number: 8, accuracy: 0.8525, loss: 0.6704, seconds: 0.16, clients: 3)
+        (round.bytesUp, round.bytesDown) = (2150, 1_230_000)
+        func line(_ width: Int) -> String { RunText.round(round, of: 9, paint: Paint(true), width: width) }
+        for width in [60, 80, 82, 90] { #expect(TextWidth.of(line(width)) <= width, "\(width): \(line(width))") }
+        #expect(line(90).contains("3 clients   ") && line(90).contains("1.23 MB"))
+        #expect(line(80).contains("1.23 MB") && !line(80).contains("client"))
+        #expect(line(60).contains("0.16 s") && !line(60).contains("MB"))
+    }
+
+    @Test func theBestRoundIsNotCutFromTheLiveLines() {
+        var board = ProgressBoard(round: 12, rounds: 100, clients: Array(0..<100))
+        board.note = "averaging and testing"
+        board.outlook = "about 12 min 30 s left   best validation 97.11 % in round 100"
+        for width in [80, 100, 200] {
+            let lines = board.lines(seconds: 62, paint: Paint(false), width: width, height: 8)
+            #expect(lines[1] == "  about 12 min 30 s left   best validation 97.11 % in round 100")
+            #expect(lines.count == 8 && lines.allSatisfy { TextWidth.of($0) <= width })
+        }
+    }
+
     @Test func tableCutsOnlyNames() {
         let table = TextTable(
             [.init("name", toRight: false), .init("value")],
@@ -176,7 +210,7 @@ import Testing
         #expect(outlook.secondsLeft(round: 5, of: 10, elapsed: 4) == 62.0)
         #expect(outlook.secondsLeft(round: 10, of: 10, elapsed: 40) == 0.0)
         #expect(outlook.text(round: 10, of: 10, elapsed: 4.8) == "about 7 s left")
-        outlook.isBest(round: 3, "97.11 %")
+        outlook.best = "97.11 % in round 3"
         #expect(outlook.text(round: 5, of: 10, elapsed: 0) == "about 1 min 06 s left   best 97.11 % in round 3")
     }
 }

@@ -54,6 +54,13 @@ struct AuditRunTests {
         #expect(audits.providers.filter { $0.mismatches > 0 }.map(\.provider.id) == ["p1.1"])
         #expect(log.names.contains("audited"))
         #expect(summary.rounds == 3)
+        // The best round is told at the beginning, and anew where it was taken back.
+        let names = log.names
+        for (name, next) in zip(names, names.dropFirst()) where ["run_started", "rounds_redone"].contains(name) {
+            #expect(next == "best_model")
+        }
+        let best = log.events.compactMap { if case .bestModel(let told) = $0 { told.round } else { nil } }.last
+        #expect(best == summary.bestRound)
     }
 
     @Test("without a lie is not changed by looking, and says what was looked at", arguments: ["all", "auto", "0.5"])

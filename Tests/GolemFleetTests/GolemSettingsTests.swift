@@ -81,6 +81,9 @@ import Testing
         #expect(settings.worstCase(machines: 2, hours: 1) == 3)
         #expect(settings.worstCase(machines: 2, hours: 100) == 5)
         #expect(settings.costNotice(machines: 2).joined().contains("worst case 3 "))
+        // 3 * 1.05 is 3.1500000000000004 in binary.
+        settings.priceLimits.start = 0.05
+        #expect(settings.costNotice(machines: 3).joined().contains("worst case 3.15 in the first hour"))
     }
 
     @Test func anImageMayComeFromTheEnvironment() {

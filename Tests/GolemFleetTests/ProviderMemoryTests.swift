@@ -237,4 +237,13 @@ import Testing
         #expect(abs(try #require(survey.expectedCost(machines: 4, hours: 1)) - 0.6) < 1e-9)
         #expect(MarketSurvey([], settings: GolemSettings()).expectedCost(machines: 1, hours: 1) == nil)
     }
+
+    @Test("while the market is listened to, a price is known as soon as there are as many machines")
+    func expectedSoFar() {
+        let progress = MarketSurvey.Progress(
+            offers: 9, prices: [(0.5, 4), (0.25, 1), (0, .infinity), (0.5, 2)], elapsed: .seconds(1))
+        #expect(progress.usable == 4)
+        #expect(progress.expectedCost(machines: 2, hours: 2) == 0.25 + 2 + 0.5 + 4)
+        #expect(progress.expectedCost(machines: 5, hours: 2) == nil)
+    }
 }

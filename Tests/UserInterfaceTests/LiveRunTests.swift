@@ -82,6 +82,19 @@ import UserInterface
         #expect(run.rounds.map(\.round) == [1])
     }
 
+    @Test func theBestRoundIsTheOneThatWasToldLast() throws {
+        var run = LiveRun()
+        try start(&run, rounds: 3)
+        for (round, accuracy) in [(0, 0.1), (1, 0.5), (2, 0.9)] {
+            if round > 0 { try take(&run, "round_finished", Self.round(round)) }
+            try take(&run, "best_model", "\"round\":\(round),\"accuracy\":\(accuracy),\"loss\":1")
+            #expect(try json(run)["best"] as? Int == round)
+        }
+        try take(&run, "rounds_redone", "\"from\":2,\"through\":2")
+        try take(&run, "best_model", "\"round\":1,\"accuracy\":0.5,\"loss\":1")
+        #expect(try json(run)["best"] as? Int == 1)
+    }
+
     @Test func roundsThatAreKnownAreNotTakenTwice() throws {
         var run = LiveRun()
         run.seed((1...3).map { RoundMetrics(round: $0, loss: 1, accuracy: 0.5, seconds: 1) })

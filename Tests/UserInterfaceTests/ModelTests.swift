@@ -47,6 +47,30 @@ import Testing
         #expect(try await page.json("/api/runs/trees/resume", "{\"rounds\":2}").status == 422)
     }
 
+    @Test(
+        "runs side by side: the best round is the one of best.safetensors, also where the test set would choose another"
+    )
+    func comparison() async throws {
+        let page = try await trained()
+        defer { page.remove() }
+        let (trees, other) = (
+            RunFolder(path: page.folder + "/runs/trees"), RunFolder(path: page.folder + "/runs/other")
+        )
+        try FileManager.default.copyItem(atPath: trees.path, toPath: other.path)
+        let rounds = [(0.1, 0.2), (0.99, 0.6), (0.5, 0.8), (0.7, 0.8)].enumerated().map { round, accuracies in
+            RoundMetrics(
+                round: round, loss: 1, accuracy: accuracies.0, seconds: 1, validationLoss: 1,
+                validationAccuracy: accuracies.1)
+        }
+        try Files.writeAtomically(try rounds.flatMap { try RunJSON.encodeLine($0) }, to: other.metrics)
+        let rows = try #require(
+            try await page.ask(.get, "/api/compare?run=trees&run=other").json["runs"] as? [[String: Any]])
+        #expect(rows[0]["bestRound"] as? Int == (try trees.readSummary()).bestRound)
+        #expect(rows[1]["bestRound"] as? Int == 2 && rows[1]["bestAccuracy"] as? Double == 0.5)
+        // The one whose last model is the best, as deml compare has it.
+        #expect(rows.map { $0["isFirst"] as? Bool } == [true, false])
+    }
+
     @Test func aRow() async throws {
         let page = try await trained()
         defer { page.remove() }

@@ -156,7 +156,7 @@ def main():
                 DEML_GOLEM_DATA=str(SCRATCH / "data/commands"), DEML_GOLEM_IMAGE=str(image()), DEML=str(DEML),
                 DEML_TEST_SCRATCH=str(SCRATCH), PAGE_TEST_DATA=small_mnist(1200).name)
             done = subprocess.run([sys.executable, TREE / "Tests/system/page/golem.py"], env=environment, capture_output=True,
-                                  text=True, timeout=240)
+                                  text=True, timeout=400)
             expect(done.returncode == 0, "the page does it", done.stdout + done.stderr[-2000:])
             print("".join(f"       {line}\n" for line in done.stdout.splitlines()), end="")
             return done.stdout.splitlines()[-1]

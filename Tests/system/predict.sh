@@ -186,5 +186,6 @@ for file in deep.png interlaced.png huge.png short.png cut.png flipped.png cut.p
     fails "$file" 65 "$file" "$DEML" predict --model "$model" --data "$scratch/$file"
 done
 fails "beyond the end" 64 "--start" "$DEML" predict --model "$model" --data "$scratch/x.csv" --start 10
+fails "no class of each" 64 "--top is to be 1 or more" "$DEML" predict --model "$model" --data "$scratch/x.csv" --top 0
 fails "a model that is none" 65 "grey.png" "$DEML" predict --model "$scratch/grey.png" --data "$scratch/x.csv"
 finish

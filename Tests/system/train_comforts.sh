@@ -21,6 +21,19 @@ succeeds "patience" "$DEML" train $base --rounds 40 --optimizer sgd --learning-r
     --output "$scratch/patient"
 equal "it ends the run" patience "$(json "$scratch/patient/summary.json" "['ended_by']")"
 contains "and says why" "none was better than round" "$output"
+# A model that learns nothing is best before it is trained, and stays so, wherever it is told.
+nothing="--optimizer sgd --learning-rate 1e-12 --validation-fraction 0.2"
+succeeds "nothing is learned" "$DEML" train $base --rounds 2 $nothing --output "$scratch/same"
+contains "of equals the first is the best" " in round 0" "$(echo "$output" | grep '^round 1/2')"
+succeeds "and is not, with more rounds" "$DEML" train --resume "$scratch/same" --rounds 4
+contains "a run that goes on knows its best" " in round 0" "$(echo "$output" | grep '^round 3/4')"
+contains "so does its end" "best   round 0 by the validation set" "$output"
+contains "so does its report" "The best model, of round 0, is chosen" "$(cat "$scratch/same/report.html")"
+for command in status compare; do
+    succeeds "deml $command" "$DEML" $command "$scratch/same"
+    contains "deml $command says it" " % (0)" "$output"
+done
+same_bytes "so is best.safetensors" "$scratch/same/rounds/0000/weights.safetensors" "$scratch/same/best.safetensors"
 fails "no validation set of everything" 64 "validation-fraction" "$DEML" train $base --validation-fraction 1
 
 # Class weights and augmentation, in processes and in threads

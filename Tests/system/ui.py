@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""The page in a browser: each door from nothing to its end, at 390 and 1280 pixels, light and dark.
+"""The page in a browser: each door from nothing to its end, at 1280 pixels in light and at 390 in dark; every view in the other
+colours and widths, too.
 
 axe-core looks at every view; the console is to stay silent. The Golem page and a run on rented machines are driven by
 golem_commands, which has daemons."""
@@ -69,34 +70,206 @@ def picture_of_one():
 
 
 def draw_seven(page):
-    """A plain 7, small and in a corner, as one draws it."""
-    box = page.locator("canvas.pad").bounding_box()
+    """A plain 7, small and in a corner, as one draws it: with a finger where there is one."""
+    pad = page.locator("canvas.pad")
+    pad.scroll_into_view_if_needed()
+    box = pad.bounding_box()
     at = lambda x, y: (box["x"] + x * box["width"], box["y"] + y * box["height"])
-    page.mouse.move(*at(0.12, 0.15))
-    page.mouse.down()
-    page.mouse.move(*at(0.45, 0.14), steps=12)
-    page.mouse.move(*at(0.25, 0.62), steps=16)
-    page.mouse.up()
+    corners = [at(0.12, 0.15), at(0.45, 0.14), at(0.25, 0.62)]
+    if page.evaluate("navigator.maxTouchPoints > 0"):
+        touch = page.context.new_cdp_session(page)
+        send = lambda kind, *points: touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y} for x, y in points]})
+        send("touchStart", corners[0])
+        for (x, y), (right, below) in zip(corners, corners[1:]):
+            for step in range(1, 15):
+                send("touchMove", (x + (right - x) * step / 14, y + (below - y) * step / 14))
+        send("touchEnd")
+    else:
+        page.mouse.move(*corners[0])
+        page.mouse.down()
+        page.mouse.move(*corners[1], steps=12)
+        page.mouse.move(*corners[2], steps=16)
+        page.mouse.up()
     # The last question is answered when nothing comes any more.
     page.wait_for_load_state("networkidle")
 
 
 def main():
-    work = SCRATCH / "work"
+    work, narrow = SCRATCH / "work", SCRATCH / "narrow"
     work.mkdir()
-    ui = Page(work)
+    narrow.mkdir()
+    ui, other = Page(work), Page(narrow)
     check("the page is there in 0.3 s", ui.seconds < START_LIMIT, f"{ui.seconds:.3f} s")
 
     def tests(browser):
         try:
-            doors(browser, ui, work)
+            doors(browser, ui, work, lambda: doors_on_a_phone(browser, other, narrow))
         finally:
             ui.process.kill()
+            other.process.kill()
 
     run(tests)
 
 
-def doors(browser, ui, work):
+# MARK: Journeys: in every width and colour, each from nothing to its end
+
+def begin_mnist(browser, page):
+    """MNIST with one click, and the run as it goes."""
+    browser.look(page, "home-empty")
+    page.get_by_role("button", name="Train MNIST now").click()
+    expect(page.get_by_role("heading", level=1, name="mnist-mlp")).to_be_visible()
+    page.evaluate("""() => { window.moved = []; new PerformanceObserver((list) => { for (const one of list.getEntries())
+        if (!one.hadRecentInput) window.moved.push([one.value, ...one.sources.map((source) => source.node?.className)]); }).observe({ type: "layout-shift" }); }""")
+    wait_state(page, "working")
+    expect(page.locator(".tile.first b")).to_contain_text("%", timeout=60000)
+    expect(page.get_by_role("heading", name=re.compile("Round . of 3"))).to_be_visible(timeout=60000)
+    expect(page.locator(".tile", has_text="rounds").locator("b")).to_have_text("1 / 3", timeout=60000)
+    moved = page.evaluate("window.moved")
+    check("nothing jumps while a run begins", sum(one[0] for one in moved) < SHIFT_LIMIT, f"{sum(one[0] for one in moved):.3f} {moved if moved else ''}")
+    browser.look(page, "run-live")
+
+
+def stop_mnist(browser, page, work):
+    page.get_by_role("button", name="Stop").click()
+    wait_state(page, "interrupted", 60)
+    check("Stop pauses the run", True)
+    browser.look(page, "run-paused")
+    done = len((work / "runs/mnist-mlp/metrics.jsonl").read_text().splitlines())
+    check("finished rounds are kept", 1 <= done <= 4, f"{done - 1} rounds")
+
+
+def resume_mnist(page):
+    page.get_by_role("button", name="Resume").click()
+    wait_state(page, "working")
+
+
+def finish_mnist(browser, page, rounds):
+    wait_state(page, "finished", 180)
+    expect(page.locator(".tile", has_text="rounds").locator("b")).to_have_text(f"{rounds} / {rounds}")
+    expect(page.get_by_text("one shard alone").first).to_be_visible(timeout=20000)
+    accuracy = page.locator(".tile.first b").inner_text()
+    check("MNIST is learned", float(accuracy.split()[0]) > 97, accuracy)
+    page.locator("summary", has_text="The report").click()
+    expect(page.frame_locator("iframe.report").get_by_role("heading", level=1)).to_contain_text("mnist · MLP")
+    browser.look(page, "run-finished")
+
+
+def digit(browser, page):
+    """A digit is drawn and read."""
+    page.get_by_role("link", name="Try the model").click()
+    expect(page.locator("canvas.pad")).to_be_visible()
+    browser.look(page, "try-empty")
+    draw_seven(page)
+    expect(page.locator(".verdict")).to_have_text("7")
+    check("a 7 drawn small in a corner is read as 7", page.locator(".verdict").inner_text() == "7",
+          page.locator(".try .note").first.inner_text())
+    browser.look(page, "try-digit")
+
+
+def trees_table(browser, page):
+    """A table that nobody has seen is dropped and read."""
+    rows = "\n".join(f"{1 + 2 * (i % 2) + i / 900:.3f},{'red' if i % 3 else 'green'},{['north', 'south', 'west', 'west'][i % 4]},{['oak', 'ash'][i % 2]}" for i in range(300))
+    (SCRATCH / "trees.csv").write_text("height,colour,forest,kind\n" + rows + "\n")
+    page.get_by_role("link", name="Train", exact=True).click()
+    browser.look(page, "train-empty")
+    drop_trees(page)
+    expect(page.get_by_label("Who has what")).to_have_value("iid")
+    browser.look(page, "train-table")
+
+
+def drop_trees(page):
+    page.locator(".drop input[type=file]").first.set_input_files(SCRATCH / "trees.csv")
+    expect(page.get_by_role("heading", name="trees").or_(page.locator(".box.bad"))).to_be_visible()
+    if page.locator(".box.bad").count():
+        page.get_by_label("Label column: its name or number").fill("kind")
+        page.get_by_role("button", name="Read it so").click()
+    expect(page.get_by_label("What is learned")).to_have_value("kind")
+    expect(page.locator(".layer .count").nth(1)).not_to_have_text("–")
+
+
+def price_before_button(browser, page):
+    """Where the market does not answer, the button that spends waits until somebody has said to go on without a price."""
+    page.get_by_role("radio", name="Golem").check()
+    button = page.get_by_role("button", name=re.compile("^Rent and .* for at most 5 GLM$"))
+    expect(button).to_be_disabled()
+    expect(page.get_by_text("no app-key of the yagna daemon was given")).to_be_visible()
+    expect(page.get_by_text(re.compile("the button waits for the market's price", re.I))).to_be_visible()
+    check("a button that spends waits for its price", button.is_disabled())
+    page.get_by_role("button", name="Go on without a price").click()
+    expect(button).to_be_enabled()
+    expect(page.get_by_text("worst case").first).to_be_visible()
+    expect(page.get_by_text("the button waits")).to_have_count(0)
+
+
+def train_trees(page):
+    page.get_by_label("Simulated here").check()
+    page.get_by_role("button", name="Train", exact=True).click()
+    expect(page.get_by_role("heading", level=1, name="trees")).to_be_visible()
+    wait_state(page, "finished", 120)
+
+
+def predict_unknown(page):
+    """Rows that nobody has labelled; gives the lines of the predictions that were downloaded."""
+    (SCRATCH / "unknown.csv").write_text("colour,forest,height\nred,west,3.1\ngreen,west,1.2\nred,west,3.3\n")
+    page.locator(".drop input[type=file]").first.set_input_files(SCRATCH / "unknown.csv")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download predictions").click()
+    lines = Path(download.value.path()).read_text().splitlines()
+    check("predictions for unknown rows come down", [line.split(",")[1] for line in lines[1:]] == ["ash", "oak", "ash"], lines)
+    return lines
+
+
+def compare_two(browser, page, ui):
+    page.goto(ui.base + "/")
+    for name in ["mnist-mlp", "trees"]:
+        page.get_by_label(f"compare {name}").check()
+    page.get_by_role("button", name="Compare 2 runs").click()
+    expect(page.get_by_role("heading", name="Settings that differ")).to_be_visible()
+    names = page.locator(".tables table").last.locator("tbody td:first-child").all_inner_texts()
+    check("only what differs is shown", "rounds" in names and "seed" not in names, names)
+    browser.look(page, "compare")
+
+
+def empty_market(browser, page, ui):
+    """The market, with nobody there; with daemons it is looked at by golem_commands."""
+    page.goto(ui.base + "/golem")
+    expect(page.locator(".checks .bad").first).to_be_visible()
+    expect(page.get_by_text("YAGNA_APPKEY is not set")).to_be_visible()
+    expect(page.get_by_role("button", name="Check again")).to_be_enabled(timeout=30000)
+    page.get_by_role("button", name="Ask the market").click()
+    expect(page.locator(".box.bad")).to_be_visible(timeout=30000)
+    shift, names = layout_shift(page)
+    check("nothing jumps on the Golem page", shift < SHIFT_LIMIT, f"{shift:.3f} {names}")
+    browser.look(page, "golem")
+
+
+def doors_on_a_phone(browser, ui, work):
+    """All journeys once more from an empty folder: narrow, dark, with a finger."""
+    begun = time.monotonic()
+    page = browser.page(390, "dark")
+    page.goto(ui.address)
+    expect(page.locator(".door")).to_have_count(3)
+    begin_mnist(browser, page)
+    stop_mnist(browser, page, work)
+    resume_mnist(page)
+    finish_mnist(browser, page, 3)
+    digit(browser, page)
+    trees_table(browser, page)
+    price_before_button(browser, page)
+    browser.look(page, "train-golem")
+    train_trees(page)
+    page.get_by_role("link", name="Try the model").click()
+    expect(page.locator(".verdict")).to_have_text(re.compile("oak|ash"))
+    predict_unknown(page)
+    browser.look(page, "try-row")
+    compare_two(browser, page, ui)
+    empty_market(browser, page, ui)
+    page.context.close()
+    check("the same at 390 pixels, dark, with a finger", True, f"{time.monotonic() - begun:.0f} s")
+
+
+def doors(browser, ui, work, meanwhile):
+    """- Parameter meanwhile: done while the journal of a long run is read."""
     page = browser.page(1280, "light")
     sizes = {}
     page.on("response", lambda response: sizes.__setitem__(response.url, int(response.headers.get("content-length", 0))))
@@ -112,7 +285,6 @@ def doors(browser, ui, work):
         paints.append(page.evaluate("performance.getEntriesByName('first-contentful-paint')[0]?.startTime"))
     check("first contentful paint", min(paints) < PAINT_LIMIT, f"{min(paints):.0f} ms, of {[round(p) for p in paints]}")
     expect(page.locator(".door")).to_have_count(3)
-    browser.look(page, "home-empty")
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
     page.keyboard.press("Enter")
@@ -120,29 +292,13 @@ def doors(browser, ui, work):
     expect(page.get_by_role("button", name="Train MNIST now")).to_be_focused()
 
     # Train MNIST with one click, watch, stop, resume.
-    page.get_by_role("button", name="Train MNIST now").click()
-    expect(page.get_by_role("heading", level=1, name="mnist-mlp")).to_be_visible()
-    page.evaluate("""() => { window.moved = []; new PerformanceObserver((list) => { for (const one of list.getEntries())
-        if (!one.hadRecentInput) window.moved.push([one.value, ...one.sources.map((source) => source.node?.className)]); }).observe({ type: "layout-shift" }); }""")
-    wait_state(page, "working")
-    expect(page.locator(".tile.first b")).to_contain_text("%", timeout=60000)
-    expect(page.get_by_role("heading", name=re.compile("Round . of 3"))).to_be_visible(timeout=60000)
-    expect(page.locator(".tile", has_text="rounds").locator("b")).to_have_text("1 / 3", timeout=60000)
-    moved = page.evaluate("window.moved")
-    check("nothing jumps while a run begins", sum(one[0] for one in moved) < SHIFT_LIMIT, f"{sum(one[0] for one in moved):.3f} {moved if moved else ''}")
-    browser.look(page, "run-live")
-    run_url = page.url
+    begin_mnist(browser, page)
     # A second window sees the same; a restart of the server does not disturb the run.
     second = page.context.new_page()
-    second.goto(run_url)
+    second.goto(page.url)
     expect(second.locator(".tile.first b")).to_contain_text("%")
     second.close()
-    page.get_by_role("button", name="Stop").click()
-    wait_state(page, "interrupted", 60)
-    check("Stop pauses the run", True)
-    browser.look(page, "run-paused")
-    done = len((work / "runs/mnist-mlp/metrics.jsonl").read_text().splitlines())
-    check("finished rounds are kept", 1 <= done < 4, f"{done - 1} rounds")
+    stop_mnist(browser, page, work)
     # A stopped run is given more rounds; or goes on to those that it has.
     page.get_by_role("button", name="More rounds").click()
     page.get_by_label("Rounds in all").fill("4")
@@ -150,8 +306,7 @@ def doors(browser, ui, work):
     expect(page.locator(".tile", has_text="rounds").locator("b")).to_contain_text("/ 4", timeout=20000)
     page.get_by_role("button", name="Stop").click()
     wait_state(page, "interrupted", 60)
-    page.get_by_role("button", name="Resume").click()
-    wait_state(page, "working")
+    resume_mnist(page)
 
     # The server goes and comes back; the run has not noticed.
     code = ui.stop()
@@ -163,15 +318,8 @@ def doors(browser, ui, work):
     browser.console.clear()
     browser.look(page, "home-one")
     page.locator(".card h3 a").click()
-    wait_state(page, "finished", 180)
-    expect(page.locator(".tile", has_text="rounds").locator("b")).to_have_text("4 / 4")
+    finish_mnist(browser, page, 4)
     check("a stopped run is given more rounds", json.loads((work / "runs/mnist-mlp/config.json").read_text())["rounds"] == 4)
-    expect(page.get_by_text("one shard alone").first).to_be_visible(timeout=20000)
-    accuracy = page.locator(".tile.first b").inner_text()
-    check("MNIST is learned", float(accuracy.split()[0]) > 97, accuracy)
-    page.locator("summary", has_text="The report").click()
-    expect(page.frame_locator("iframe.report").get_by_role("heading", level=1)).to_contain_text("mnist · MLP")
-    browser.look(page, "run-finished")
 
     # The model, downloaded, and tried.
     with page.expect_download() as download:
@@ -187,31 +335,13 @@ def doors(browser, ui, work):
         alone = deml("export", "--model", work / "runs/mnist-mlp", "--to", kind, "--output", f"{stem}{'.safetensors' if kind == 'pytorch' else ending}")
         check(f"the model comes down as deml export --to {kind} writes it", alone.returncode == 0 and download.value.suggested_filename == f"mnist-mlp{ending}"
               and Path(download.value.path()).read_bytes() == Path(f"{stem}{ending}").read_bytes(), alone.stderr)
-    page.get_by_role("link", name="Try the model").click()
-    expect(page.locator("canvas.pad")).to_be_visible()
-    browser.look(page, "try-empty")
-    draw_seven(page)
-    expect(page.locator(".verdict")).to_have_text("7")
-    check("a 7 drawn small in a corner is read as 7", page.locator(".verdict").inner_text() == "7",
-          page.locator(".try .note").first.inner_text())
-    browser.look(page, "try-digit")
+    digit(browser, page)
     page.locator(".try input[type=file]").set_input_files({"name": "one.png", "mimeType": "image/png", "buffer": picture_of_one()})
     expect(page.locator(".verdict")).to_have_text("1")
     check("a picture of a 1 is read as 1", True, page.locator(".try .note").first.inner_text())
 
     # An unknown table: read, trained, its predictions downloaded.
-    rows = "\n".join(f"{1 + 2 * (i % 2) + i / 900:.3f},{'red' if i % 3 else 'green'},{['north', 'south', 'west', 'west'][i % 4]},{['oak', 'ash'][i % 2]}" for i in range(300))
-    (SCRATCH / "trees.csv").write_text("height,colour,forest,kind\n" + rows + "\n")
-    page.get_by_role("link", name="Train", exact=True).click()
-    browser.look(page, "train-empty")
-    page.locator(".drop input[type=file]").first.set_input_files(SCRATCH / "trees.csv")
-    expect(page.get_by_text("there is no column").or_(page.get_by_role("heading", name="trees")).or_(page.locator(".box.bad"))).to_be_visible()
-    if page.locator(".box.bad").count():
-        page.get_by_label("Label column: its name or number").fill("kind")
-        page.get_by_role("button", name="Read it so").click()
-    expect(page.get_by_label("What is learned")).to_have_value("kind")
-    expect(page.locator(".layer .count").nth(1)).not_to_have_text("–")
-    browser.look(page, "train-table")
+    trees_table(browser, page)
     # A worker for each value of a column, which teaches nothing then.
     division = page.get_by_label("Who has what")
     division.select_option("by_column:forest")
@@ -230,14 +360,9 @@ def doors(browser, ui, work):
     page.get_by_label("Rounds", exact=True).fill("4")
     expect(page.locator(".box.bad")).to_have_count(0)
     # What it may cost is said on the button.
-    page.get_by_role("radio", name="Golem").check()
-    expect(page.get_by_role("button", name="Rent and train for at most 5 GLM")).to_be_enabled()
-    expect(page.get_by_text("worst case").first).to_be_visible()
+    price_before_button(browser, page)
     browser.look(page, "train-golem")
-    page.get_by_label("Simulated here").check()
-    page.get_by_role("button", name="Train", exact=True).click()
-    expect(page.get_by_role("heading", level=1, name="trees")).to_be_visible()
-    wait_state(page, "finished", 120)
+    train_trees(page)
     settings = json.loads((work / "runs/trees/config.json").read_text())
     check("workers are those of the data", settings["partition"] == "by_column:forest" and settings["workers"] == 3, (settings["partition"], settings["workers"]))
     # More rounds, by the keyboard alone.
@@ -258,12 +383,7 @@ def doors(browser, ui, work):
     expect(page.locator(".box.bad")).to_be_visible()
     page.get_by_label("height").fill("1.1")
     expect(page.locator(".verdict")).to_have_text("oak")
-    (SCRATCH / "unknown.csv").write_text("colour,height\nred,3.1\ngreen,1.2\nred,3.3\n")
-    page.locator(".drop input[type=file]").first.set_input_files(SCRATCH / "unknown.csv")
-    with page.expect_download() as download:
-        page.get_by_role("link", name="Download predictions").click()
-    lines = Path(download.value.path()).read_text().splitlines()
-    check("predictions for unknown rows come down", [line.split(",")[1] for line in lines[1:]] == ["ash", "oak", "ash"], lines)
+    lines = predict_unknown(page)
     browser.look(page, "try-row")
     # As everything that deml predict writes.
     for kind, contents in [("csv", "all"), ("npz", "all"), ("safetensors", "all"), ("jsonl", "all"), ("csv", "top"), ("npz", "classes")]:
@@ -285,8 +405,7 @@ def doors(browser, ui, work):
     page.reload()
     expect(page.get_by_role("link", name="Download predictions")).to_be_visible()
     # What it may cost is said before the button that spends it.
-    page.get_by_role("radio", name="Golem").check()
-    expect(page.get_by_role("button", name="Rent and predict for at most 5 GLM")).to_be_enabled()
+    price_before_button(browser, page)
     expect(page.get_by_text(re.compile(r"^3 rows for 1 machine: likely below [0-9.]+ GLM .*, worst case [0-9.]+ GLM in the first hour, never more than 5 GLM\.$"))).to_be_visible()
     browser.look(page, "try-elsewhere")
 
@@ -422,24 +541,8 @@ def doors(browser, ui, work):
     # Two runs side by side.
     page.goto(ui.base + "/")
     expect(page.locator(".card")).to_have_count(5)
-    for name in ["mnist-mlp", "trees"]:
-        page.get_by_label(f"compare {name}").check()
-    page.get_by_role("button", name="Compare 2 runs").click()
-    expect(page.get_by_role("heading", name="Settings that differ")).to_be_visible()
-    names = page.locator(".tables table").last.locator("tbody td:first-child").all_inner_texts()
-    check("only what differs is shown", "rounds" in names and "seed" not in names, names)
-    browser.look(page, "compare")
-
-    # The market, with nobody there; with daemons it is looked at by golem_commands.
-    page.goto(ui.base + "/golem")
-    expect(page.locator(".checks .bad").first).to_be_visible()
-    expect(page.get_by_text("YAGNA_APPKEY is not set")).to_be_visible()
-    expect(page.get_by_role("button", name="Check again")).to_be_enabled(timeout=30000)
-    page.get_by_role("button", name="Ask the market").click()
-    expect(page.locator(".box.bad")).to_be_visible(timeout=30000)
-    shift, names = layout_shift(page)
-    check("nothing jumps on the Golem page", shift < SHIFT_LIMIT, f"{shift:.3f} {names}")
-    browser.look(page, "golem")
+    compare_two(browser, page, ui)
+    empty_market(browser, page, ui)
 
     # A long run scrolls and updates without long frames.
     long_run(work / "runs/long", 2000, 100)
@@ -452,6 +555,7 @@ def doors(browser, ui, work):
     page.goto(ui.base + "/runs/long")
     expect(page.locator(".tile", has_text="rounds").locator("b")).to_have_text("2,000 / 2,500", timeout=10000)
     check("2,000 rounds are there", True, f"{time.monotonic() - begun:.1f} s")
+    meanwhile()
     expect(page.get_by_role("heading", name="Workers")).to_be_visible(timeout=120000)
     check("what 100 workers did in them is read", True, f"{time.monotonic() - begun:.1f} s")
     page.locator("summary", has_text="Every round as a table").click()
@@ -485,24 +589,20 @@ def doors(browser, ui, work):
                  for name in os.listdir(ROOT / "requestor/UserInterface/Assets"))
     check("everything of the page together", weight < WEIGHT_LIMIT, f"{weight:,} bytes")
 
-    # Every view again: narrow, dark, and wide.
+    # Every view again: narrow, dark, and wide; on a phone in the dark those that its journeys have not come to.
+    seen = {"run-finished", "train-table", "try-digit", "try-row", "compare", "golem"}
     state, jumps = page.context.storage_state(), []
     for width, scheme in [(390, "light"), (1280, "dark"), (390, "dark"), (2560, "light")]:
         other = browser.page(width, scheme)
         other.context.add_cookies(state["cookies"])
         for name, path in [("home", "/"), ("run-finished", "/runs/mnist-mlp"), ("run-long", "/runs/long"), ("train-table", "/train"), ("try-digit", "/try/mnist-mlp"),
                            ("try-row", "/try/trees"), ("try-prompt", "/try/fox"), ("try-text-empty", "/try/letters"), ("compare", "/compare?run=mnist-mlp&run=trees"), ("golem", "/golem"), ("gone", "/runs/nothing")]:
-            if width == 2560 and name not in ("home", "run-finished"):
+            if width == 2560 and name not in ("home", "run-finished") or (width, scheme) == (390, "dark") and name in seen:
                 continue
             other.goto(ui.base + path)
             expect(other.get_by_role("heading", level=1)).to_be_visible()
             if name == "train-table":
-                other.locator(".drop input[type=file]").first.set_input_files(SCRATCH / "trees.csv")
-                expect(other.get_by_role("heading", name="trees").or_(other.locator(".box.bad"))).to_be_visible()
-                if other.locator(".box.bad").count():
-                    other.get_by_label("Label column: its name or number").fill("kind")
-                    other.get_by_role("button", name="Read it so").click()
-                expect(other.locator(".layer .count").nth(1)).not_to_have_text("–")
+                drop_trees(other)
             elif name == "try-digit":
                 draw_seven(other)
                 expect(other.locator(".verdict")).to_have_text("7")

@@ -66,6 +66,8 @@ struct ModelArgument {
     /// What its inputs and outputs stand for; of a file without a schema, what its shapes say.
     let schema: Schema
     let hasSchema: Bool
+    /// It is in a file of another tool.
+    let isForeign: Bool
     /// The run that it lies in.
     let run: RunFolder?
 
@@ -85,7 +87,7 @@ struct ModelArgument {
         run = Files.exists(folder.config) ? folder : nil
         do throws(DeMLError) {
             let file = try WeightsFile.read(path)
-            weights = file.weights
+            (weights, isForeign) = (file.weights, file.isForeign)
             let found = try Schema(metadata: file.metadata)
             schema = found ?? Schema(of: weights.model)
             hasSchema = found != nil

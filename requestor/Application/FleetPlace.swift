@@ -110,8 +110,7 @@ extension Application {
     ) throws -> Inference {
         let settings = try place.settings()
         // A worker reads weights files. A model out of a file of another tool becomes one.
-        let isWeightsFile = (try? WeightsFile(try Safetensors(contentsOf: model.path, mapping: true))) != nil
-        let made = isWeightsFile ? nil : try Weights(of: model.weights).safetensors(round: 0).encoded()
+        let made = model.isForeign ? try Weights(of: model.weights).safetensors(round: 0).encoded() : nil
         var file = StoredFile(
             path: model.path, sha256: try made.map { sha256Hex($0) } ?? Files.sha256(of: model.path),
             byteCount: made?.count ?? Files.size(of: model.path) ?? 0)

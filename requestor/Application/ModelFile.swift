@@ -78,16 +78,17 @@ struct ModelFile {
 
 extension WeightsFile {
     /// The weights file at the path, or the model with its weights in a file of another tool.
-    static func read(_ path: String) throws(DeMLError) -> (weights: WeightsFile, metadata: [String: String]) {
+    static func read(
+        _ path: String
+    ) throws(DeMLError) -> (weights: WeightsFile, metadata: [String: String], isForeign: Bool) {
         let start = try Files.prefix(of: path, count: 16)
-        let file: Safetensors
-        if ForeignModel.isForeign(start: start, name: path), !Gzip.isGzip(start) {
-            file = try ForeignModel(contentsOf: path).weights().safetensors()
-        } else {
-            // Mapped: a model that somebody names is complete, and is in memory once instead of three times.
-            file = try Safetensors(contentsOf: path, mapping: true)
-        }
-        return (try WeightsFile(file), file.metadata)
+        let isForeign = ForeignModel.isForeign(start: start, name: path) && !Gzip.isGzip(start)
+        // Mapped: a model that somebody names is complete, and is in memory once instead of three times.
+        let file =
+            isForeign
+            ? try ForeignModel(contentsOf: path).weights().safetensors()
+            : try Safetensors(contentsOf: path, mapping: true)
+        return (try WeightsFile(file), file.metadata, isForeign)
     }
 }
 

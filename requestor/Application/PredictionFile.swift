@@ -49,7 +49,7 @@ public struct PredictionWriting: Sendable {
 
     func validate() throws(DeMLError) {
         guard top < 1 else { return }
-        throw DeMLError(.usage, "of each example at least one class is written, not \(top)", place: "top")
+        throw DeMLError(.usage, "--top is to be 1 or more, not \(top)")
     }
 }
 

@@ -84,9 +84,10 @@ struct PredictionInputs {
     /// The examples that are asked for.
     /// - Throws: `usage` for numbers that are none, and a beginning beyond the end.
     func chosen(_ request: PredictRequest, _ paths: Paths) throws(DeMLError) -> Range<Int> {
-        guard request.count >= 0, request.start >= 0, request.writing.top >= 1 else {
-            throw DeMLError(.usage, "--count and --start are to be 0 or more, --top 1 or more")
+        guard request.count >= 0, request.start >= 0 else {
+            throw DeMLError(.usage, "--count and --start are to be 0 or more")
         }
+        try request.writing.validate()
         let (start, available) = (request.start, x.shape[0])
         guard start < available else {
             throw DeMLError(.usage, "--start \(start) is beyond the \(available) examples", place: paths.shown(path))

@@ -96,7 +96,7 @@ public enum RunReporting {
         let classes = summary.flatMap { $0.confusion?.count ?? $0.labelCounts?.first?.count } ?? 0
         let data = try folder.readData()
         let names = classNames(configuration, data, count: classes)
-        let best = summary?.bestRound ?? Merit.best(of: metrics.map(\.merit)).map { metrics[$0].round }
+        let best = summary?.bestRound ?? RoundMetrics.best(of: metrics)?.round
         let isRented = configuration.machines.fleet == .golem
         let times = summary.flatMap { summary in
             summary.wallSeconds.map {

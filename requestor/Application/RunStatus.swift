@@ -19,6 +19,10 @@ public struct RunStatus: Sendable, Equatable, Encodable {
     public var of: Int
     public var accuracy: Double?
     public var loss: Double?
+    /// The round of the best model, and its results on the test set.
+    public var bestRound: Int?
+    public var bestAccuracy: Double?
+    public var bestLoss: Double?
     public var seconds: Double
     /// Absent where work is free.
     public var costGLM: Double?
@@ -27,6 +31,9 @@ public struct RunStatus: Sendable, Equatable, Encodable {
 
     enum CodingKeys: String, CodingKey {
         case run, state, fleet, rounds, of, accuracy, loss, seconds, notices
+        case bestRound = "best_round"
+        case bestAccuracy = "best_accuracy"
+        case bestLoss = "best_loss"
         case costGLM = "cost_glm"
     }
 }
@@ -56,13 +63,15 @@ extension Application {
         try folder.forEachEvent { news.take($0) }
         let state = news.state == .stopped && isAtWork ? .running : news.state
         let summary = Files.exists(folder.summary) ? try? folder.readSummary() : nil
+        let best = RoundMetrics.best(of: metrics)
         let cost = summary?.costGLM ?? metrics.compactMap(\.costGLM).reduce(0, +)
         return RunStatus(
             run: paths.shown(folder.path).harmless(maximum: 500), state: state,
             fleet: configuration.machines.fleet.rawValue,
             rounds: metrics.map(\.round).max() ?? 0, of: configuration.federation.rounds,
             accuracy: metrics.last?.accuracy,
-            loss: metrics.last?.loss, seconds: summary?.seconds ?? metrics.reduce(0) { $0 + $1.seconds },
+            loss: metrics.last?.loss, bestRound: best?.round, bestAccuracy: best?.accuracy, bestLoss: best?.loss,
+            seconds: summary?.seconds ?? metrics.reduce(0) { $0 + $1.seconds },
             costGLM: configuration.machines.fleet == .golem ? cost : nil,
             notices: news.notices + (news.renting.map { ["renting: " + $0.harmless(maximum: 500)] } ?? []))
     }

@@ -5,7 +5,8 @@ public struct Outlook: Sendable, Equatable {
     /// Seconds of the newest rounds: an early one may have waited for machines.
     private var newest: [Double] = []
     private static let window = 5
-    private var best: String?
+    /// The best model so far, and of which round it is.
+    public var best: String?
 
     public init() {}
 
@@ -15,9 +16,6 @@ public struct Outlook: Sendable, Equatable {
         newest.append(seconds)
         if newest.count > Self.window { newest.removeFirst() }
     }
-
-    /// The model of a round is the best so far.
-    public mutating func isBest(round: Int, _ text: String) { best = "best \(text) in round \(round)" }
 
     /// Seconds until the last round ends, after `elapsed` seconds of round `round` of `rounds`: by the median of the newest
     /// rounds. `nil` before there is one.
@@ -35,7 +33,7 @@ public struct Outlook: Sendable, Equatable {
             let text = left < 59.5 ? "\(Int(saturating: left.rounded(.up))) s" : Figures.duration(left.rounded())
             parts.append("about \(text) left")
         }
-        if let best { parts.append(best) }
+        if let best { parts.append("best " + best) }
         return parts.joined(separator: "   ")
     }
 }

@@ -81,7 +81,7 @@ public struct ProgressBoard: Sendable, Equatable {
 
     public var finished: Int { rows.count { $0.stage == .done } }
 
-    /// The board: a line for the round, then a line a worker, `height` lines at most. `seconds` since the round began.
+    /// The board: a line for the round, one for what is beyond it, then a line a worker, `height` lines at most. `seconds` since the round began.
     public func lines(seconds: Double, paint: Paint, width: Int, height: Int = .max) -> [String] {
         let digits = String(rounds).count
         let number = TextWidth.padded("\(round)", to: digits, right: true)
@@ -92,9 +92,10 @@ public struct ProgressBoard: Sendable, Equatable {
         head += "  \(finished) of \(rows.count) in"
         if let note { head += ", \(note)" }
         head += paint("  \(Figures.duration(seconds))", .dim)
-        if let outlook { head += paint("  " + outlook, .dim) }
         var lines = [TextWidth.cut(head, to: width)]
-        let shown = visibleRows(most: min(Self.mostRows, max(1, height.addingSaturating(-2))))
+        // A line of its own: beside the bar there is no room for it in a usual window.
+        if let outlook { lines.append(TextWidth.cut(paint("  " + outlook, .dim), to: width)) }
+        let shown = visibleRows(most: min(Self.mostRows, max(1, height.addingSaturating(-1 - lines.count))))
         let names = shown.map { TextWidth.of($0.worker) }.max() ?? 0
         let clients = shown.map { String($0.client).count }.max() ?? 1
         for row in shown {

@@ -3,7 +3,10 @@ import Reports
 /// The lines a run prints, as text of values.
 public enum RunText {
     /// `round 2/3   accuracy 96.90 %   loss 0.1043   3 clients   2.10 s   ↑ 1.22 MB  ↓ 1.14 MB`
-    public static func round(_ round: RunReport.Round, of rounds: Int, best: Bool = false, paint: Paint) -> String {
+    /// Where that is wider than `width` it is written closer, then without the number of clients, then without bytes.
+    public static func round(
+        _ round: RunReport.Round, of rounds: Int, best: Bool = false, paint: Paint, width: Int = .max
+    ) -> String {
         let digits = String(rounds).count
         let number = TextWidth.padded("\(round.number)", to: digits, right: true)
         var parts = [paint("round \(number)/\(rounds)", .bold)]
@@ -19,14 +22,26 @@ public enum RunText {
             parts.append("validation " + TextWidth.padded(Figures.loss(loss), to: 6, right: true))
         }
         parts.append("loss " + TextWidth.padded(Figures.loss(round.loss), to: 6, right: true))
-        parts.append(counted(round.clients, "client"))
+        let clients = counted(round.clients, "client")
+        parts.append(clients)
         parts.append(TextWidth.padded(Figures.duration(round.seconds), to: 7, right: true))
-        if round.bytesUp.addingSaturating(round.bytesDown) > 0 {
-            parts.append(paint("↑ \(Figures.bytes(round.bytesUp))  ↓ \(Figures.bytes(round.bytesDown))", .dim))
-        }
+        let bytes = paint("↑ \(Figures.bytes(round.bytesUp))  ↓ \(Figures.bytes(round.bytesDown))", .dim)
+        if round.bytesUp.addingSaturating(round.bytesDown) > 0 { parts.append(bytes) }
         if let cost = round.cost, cost > 0 { parts.append(Figures.cost(cost)) }
         if round.failures > 0 { parts.append(paint("\(round.failures) failed", .yellow)) }
-        return parts.joined(separator: "   ")
+        let line = parts.joined(separator: "   ")
+        guard TextWidth.of(line) > width else { return line }
+        for spared in ["", clients, bytes] {
+            parts.removeAll { $0 == spared }
+            if TextWidth.of(parts.joined(separator: "  ")) <= width { break }
+        }
+        return parts.joined(separator: "  ")
+    }
+
+    /// The best model's accuracy, or loss where it has none, and the round that it is of: `97.71 % (3)`.
+    public static func best(round: Int?, accuracy: Double?, loss: Double?) -> String {
+        guard let round, let value = accuracy.map({ Figures.percent($0) }) ?? loss.map(Figures.loss) else { return "–" }
+        return "\(value) (\(round))"
     }
 
     /// The comparison that the idea is about, federated first.

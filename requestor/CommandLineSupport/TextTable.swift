@@ -24,14 +24,32 @@ public struct TextTable: Sendable, Equatable {
         self.emphasised = emphasised
     }
 
-    /// The lines, indented by two blanks. Where they are too wide for `width`, columns of texts are shortened in the
-    /// middle, the widest first, so that all of the width is used; figures never are.
-    public func lines(paint: Paint = Paint(false), width: Int = 400) -> [String] {
-        var widths = columns.indices.map { index in
+    /// Columns that it takes with all texts shortened.
+    public var leastWidth: Int {
+        zip(columns.indices, widths).reduce(0) { $0 + 2 + ($1.0 == 0 || columns[$1.0].isText ? min(8, $1.1) : $1.1) }
+    }
+
+    /// The same with a column a row, under what stood in the first column: for few rows in a narrow window.
+    public var turned: TextTable {
+        TextTable(
+            [Column("", toRight: false)] + rows.map { Column($0.first ?? "", isText: true) },
+            rows: columns.indices.dropFirst().map { index in
+                [columns[index].title] + rows.map { index < $0.count ? $0[index] : "" }
+            })
+    }
+
+    private var widths: [Int] {
+        columns.indices.map { index in
             max(
                 TextWidth.of(columns[index].title),
                 rows.map { index < $0.count ? TextWidth.of($0[index]) : 0 }.max() ?? 0)
         }
+    }
+
+    /// The lines, indented by two blanks. Where they are too wide for `width`, columns of texts are shortened in the
+    /// middle, the widest first, so that all of the width is used; figures never are.
+    public func lines(paint: Paint = Paint(false), width: Int = 400) -> [String] {
+        var widths = widths
         var excess = widths.reduce(0, +) + 2 * widths.count - width
         while excess > 0,
             let widest = widths.indices.filter({ (columns[$0].isText || $0 == 0) && widths[$0] > 8 })

@@ -64,7 +64,7 @@ public struct GolemSettings: Sendable, Equatable {
 
     /// What a run with so many machines may come to, in two lines: said before anything is spent.
     public func costNotice(machines: Int) -> [String] {
-        func text(_ value: Double?) -> String { value.map { Amount(glm: $0)?.description ?? "\($0)" } ?? "any price" }
+        func text(_ value: Double?) -> String { value.map(shortText) ?? "any price" }
         let unit = isMainnet ? "GLM" : "tGLM (test money)"
         return [
             "budget \(budget) \(unit) on \(network): the run ends before more than that is promised to anybody",

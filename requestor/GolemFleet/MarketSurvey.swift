@@ -80,9 +80,16 @@ public struct MarketSurvey: Sendable, Equatable {
 
     /// GLM that so many machines are likely to cost for so long: the cheapest ones, all threads busy.
     public func expectedCost(machines: Int, hours: Double) -> Double? {
-        let cheapest = usable.prefix(machines)
+        Self.expectedCost(usable.map { ($0.start ?? 0, $0.perHour ?? .infinity) }, machines: machines, hours: hours)
+    }
+
+    /// - Parameter prices: of machines that may be had: at the start, and of an hour with all threads busy.
+    fileprivate static func expectedCost(
+        _ prices: [(start: Double, perHour: Double)], machines: Int, hours: Double
+    ) -> Double? {
+        let cheapest = prices.sorted { ($0.perHour, $0.start) < ($1.perHour, $1.start) }.prefix(machines)
         guard !cheapest.isEmpty else { return nil }
-        let sum = cheapest.reduce(0) { $0 + ($1.start ?? 0) + hours * ($1.perHour ?? 0) }
+        let sum = cheapest.reduce(0) { $0 + $1.start + hours * ($1.perHour.isFinite ? $1.perHour : 0) }
         return sum * Double(machines) / Double(cheapest.count)
     }
 
@@ -90,7 +97,7 @@ public struct MarketSurvey: Sendable, Equatable {
     /// - Parameters:
     ///   - time: at most so long; less when for `quiet` nothing new came.
     ///   - enough: returns early when so many usable offers are there.
-    ///   - progress: told about every second how many offers there are, and how many of them are of use.
+    ///   - progress: told about every second what there is.
     public static func take(
         _ client: GolemClient, _ settings: GolemSettings, for time: Duration, quiet: Duration = .seconds(15),
         enough: Int = .max, memory: [String: ProviderMemory.Record] = [:],
@@ -112,11 +119,11 @@ public struct MarketSurvey: Sendable, Equatable {
             while true {
                 let now = ContinuousClock.now
                 let left = min(time - (now - start), offers.count == 0 ? time : quiet - (now - newest))
-                guard left > .zero, offers.usable < enough else { break }
+                guard left > .zero, offers.prices.count < enough else { break }
                 for found in try await client.market.scanned(scan, timeout: min(.seconds(1), left)) {
                     if offers.add(found) { newest = .now }
                 }
-                progress(Progress(offers: offers.count, usable: offers.usable, elapsed: .now - start))
+                progress(Progress(offers: offers.count, prices: offers.prices, elapsed: .now - start))
             }
             try? await client.market.endScan(scan)
             outcome = .success(())
@@ -129,10 +136,27 @@ public struct MarketSurvey: Sendable, Equatable {
     }
 
     /// How far the listening is.
-    public struct Progress: Sendable, Equatable {
+    public struct Progress: Sendable {
+        /// How many there are.
         public var offers: Int
-        public var usable: Int
+        /// Of those that are of use: at the start, and of an hour with all threads busy.
+        fileprivate var prices: [(start: Double, perHour: Double)]
         public var elapsed: Duration
+
+        package init(offers: Int, prices: [(start: Double, perHour: Double)], elapsed: Duration) {
+            self.offers = offers
+            self.prices = prices
+            self.elapsed = elapsed
+        }
+
+        /// How many are of use.
+        public var usable: Int { prices.count }
+
+        /// As ``MarketSurvey/expectedCost(machines:hours:)`` would say by what is there so far; nil while there are fewer
+        /// machines than that.
+        public func expectedCost(machines: Int, hours: Double) -> Double? {
+            usable < machines ? nil : MarketSurvey.expectedCost(prices, machines: machines, hours: hours)
+        }
     }
 }
 
@@ -146,7 +170,7 @@ private struct FoundOffers {
 
     private let policy: OfferPolicy
     private var seen: Set<Key> = []
-    private(set) var usable = 0
+    private(set) var prices: [(start: Double, perHour: Double)] = []
 
     init(policy: OfferPolicy) {
         self.policy = policy
@@ -160,7 +184,10 @@ private struct FoundOffers {
         guard seen.insert(Key(node: found.providerID, properties: found.offer.properties)).inserted else {
             return false
         }
-        if policy.objection(to: found.offer, of: found.providerID) == nil { usable += 1 }
+        if policy.objection(to: found.offer, of: found.providerID) == nil {
+            let (price, threads) = (found.offer.price, max(1, found.offer.threads ?? 1))
+            prices.append((price?.start ?? 0, price?.perHour(threads: threads) ?? .infinity))
+        }
         return true
     }
 }

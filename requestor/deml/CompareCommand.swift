@@ -66,8 +66,9 @@ struct CompareCommand: ParsableCommand {
         let texts = rows.map { row -> [String] in
             let summary = row.summary
             var cells = [
-                row.run, summary.accuracy.map { Figures.percent($0) } ?? "–", Figures.loss(summary.loss),
-                summary.bestAccuracy.map { "\(Figures.percent($0)) (\(summary.bestRound))" } ?? "–",
+                TextWidth.harmless(row.run), summary.accuracy.map { Figures.percent($0) } ?? "–",
+                Figures.loss(summary.loss),
+                RunText.best(round: summary.bestRound, accuracy: summary.bestAccuracy, loss: summary.bestLoss),
                 "\(summary.rounds)",
                 Figures.duration(summary.seconds), Figures.bytes(summary.bytesUp.addingSaturating(summary.bytesDown)),
             ]
@@ -78,8 +79,8 @@ struct CompareCommand: ParsableCommand {
             return cells
         }
         let best = Summary.best(of: rows.map(\.summary))
-        return TextTable(columns, rows: texts, emphasised: rows.count > 1 ? Set([best].compactMap { $0 }) : [])
-            .lines(paint: paint, width: width)
+        let table = TextTable(columns, rows: texts, emphasised: rows.count > 1 ? Set([best].compactMap { $0 }) : [])
+        return (table.leastWidth <= width ? table : table.turned).lines(paint: paint, width: width)
     }
 
     /// Settings in which the runs differ, a column a run.
@@ -89,7 +90,8 @@ struct CompareCommand: ParsableCommand {
         let columns =
             [TextTable.Column("setting", toRight: false)]
             + comparison.rows.map { .init(TextWidth.harmless($0.run), isText: true) }
-        return TextTable(columns, rows: differences.map { [$0.key] + $0.values.map { TextWidth.harmless($0) } })
+        func text(_ value: String) -> String { value == "null" ? "–" : TextWidth.harmless(value) }
+        return TextTable(columns, rows: differences.map { [$0.key] + $0.values.map(text) })
             .lines(paint: paint, width: width)
     }
 }

@@ -78,9 +78,6 @@ struct PredictCommand: AsyncParsableCommand {
     }
 
     private func request(count: Int) throws -> PredictRequest {
-        guard count >= 0, start >= 0, top >= 1 else {
-            throw DeMLError(.usage, "--count and --start are to be 0 or more, --top 1 or more")
-        }
         var request = PredictRequest(
             model: model, data: data.request, part: data.split, count: count, start: start, output: output,
             invert: invert, threads: threads, centers: center)

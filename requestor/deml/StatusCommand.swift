@@ -2,6 +2,7 @@ import Application
 import ArgumentParser
 import CommandLineSupport
 import Foundation
+import Reports
 
 struct StatusCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -32,20 +33,18 @@ struct StatusCommand: ParsableCommand {
             let table = TextTable(
                 [
                     .init("run", toRight: false), .init("state", toRight: false), .init("fleet", toRight: false),
-                    .init("rounds"), .init("accuracy"), .init("loss"), .init("seconds"), .init("GLM"),
+                    .init("rounds"), .init("accuracy"), .init("loss"), .init("best"), .init("time"), .init("cost"),
                 ],
                 rows: states.map { state in
                     [
                         state.run, state.state.rawValue, state.fleet, "\(state.rounds)/\(state.of)",
-                        state.accuracy.map { Self.text($0 * 100, 2) + " %" } ?? "–",
-                        state.loss.map { Self.text($0, 4) } ?? "–",
-                        Self.text(state.seconds, 1), state.costGLM.map { Self.text($0, 6) } ?? "–",
+                        state.accuracy.map { Figures.percent($0) } ?? "–", state.loss.map { Figures.loss($0) } ?? "–",
+                        RunText.best(round: state.bestRound, accuracy: state.bestAccuracy, loss: state.bestLoss),
+                        Figures.duration(state.seconds), Figures.cost(state.costGLM),
                     ]
                 })
             Output.standard.lines(table.lines(paint: Paint(terminal.hasColour), width: terminal.columns))
             if states.count == 1 { for notice in states[0].notices { Output.standard.line("  " + notice) } }
         }
     }
-
-    private static func text(_ value: Double, _ digits: Int) -> String { String(format: "%.\(digits)f", value) }
 }

@@ -14,7 +14,7 @@ import Synchronization
 final class TrainDisplay: Sendable {
     private struct State {
         var rounds = 0
-        var best: Merit?
+        var best: RunEvent.Best?
         var outlook = Outlook()
         var board: ProgressBoard?
         var roundStart = ContinuousClock.now
@@ -224,22 +224,22 @@ final class TrainDisplay: Sendable {
         case .roundFinished(let metrics):
             state.board = nil
             guard metrics.round > 0 else { return [] }
-            let merit = metrics.merit
-            let better = state.best.map { merit.isBetter(than: $0) } ?? !merit.loss.isNaN
-            if better {
-                state.best = merit
-                state.outlook.isBest(
-                    round: metrics.round,
-                    merit.accuracy.map { Figures.percent($0) } ?? "loss " + Figures.loss(merit.loss))
-            }
+            let isBest = state.best.map { metrics.merit.isBetter(than: $0.merit) } ?? false
+            if isBest { state.best = RunEvent.Best(metrics) }
+            tellBest(&state)
             state.outlook.finished(seconds: metrics.seconds)
-            var line = RunText.round(RunReport.Round(metrics), of: state.rounds, best: better, paint: paint)
+            var line = RunText.round(
+                RunReport.Round(metrics), of: state.rounds, best: isBest, paint: paint,
+                width: terminal.isInteractive ? Terminal.current(of: output.descriptor).columns : .max)
             if !terminal.isInteractive, metrics.round < state.rounds {
                 let outlook = state.outlook.text(round: metrics.round + 1, of: state.rounds, elapsed: 0)
                 if !outlook.isEmpty { line += "   " + outlook }
             }
             return [line]
-        case .bestModel:
+        case .bestModel(let best):
+            state.best = best
+            // That a model is the best before it has learned anything need not be said.
+            if best.round > 0 { tellBest(&state) }
             return []
         case .comparisonStarted(let start):
             state.noteStart = .now
@@ -262,6 +262,13 @@ final class TrainDisplay: Sendable {
             state.renting = nil
             return []
         }
+    }
+
+    private func tellBest(_ state: inout State) {
+        guard let best = state.best else { return }
+        let value = best.accuracy.map { Figures.percent($0) } ?? "loss " + Figures.loss(best.loss)
+        state.outlook.best =
+            (best.chosenOn == .validation ? "validation " : "") + value + " in round \(best.round)"
     }
 
     /// A line that lives while machines are rented; where lines cannot live, one for each machine that comes.

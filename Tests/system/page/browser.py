@@ -69,7 +69,8 @@ class Browser:
         self.violations = {}
 
     def page(self, width, scheme):
-        context = self.browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme,
+        """A window of its own; what is narrow is touched."""
+        context = self.browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, has_touch=width < 500,
                                            reduced_motion="reduce", accept_downloads=True)
         page = context.new_page()
         page.set_default_timeout(15_000)
@@ -90,6 +91,13 @@ class Browser:
         for violation in self.axe.run(page).response["violations"]:
             nodes = "; ".join(node["html"][:160] for node in violation["nodes"][:3])
             self.violations.setdefault(violation["id"], []).append(f"{name}-{width}-{scheme}: {nodes}")
+
+
+def watch_money(page):
+    """From now on it is noticed when a button that spends can be clicked while what it is likely to cost is not said."""
+    page.evaluate("""() => { window.tooEarly = []; new MutationObserver(() => { for (const button of document.querySelectorAll("button.main"))
+        if (/^Rent /.test(button.textContent) && !button.disabled && !button.hidden && !/About [0-9.]+ GLM/.test(document.querySelector("main").textContent))
+            window.tooEarly.push(button.textContent); }).observe(document.body, { subtree: true, childList: true, attributes: true, characterData: true }); }""")
 
 
 def layout_shift(page):

@@ -3,15 +3,17 @@ package struct Spread {
     package let mean: Double
     package let deviation: Double
 
-    package init(_ values: some Collection<Double>) {
-        let mean = values.reduce(0, +) / Double(max(1, values.count))
-        self.init(mean: mean, squares: values.reduce(0) { $0 + ($1 - mean) * ($1 - mean) }, count: values.count)
+    package init(_ values: some Sequence<Double>) {
+        self =
+            Self.four([0]) { take in
+                for value in values { take(SIMD4(repeating: value), SIMDMask(repeating: true)) }
+            }[0]
     }
 
     /// - Parameters:
     ///   - squares: of all differences from the mean, together.
     ///   - offset: what is to be added to the mean.
-    private init(mean: Double, squares: Double, count: Int, offset: Double = 0) {
+    private init(mean: Double, squares: Double, count: Int, offset: Double) {
         let deviation = (squares / Double(max(1, count))).squareRoot()
         // What is left of equal values is rounding.
         let isConstant = !(deviation > abs(mean) * 1e-12) || deviation < 1e-30
@@ -24,27 +26,34 @@ extension Spread {
     /// Of the training rows of columns of numbers, without the values that are missing.
     static func all(_ columns: [TableColumn], _ split: RowSplit) -> [Spread] {
         stride(from: 0, to: columns.count, by: 4).flatMap { first in
-            four(Array(columns[first..<min(first + 4, columns.count)]), split)
+            let those = Array(columns[first..<min(first + 4, columns.count)])
+            let all = (0..<4).map { those[min($0, those.count - 1)] }
+            return four(those.map(\.origin)) { take in eachRow(all, split, take) }
         }
     }
 
     /// Of up to four columns side by side: a sum waits for its last addition, four do not wait for each other.
-    private static func four(_ columns: [TableColumn], _ split: RowSplit) -> [Spread] {
-        let all = (0..<4).map { columns[min($0, columns.count - 1)] }
+    /// - Parameters:
+    ///   - offsets: of each column, what is to be added to its mean.
+    ///   - eachRow: gives, twice, a number of each column, and which of them count.
+    @inline(__always)
+    private static func four(
+        _ offsets: [Double], eachRow: ((SIMD4<Double>, SIMDMask<SIMD4<Int64>>) -> Void) -> Void
+    ) -> [Spread] {
         var (sums, counts) = (SIMD4<Double>(), SIMD4<Double>())
-        eachRow(all, split) { values, isTaken in
+        eachRow { values, isTaken in
             sums += SIMD4<Double>().replacing(with: values, where: isTaken)
             counts += SIMD4<Double>().replacing(with: 1, where: isTaken)
         }
         let means = sums / pointwiseMax(counts, SIMD4(repeating: 1))
         var squares = SIMD4<Double>()
-        eachRow(all, split) { values, isTaken in
+        eachRow { values, isTaken in
             let distance = values - means
             squares += SIMD4<Double>().replacing(with: distance * distance, where: isTaken)
         }
-        return columns.indices.map { index in
+        return offsets.indices.map { index in
             Spread(
-                mean: means[index], squares: squares[index], count: Int(counts[index]), offset: columns[index].origin)
+                mean: means[index], squares: squares[index], count: Int(counts[index]), offset: offsets[index])
         }
     }
 

@@ -31,7 +31,7 @@ public struct RunEvent: Sendable, Equatable, Codable {
         /// Wrong values were in an average: the run has gone back.
         case roundsRedone(RoundsRedone)
         case roundFinished(RoundMetrics)
-        /// The model of this round is the best so far.
+        /// The model of this round is the best so far. Told when a run begins or goes on, too, and when rounds were taken back.
         case bestModel(Best)
         case comparisonStarted(ComparisonStarted)
         case comparisonFinished(ComparisonFinished)
@@ -265,6 +265,18 @@ public struct RunEvent: Sendable, Equatable, Codable {
             case round, accuracy, loss
             case chosenOn = "chosen_on"
         }
+
+        public init(_ metrics: RoundMetrics) {
+            (round, chosenOn) = (metrics.round, metrics.chosenOn)
+            (accuracy, loss) = metrics.chosenBy
+        }
+
+        init(_ record: RoundRecord) {
+            (round, accuracy, loss) = (record.bestRound, record.bestAccuracy, record.bestLoss)
+            chosenOn = record.metrics.chosenOn
+        }
+
+        public var merit: Merit { Merit(accuracy: accuracy, loss: loss) }
     }
 
     public enum Reference: String, Sendable, Codable {

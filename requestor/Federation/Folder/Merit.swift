@@ -33,6 +33,11 @@ public struct Merit: Sendable, Equatable {
 extension RoundMetrics {
     /// Of the model on the set that the best one is chosen by.
     public var merit: Merit { Merit(accuracy: chosenBy.accuracy, loss: chosenBy.loss) }
+
+    /// The round of `best.safetensors`, of a run's rounds in their order.
+    public static func best(of rounds: [RoundMetrics]) -> RoundMetrics? {
+        Merit.best(of: rounds.map(\.merit)).map { rounds[$0] }
+    }
 }
 
 extension Summary {

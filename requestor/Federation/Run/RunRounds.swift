@@ -40,10 +40,13 @@ struct RunRounds: Sendable {
                     trainExamples: plan.train.count, testExamples: plan.test.count,
                     accuracy: start.record.metrics.accuracy, loss: start.record.metrics.loss,
                     validationExamples: plan.validation?.count)))
+        journal.record(.bestModel(RunEvent.Best(start.record)))
         var end = start
         var expenses: Expenses?
         var audits = start.record.audits
         if finishedBefore < configuration.federation.rounds, !start.record.isLast {
+            // Of an end that is none any more, with figures that are not those of the rounds to come.
+            try store.storage.remove(folder.summary)
             let shards = try plan.shards(asFiles: fleet.needsFiles, store.storage)
             let fleetPlan = FleetPlan(
                 machines: configuration.machines.parallel ?? configuration.clientsPerRound, folder: folder.work)
@@ -206,7 +209,9 @@ struct RunRounds: Sendable {
         try store.remove(from: wrong)
         journal.record(.roundsRedone(RunEvent.RoundsRedone(from: wrong, through: last)))
         await auditor.wentBack(to: wrong - 1)
-        return try await standing(evaluator)
+        let standing = try await standing(evaluator)
+        journal.record(.bestModel(RunEvent.Best(standing.record)))
+        return standing
     }
 
     /// Rounds up to the last, or to one after which wrong values are known to be in an average.
@@ -254,13 +259,7 @@ struct RunRounds: Sendable {
     private func finish(_ standing: Standing) {
         let record = standing.record
         journal.record(.roundFinished(record.metrics))
-        if record.bestRound == record.metrics.round {
-            journal.record(
-                .bestModel(
-                    RunEvent.Best(
-                        round: record.bestRound, accuracy: record.bestAccuracy, loss: record.bestLoss,
-                        chosenOn: record.metrics.chosenOn)))
-        }
+        if record.bestRound == record.metrics.round { journal.record(.bestModel(RunEvent.Best(record))) }
     }
 
     /// One round from the weights before to the weights after, evaluated but not yet saved.

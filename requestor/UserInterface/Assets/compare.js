@@ -48,7 +48,6 @@ export default async function compare(main, { signal, query, go }) {
       name: middle(run.run, 28), colour: colours[position],
       points: run.curve.map((point) => [point[0], number(point[index])]).filter((point) => Number.isFinite(point[1])),
     }));
-    const best = isClasses ? Math.max(...runs.map((run) => run.best ?? 0)) : Math.min(...runs.map((run) => number(run.loss)));
     if (!answer.querySelector(".pair")) {
       answer.replaceChildren(h("div", { class: "pair top-gap" }, (isClasses ? [accuracy, losses] : [losses]).map((chart) => panel(chart.figure))), h("div", { class: "tables" }));
     }
@@ -56,11 +55,11 @@ export default async function compare(main, { signal, query, go }) {
     losses.draw(lines(2));
     const hasCost = runs.some((run) => run.cost != null);
     const key = (position) => { const sign = h("i"); sign.style.background = `var(--${colours[position]})`; return h("span", { class: "key" }, sign); };
-    const result = table(["run", ...(isClasses ? ["accuracy", "best"] : []), "loss", "time", "parameters", ...(hasCost ? ["cost"] : []), "state"],
+    const result = table(["run", isClasses && "accuracy", "loss", "best", "time", "parameters", ...(hasCost ? ["cost"] : []), "state"],
       runs.map((run, position) => {
         const row = line(h("td", { class: "wrapped" }, key(position), " ", h("a", { href: `/runs/${encodeURIComponent(run.run)}` }, run.run)),
-          isClasses && [percent(run.accuracy), percent(run.best)], loss(run.loss), duration(run.seconds), grouped(run.parameters), hasCost && glm(run.cost), stateWords[run.state]);
-        if ((isClasses ? run.best : number(run.loss)) === best) row.className = "first";
+          isClasses && percent(run.accuracy), loss(run.loss), `${run.bestAccuracy == null ? loss(run.bestLoss) : percent(run.bestAccuracy)} (${run.bestRound ?? "–"})`, duration(run.seconds), grouped(run.parameters), hasCost && glm(run.cost), stateWords[run.state]);
+        if (run.isFirst) row.className = "first";
         return row;
       }));
     const settings = differences.length

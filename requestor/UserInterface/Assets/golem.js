@@ -1,5 +1,5 @@
 // The market: what is well, what is offered, what was paid, who has worked.
-import { h, ask, tellTrouble, glm, grouped, duration, table, scrolls, ago, counted, sentence, panel, wordHead, aside, small, line, words, named } from "./tools.js";
+import { h, ask, tellTrouble, glm, grouped, duration, table, scrolls, ago, counted, sentence, panel, wordHead, aside, small, line, words, named, status } from "./tools.js";
 
 export default async function golem(main, { signal }) {
   // What comes later finds its room, so that nothing below it jumps.
@@ -45,7 +45,7 @@ export default async function golem(main, { signal }) {
 
   async function listenNow() {
     listen.disabled = true;
-    const seen = h("p", { class: "note", role: "status" }, "Listening …");
+    const seen = status("Listening …");
     renew(offers, seen);
     try {
       await ask("/api/golem/offers", { signal, events: {

@@ -8,7 +8,7 @@ export default async function home(main, { signal, go }) {
   let isEmpty;
   const chosen = new Set();
   const list = h("div", { class: "cards" });
-  const compare = h("button", { type: "button", hidden: true, onclick: () => {
+  const compare = h("button", { hidden: true, onclick: () => {
     go(`/compare?${[...chosen].map((run) => `run=${encodeURIComponent(run)}`).join("&")}`);
   } });
   const gone = h("div");
@@ -62,7 +62,7 @@ export default async function home(main, { signal, go }) {
 
   function empty() {
     const note = h("div");
-    const button = h("button", { class: "main big", type: "button", onclick: async () => {
+    const button = h("button", { class: "main big", onclick: async () => {
       button.disabled = true;
       try {
         const { examples } = await ask("/api/examples", { signal });

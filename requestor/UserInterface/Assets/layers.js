@@ -1,5 +1,5 @@
 // A small editor of layers: each with its options, the shape behind it, its parameters, and what is wrong in its place.
-import { h, say, ask, grouped, counted, pause, small } from "./tools.js";
+import { h, say, ask, grouped, counted, pause, small, status } from "./tools.js";
 
 /** What most models are made of; any other layer keeps its options and can be moved. */
 const kinds = {
@@ -16,7 +16,7 @@ export function layerEditor({ signal, changed }) {
   let rows = [];
   let asking = 0;
   const list = h("ol", { class: "layers" });
-  const total = h("p", { class: "note", role: "status" });
+  const total = status();
   const general = h("p", { class: "bad-text", role: "alert", hidden: true });
   const add = small("Add a layer", () => {
     // Before the last layer, which has the outputs.
@@ -62,7 +62,7 @@ export function layerEditor({ signal, changed }) {
       rows[target].node.querySelector(by < 0 ? ".up" : ".down").focus();
       check();
     };
-    const tool = (name, sign, kind, action, disabled) => h("button", { type: "button", class: `plain small ${kind}`, "aria-label": `${name} layer ${index}`, title: name, onclick: action, disabled }, sign);
+    const tool = (name, sign, kind, action, disabled) => h("button", { class: `plain small ${kind}`, "aria-label": `${name} layer ${index}`, title: name, onclick: action, disabled }, sign);
     const shape = h("span", { class: "shape" }), count = h("span", { class: "count" });
     const mistake = h("p", { class: "mistake", hidden: true, role: "alert" });
     const node = h("li", { class: "layer" }, h("span", { class: "number", "aria-hidden": "true" }, String(index)), select, options, shape, count,

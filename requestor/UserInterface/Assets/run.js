@@ -155,9 +155,9 @@ export default async function run(main, { signal, parameters: [name], go }) {
     state.replaceChildren(stateBadge(value));
     const link = (href, text, download) => h("a", { class: "button", href, download: download ? "" : null }, text);
     actions.replaceChildren(...[
-      isGoing(value) && h("button", { type: "button", class: "danger", onclick: stop }, "Stop"),
-      canResume && value !== "finished" && h("button", { type: "button", class: "main", onclick: () => resume() }, resumeText()),
-      canResume && h("button", { type: "button", onclick: more }, "More rounds"),
+      isGoing(value) && h("button", { class: "danger", onclick: stop }, "Stop"),
+      canResume && value !== "finished" && h("button", { class: "main", onclick: () => resume() }, resumeText()),
+      canResume && h("button", { onclick: more }, "More rounds"),
       details.hasModel && h("a", { class: value === "finished" ? "button main" : "button", href: `/try/${encodeURIComponent(name)}` }, "Try the model"),
       details.hasModel && !isGoing(value) && link(`${base}/model`, "Download", true),
       details.hasModel && link(`/compare?run=${encodeURIComponent(name)}`, "Compare"),
@@ -209,7 +209,7 @@ export default async function run(main, { signal, parameters: [name], go }) {
       if (await resume(Number(count.value), form.querySelector("button"))) form.remove();
     } }, h("div", { class: "actions" }, field("Rounds in all", count),
       h("button", { class: "main", type: "submit" }, details.budget ? `Go on for at most ${glm(details.budget)}` : "Go on"),
-      h("button", { class: "plain", type: "button", onclick: () => form.remove() }, "Cancel")));
+      h("button", { class: "plain", onclick: () => form.remove() }, "Cancel")));
     note.replaceChildren(form);
     count.focus();
   }
@@ -244,8 +244,8 @@ export default async function run(main, { signal, parameters: [name], go }) {
     const isClasses = last ? last[1] != null : Number.isFinite(card.accuracy) || !Number.isFinite(card.loss);
     tile("accuracy", isClasses ? percent(last ? last[1] : card.accuracy) : null, last ? `test accuracy, round ${last[0]}` : "test accuracy", true);
     tile("loss", loss(last ? last[2] : card.loss), "test loss", !isClasses);
-    const best = live?.best && known.rounds.find((row) => row[0] === live.best);
-    tile("best", isClasses ? percent(best?.[1]) : null, best ? `best model, round ${best[0]}` : "best model");
+    const best = known.rounds.find((row) => row[0] === live?.best);
+    tile("best", isClasses ? percent(best?.[1]) : loss(best?.[2]), best ? `best model, round ${best[0]}` : "best model");
     const of = live?.start?.rounds ?? card.of;
     tile("rounds", of ? `${grouped(trained.length || card.rounds)} / ${grouped(of)}` : "–", "rounds");
     tile("time", duration(trained.length ? trained.reduce((sum, row) => sum + row[5], 0) : card.seconds || Number.NaN), "training time");

@@ -3,6 +3,7 @@
 /** An element; text is always text, never markup. Properties that begin with "on" are listeners. */
 export function h(tag, properties, ...children) {
   const node = document.createElement(tag);
+  if (tag === "button") node.type = tag;
   for (const [name, value] of Object.entries(properties ?? {})) {
     if (value === null || value === undefined || value === false) continue;
     if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
@@ -22,8 +23,11 @@ export const panel = (...children) => h("div", { class: "panel" }, ...children);
 /** What is said in small letters. */
 export const aside = (...children) => h("p", { class: "note" }, ...children);
 
+/** The same, told to whoever hears the page when it changes. */
+export const status = (...children) => h("p", { class: "note", role: "status" }, ...children);
+
 /** A small button. */
-export const small = (text, onclick, kind = "") => h("button", { type: "button", class: `small ${kind}`, onclick }, text);
+export const small = (text, onclick, kind = "") => h("button", { class: `small ${kind}`, onclick }, text);
 
 /** A list to choose from: values and their texts. */
 export const choice = (values, chosen, properties) =>
@@ -152,6 +156,7 @@ export const sentence = (text) => /^(deml|export|yagna|make|apt-get)\b/.test(tex
 export function setting(text) {
   let value;
   try { value = JSON.parse(text); } catch { return text; }
+  if (value === null) return "–";
   if (typeof value === "string") return value;
   if (!value?.layers) return text;
   return [value.input?.shape?.join("×"), ...value.layers.map((layer) => [layer.type, layer.out_features ?? layer.out_channels].filter(Boolean).join(" "))].join(" → ");
@@ -273,17 +278,50 @@ export const named = (text, title, most = 30) => h("td", { class: "name", title 
 export const scrolls = (name, child, kind = "") =>
   h("div", { class: `scroll ${kind}`, tabindex: "0", role: "group", "aria-label": name }, child);
 
-/** Asks the market what so many machines cost for so many hours, and says it in `place`. Asking spends nothing. */
-export async function askMarket(place, machines, hours, signal) {
-  say(place, "Listening …");
-  try {
-    await ask(`/api/golem/offers?machines=${machines}&hours=${hours}`, { signal, events: {
-      progress: (now) => say(place, `Listening … ${now.usable} offers of use`),
-      offers: (found) => say(place, found.expected == null ? "Nobody is there to ask." : `About ${glm(found.expected)}${hours === 1 ? " an hour" : ""} with the cheapest ${found.machines > 1 ? found.machines : "machine"}.`),
-    } });
-  } catch (error) {
-    if (error.name !== "AbortError") say(place, sentence(error.what) + (error.hint ? `: ${error.hint}` : ""));
+/** What machines cost now: to be known before a button that spends can be clicked, and `changed` is told when it is. Where
+ * nobody offers any, one may go on without. Asking spends nothing. */
+export function marketPrice(signal, changed) {
+  const text = status();
+  const again = small("Ask the market again", listen);
+  const without = small("Go on without a price", () => tell("Reckon with the worst case.", true));
+  const price = { element: h("div", { class: "actions" }, again, without, text), isKnown: false, survey };
+  let wish = [], asking;
+  signal.addEventListener("abort", () => asking?.abort());
+
+  function tell(words, isKnown, isOver) {
+    say(text, words);
+    price.isKnown = isKnown;
+    without.hidden = isKnown || !isOver;
+    changed();
   }
+
+  function survey(...asked) {
+    if (wish.join() === asked.join()) return;
+    wish = asked;
+    listen();
+  }
+
+  async function listen() {
+    asking?.abort();
+    const mine = asking = new AbortController(), [machines, hours] = wish;
+    let words = "Nobody offers such a machine now", isKnown = false;
+    const take = ({ expected, usable }) => {
+      isKnown = expected != null;
+      if (isKnown) words = `About ${glm(expected)}${hours === 1 ? " an hour" : ""} with the cheapest ${machines > 1 ? machines : "machine"}`;
+      tell(isKnown ? `${words} so far. Listening …` : `Listening … ${usable ?? 0} offers of use`, isKnown);
+    };
+    again.disabled = true;
+    tell("Listening …", false);
+    try {
+      await ask(`/api/golem/offers?machines=${machines}&hours=${hours}`, { signal: mine.signal, events: { progress: take, offers: take } });
+    } catch (error) {
+      if (!isKnown) words = sentence(error.what) + (error.hint ? `: ${error.hint}` : "");
+    }
+    if (mine.signal.aborted) return;
+    again.disabled = false;
+    tell(`${words}.`, isKnown, true);
+  }
+  return price;
 }
 
 // MARK: Files
@@ -295,7 +333,7 @@ export function dropZone({ text, folders, take, label }) {
     input.value = "";
   } });
   const zone = h("div", { class: "drop" }, h("p", null, text),
-    h("button", { type: "button", onclick: () => input.click() }, label ?? "Choose a file"), input);
+    h("button", { onclick: () => input.click() }, label ?? "Choose a file"), input);
   zone.addEventListener("dragover", (event) => { event.preventDefault(); zone.classList.add("over"); });
   zone.addEventListener("dragleave", () => zone.classList.remove("over"));
   zone.addEventListener("drop", async (event) => {

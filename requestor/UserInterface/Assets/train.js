@@ -1,6 +1,6 @@
 // From data to a run that goes.
 import {
-  h, say, ask, troubleBox, tellTrouble, grouped, counted, glm, picture, dropZone, upload, sentence, bytes, table, scrolls, middle, short, plain, field, panel, choice, bar, pause, wordHead, aside, small, line, words, named, askMarket,
+  h, say, ask, troubleBox, tellTrouble, grouped, counted, glm, picture, dropZone, upload, sentence, bytes, table, scrolls, middle, short, plain, field, panel, choice, bar, pause, wordHead, aside, small, line, words, named, marketPrice, status,
 } from "./tools.js";
 import { layerEditor } from "./layers.js";
 
@@ -35,8 +35,8 @@ export default async function train(main, { signal, go }) {
   const dataPart = h("section", null, h("h2", null, "Data"),
     h("div", { class: "pair" }, zone, panel(
       h("p", null, "Or something that is here:"),
-      h("div", { class: "actions" }, h("button", { type: "button", onclick: () => choose("mnist", "mnist") }, "MNIST digits"),
-        examples.some((example) => example.data === "fashion-mnist" && example.isHere) && h("button", { type: "button", onclick: () => choose("fashion-mnist", "fashion-mnist") }, "Fashion-MNIST")),
+      h("div", { class: "actions" }, h("button", { onclick: () => choose("mnist", "mnist") }, "MNIST digits"),
+        examples.some((example) => example.data === "fashion-mnist" && example.isHere) && h("button", { onclick: () => choose("fashion-mnist", "fashion-mnist") }, "Fashion-MNIST")),
       h("form", { class: "actions path", onsubmit: (event) => { event.preventDefault(); if (path.value.trim()) choose(path.value.trim(), path.value.trim().split("/").pop()); } },
         field(`A file or folder in ${middle(folder, 44)}`, path), h("button", { type: "submit" }, "Look"))))
     , dataNote, dataAnswer);
@@ -53,7 +53,7 @@ export default async function train(main, { signal, go }) {
   async function examine(isNew) {
     looking += 1;
     const mine = looking;
-    dataNote.replaceChildren(h("p", { class: "note", role: "status" }, "Reading …"));
+    dataNote.replaceChildren(status("Reading …"));
     if (isNew) { dataAnswer.replaceChildren(); rest.hidden = true; look = undefined; }
     try {
       const found = await ask("/api/data/look", { body: { data: wish.data, ...wish.options }, signal });
@@ -263,7 +263,8 @@ export default async function train(main, { signal, go }) {
     const columns = look.kind === "texts" ? ["role"] : look.columns.map((column) => column.name);
     ways.push(...columns.map((name) => [`by_column:${name}`, `by ${middle(name)}`]));
     if (!ways.some(([value]) => value === partition)) ways.push([partition, isNatural() ? `by ${middle(partition.slice(10))}` : partition]);
-    fields.partition.replaceChildren(...choice(ways, partition).children);
+    fields.partition.replaceChildren(...choice(ways).children);
+    fields.partition.value = partition;
     fields.workers.disabled = isNatural();
     fields.workers.value = String(workers() ?? "");
   }
@@ -287,9 +288,8 @@ export default async function train(main, { signal, go }) {
   const budget = h("input", { type: "number", min: "0.01", step: "any", value: "5", oninput: () => { wish.budget = Number(budget.value); asked(); } });
   const golem = h("div", { class: "panel top-gap", hidden: true });
   const golemWords = h("div");
-  const expected = h("p", { class: "note", role: "status" });
-  const market = small("Ask the market again", survey);
-  golem.append(h("div", { class: "fields" }, field("GLM that it may cost in all", budget)), golemWords, h("div", { class: "actions" }, market, expected));
+  const price = marketPrice(signal, tell);
+  golem.append(h("div", { class: "fields" }, field("GLM that it may cost in all", budget)), golemWords, price.element);
   const places = [["local", "This machine", "A process for each worker, as on other machines"], ["simulated", "Simulated here", "Threads of one process: hundreds of workers on one machine"], ["golem", "Golem", "Rented machines of strangers, who see their part of the data"]];
   const radios = places.map(([value, title, text]) => {
     const radio = h("input", { type: "radio", name: "fleet", value, onchange: () => setFleet(value) });
@@ -297,28 +297,18 @@ export default async function train(main, { signal, go }) {
   });
   const wherePart = h("section", null, h("h2", null, "Where"), h("div", { class: "choices", role: "radiogroup", "aria-label": "Where" }, radios.map((one) => one.node)), golem);
 
-  let hasAsked = false;
   function setFleet(value) {
     wish.fleet = value;
     for (const { radio } of radios) radio.checked = radio.value === value;
     golem.hidden = value !== "golem";
-    // What it is likely to cost is known before anybody has to ask; asking spends nothing.
-    if (value === "golem" && !hasAsked) survey();
     asked();
-  }
-
-  async function survey() {
-    hasAsked = true;
-    market.disabled = true;
-    await askMarket(expected, workers() || 3, 1, signal);
-    market.disabled = false;
   }
 
   // MARK: Start
 
   const startText = h("p", { role: "status" });
   const startNote = h("div");
-  const start = h("button", { class: "main big", type: "button", onclick: begin }, "Train");
+  const start = h("button", { class: "main big", onclick: begin }, "Train");
   const startPart = h("div", { class: "start" }, startText, start);
   const rest = h("div", { hidden: true, class: "steps-rest" });
   const steps = h("div", { class: "steps" });
@@ -344,6 +334,7 @@ export default async function train(main, { signal, go }) {
       const found = await ask("/api/settings/check", { body: request(), signal });
       if (mine !== checking) return;
       cost = found;
+      if (found.machines) price.survey(found.machines, 1);
       trainingNote.replaceChildren();
       for (const field of Object.values(fields)) field.removeAttribute("aria-invalid");
       if (found.notice) golemWords.replaceChildren(...found.notice.map((line) => h("p", null, sentence(line))), ...(found.problems ?? []).map((line) => h("p", { class: "bad-text" }, line)));
@@ -367,9 +358,9 @@ export default async function train(main, { signal, go }) {
     const amount = isGolem ? cost?.budget ?? wish.budget : null;
     say(start, isGolem ? `Rent and train for at most ${glm(amount)}` : "Train");
     const isOdd = wish.weights && !isMatched;
-    start.disabled = !look || !isModelGood || isOdd || Boolean(problems) || (isGolem && (!cost || cost.budget !== wish.budget));
+    start.disabled = !look || !isModelGood || isOdd || Boolean(problems) || (isGolem && !(cost?.budget === wish.budget && price.isKnown));
     say(startText, !isModelGood ? "The model is not whole yet." : isOdd ? "The weights are not those of the model." : problems ? "Some settings are wrong." : `${wish.name} · ${counted(workers() ?? 0, "worker")} · ${counted(wish.settings.rounds ?? 0, "round")}`
-      + (isGolem && cost?.worst != null ? ` · worst case ${glm(cost.worst)} in the first hour, never more than ${glm(amount)}` : ""));
+      + (isGolem && cost?.worst != null ? ` · worst case ${glm(cost.worst)} in the first hour, never more than ${glm(amount)}${price.isKnown ? "" : " · the button waits for the market's price"}` : ""));
   }
 
   async function begin() {

@@ -1,6 +1,6 @@
 // A model at work: a drawing, a picture, a row, a prompt, a whole file.
 import { otherFormats } from "./result.js";
-import { h, say, ask, troubleBox, tellTrouble, percent, grouped, short, paint, dropZone, upload, table, scrolls, counted, middle, bytes, glm, duration, field, panel, choice, bar, pause, wordHead, aside, small, line as row, words, askMarket } from "./tools.js";
+import { h, say, ask, troubleBox, tellTrouble, percent, grouped, short, paint, dropZone, upload, table, scrolls, counted, middle, bytes, glm, duration, field, panel, choice, bar, pause, wordHead, aside, small, line as row, words, marketPrice, status } from "./tools.js";
 
 export default async function tryModel(main, { signal, parameters: [name], go }) {
   const { runs } = await ask("/api/runs", { signal });
@@ -87,7 +87,7 @@ export default async function tryModel(main, { signal, parameters: [name], go })
   function modelFile() {
     const note = h("div");
     return h("div", null, dropZone({ text: "Drop a model: safetensors, PyTorch (.pt2), ONNX or Keras; weights alone (.pt, .pth) together with a description (YAML)", label: "Choose files", folders: true, take: async (files) => {
-      const text = h("p", { class: "note", role: "status" }, "Sending …");
+      const text = status("Sending …");
       note.replaceChildren(text);
       try {
         const id = await upload(files, (done, total) => say(text, `${bytes(done)} of ${bytes(total)}`), signal);
@@ -177,7 +177,7 @@ export default async function tryModel(main, { signal, parameters: [name], go })
       await read(whole);
     } });
     clear();
-    return h("div", null, pad, h("div", { class: "actions top-gap" }, h("button", { type: "button", onclick: clear }, "Clear"), zone.querySelector("button"), zone.input));
+    return h("div", null, pad, h("div", { class: "actions top-gap" }, h("button", { onclick: clear }, "Clear"), zone.querySelector("button"), zone.input));
   }
 
   // MARK: A row
@@ -236,8 +236,8 @@ export default async function tryModel(main, { signal, parameters: [name], go })
     const [among, amongField] = entry("Draw among so many", { min: "1", step: "1", placeholder: "all" });
     const [seed, seedField] = entry("Seed", { value: "0", min: "0", step: "1", required: true });
     const begin = h("button", { class: "main", type: "submit", disabled: true }, "Write on");
-    const stop = h("button", { class: "danger", type: "button", hidden: true, onclick: () => stopping.abort() }, "Stop");
-    const note = h("p", { class: "note", role: "status" });
+    const stop = h("button", { class: "danger", hidden: true, onclick: () => stopping.abort() }, "Stop");
+    const note = status();
     const text = document.createTextNode("");
     const beginning = h("span", { class: "lead" });
     const written = h("div", { class: "panel written top-gap", tabindex: "0", role: "group", "aria-label": "The text", hidden: true }, beginning, text);
@@ -284,34 +284,33 @@ export default async function tryModel(main, { signal, parameters: [name], go })
   function wholeFile() {
     const answer = h("div");
     const budget = h("input", { type: "number", min: "0.01", step: "any", value: "5", oninput: () => tell() });
-    const price = h("p", { role: "status" }), expected = aside();
+    const price = h("p", { role: "status" }), market = marketPrice(signal, tell);
     const golem = h("div", { class: "panel top-gap", hidden: true }, h("div", { class: "fields" }, field("GLM that it may cost in all", budget)),
-      aside("Rented machines see the rows and the model. A part of what they send is computed here again; who lies is not paid."), price, expected);
+      aside("Rented machines see the rows and the model. A part of what they send is computed here again; who lies is not paid."), price, market.element);
     let fleet = "here", data, file, cost;
     const places = [["here", "Here", "In this program, at once"], ["local", "Processes here", "As on other machines"], ["golem", "Golem", "Rented machines of strangers"]];
     const choices = h("div", { class: "choices", role: "radiogroup", "aria-label": "Where" }, places.map(([value, title, text]) =>
       h("label", { class: "choice" }, h("input", { type: "radio", name: "place", value, checked: value === fleet, onchange: () => { fleet = value; golem.hidden = value !== "golem"; estimate(); } }), h("b", null, title), h("span", null, text))));
-    const begin = h("button", { class: "main", type: "button", hidden: true, onclick: () => predict() });
+    const begin = h("button", { class: "main", hidden: true, onclick: () => predict() });
     const amount = () => Number(budget.value);
     function tell() {
       begin.hidden = !data || fleet === "here" && !answer.querySelector(".again");
       say(begin, fleet === "golem" ? `Rent and predict for at most ${glm(amount())}` : `Predict ${middle(file ?? "", 30)}`);
-      begin.disabled = fleet === "golem" && !(cost && amount() > 0);
-      say(price, cost ? `${counted(cost.rows, "row")} for ${counted(cost.machines, "machine")}: likely below ${glm(cost.likely)} (${duration(cost.seconds)} of slow ones at the highest price allowed), worst case ${glm(cost.worst)} in the first hour, never more than ${glm(amount())}.` : "");
+      begin.disabled = fleet === "golem" && !(cost && amount() > 0 && market.isKnown);
+      say(price, cost ? `${counted(cost.rows, "row")} for ${counted(cost.machines, "machine")}: likely below ${glm(cost.likely)} (${duration(cost.seconds)} of slow ones at the highest price allowed), worst case ${glm(cost.worst)} in the first hour, never more than ${glm(amount())}.${market.isKnown ? "" : " The button waits for the market's price."}` : "");
     }
 
-    /** What it may cost is known before the button can be clicked; asking spends nothing. */
     async function estimate() {
       tell();
       if (!data || fleet !== "golem" || cost) return;
       try {
         cost = await ask(`${base}/predict/cost`, { body: { data }, signal });
         tell();
-        await askMarket(expected, cost.machines, cost.seconds / 3600, signal);
+        market.survey(cost.machines, cost.seconds / 3600);
       } catch (error) { tellTrouble(answer, error); }
     }
     const zone = dropZone({ text: inputs.kind === "table" ? "Drop a table with the same columns, with labels or without" : "Drop a file of examples: arrays, IDX, a table, pictures", label: "Choose a file", folders: true, take: async (files) => {
-      const text = h("p", { class: "note", role: "status" }, "Sending …");
+      const text = status("Sending …");
       answer.replaceChildren(text);
       data = cost = undefined;
       tell();
@@ -326,7 +325,7 @@ export default async function tryModel(main, { signal, parameters: [name], go })
 
     async function predict() {
       begin.hidden = true;
-      const text = h("p", { class: "note", role: "status" }, "Predicting …");
+      const text = status("Predicting …");
       answer.replaceChildren(text);
       try {
         if (fleet === "here") {
@@ -343,7 +342,7 @@ export default async function tryModel(main, { signal, parameters: [name], go })
 
     async function watch(job) {
       const bar = h("div", { class: "bar thick", role: "progressbar", "aria-label": "Predictions" }, h("i"));
-      const text = h("p", { class: "note", role: "status" }, "Starting …");
+      const text = status("Starting …");
       const lines = h("pre", { class: "mono scroll", tabindex: "0" });
       const stop = small("Stop", async () => { stop.disabled = true; try { await ask(`/api/predictions/${job}/stop`, { body: {}, signal }); } catch { /* it has ended */ } }, "danger");
       answer.replaceChildren(h("div", { class: "panel top-gap" }, bar, h("div", { class: "head" }, text, stop), lines));

@@ -47,6 +47,13 @@ struct GolemRoutes: Sendable {
         }
     }
 
+    struct Listening: Encodable {
+        var offers: Int
+        var usable: Int
+        /// GLM, by the offers so far; absent while there are fewer than the machines that were asked for.
+        var expected: Double?
+    }
+
     struct Offers: Encodable {
         var offers: [MarketSurvey.Line]
         var count: Int

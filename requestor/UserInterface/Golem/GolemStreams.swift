@@ -36,7 +36,11 @@ struct GolemStreams: Sendable {
         for try await step in steps {
             switch step {
             case .progress(let now):
-                try await writer.event("progress", ["offers": now.offers, "usable": now.usable])
+                let expected = request.machines.flatMap {
+                    now.expectedCost(machines: $0, hours: request.hours ?? 1)
+                }
+                try await writer.event(
+                    "progress", GolemRoutes.Listening(offers: now.offers, usable: now.usable, expected: expected))
             case .answer(let answer): try await writer.event("offers", GolemRoutes.Offers(answer))
             }
         }

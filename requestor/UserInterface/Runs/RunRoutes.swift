@@ -182,7 +182,12 @@ struct RunRoutes: Sendable {
             var state: RunState
             var accuracy: Double?
             var loss: Double?
-            var best: Double?
+            /// The round of the best model, and its results on the test set.
+            var bestRound: Int?
+            var bestAccuracy: Double?
+            var bestLoss: Double?
+            /// Its last model is the best of all.
+            var isFirst = false
             var seconds: Double
             var cost: Double?
             var parameters: Int?
@@ -208,14 +213,18 @@ struct RunRoutes: Sendable {
             }
             configurations.append(try folder.readConfiguration())
             let metrics = Files.exists(folder.metrics) ? try folder.readMetrics() : []
+            let best = RoundMetrics.best(of: metrics)
             let points = metrics.filter { $0.round > 0 }.map {
                 [Double($0.round), $0.accuracy ?? .nan, $0.loss]
             }
             rows.append(
                 .init(
                     run: name, state: card.state, accuracy: card.accuracy, loss: card.loss,
-                    best: metrics.compactMap(\.accuracy).max(), seconds: card.seconds, cost: card.cost,
-                    parameters: card.parameters, curve: RunLibrary.thinned(points, to: 400)))
+                    bestRound: best?.round, bestAccuracy: best?.accuracy, bestLoss: best?.loss, seconds: card.seconds,
+                    cost: card.cost, parameters: card.parameters, curve: RunLibrary.thinned(points, to: 400)))
+        }
+        if let first = Merit.best(of: rows.map { Merit(accuracy: $0.accuracy, loss: $0.loss ?? .nan) }) {
+            rows[first].isFirst = true
         }
         var differences: [Compared.Difference] = []
         for (index, configuration) in configurations.enumerated().dropFirst() {
