@@ -81,6 +81,11 @@ struct PredictCommand: AsyncParsableCommand {
         guard count >= 0, start >= 0, top >= 1 else {
             throw DeMLError(.usage, "--count and --start are to be 0 or more, --top 1 or more")
         }
+        guard output != "-" else {
+            throw DeMLError(
+                .usage, "predictions are written to a file, not to the standard output", place: "--output",
+                hint: "name a file: predictions.csv, .jsonl, .npz or .safetensors")
+        }
         var request = PredictRequest(
             model: model, data: data.request, part: data.split, count: count, start: start, output: output,
             invert: invert, threads: threads, centers: center)
