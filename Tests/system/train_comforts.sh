@@ -64,7 +64,7 @@ sed 's/yes/YES/' "$scratch/table.csv" > "$scratch/renamed.csv"
 short="--rounds 1 --local-epochs 2 --on simulated --no-comparison --no-tensorboard"
 succeeds "a run on a table" "$DEML" train --data "$scratch/table.csv" $short --test-fraction 0.3 --class-weights balanced \
     --output "$scratch/first"
-contains "what each class counts is said" "of the classes: 'no' " "$(cat "$scratch/stderr")"
+contains "what each class counts is said" "of the classes: 'no' " "$output"
 best=$(json "$scratch/first/summary.json" "['best_accuracy']")
 succeeds "without data named it is that of the run" "$DEML" train --continue-from "$scratch/first" $short \
     --output "$scratch/second"
