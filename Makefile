@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 BUILD := .build/release
-SWIFT_PACKAGES := zlib1g-dev libsqlite3-dev libpng-dev libjpeg-dev
+SWIFT_PACKAGES := zlib1g-dev libisal-dev libsqlite3-dev libpng-dev libjpeg-dev
 TEST_PYTHON := .venv-test
 # Of the Golem Network that `make testnet` starts.
 PROVIDERS := 3

@@ -172,6 +172,11 @@ typedef struct deml_kernels {
     void (*depthwise_weights)(const deml_taps *taps, long rows, long pixels, long channels, long row_stride,
                               long pixel_stride, const float *x, long dy_stride, const float *dy, float *sums);
     double (*fma_peak)(long iterations);
+    /// deml_text_fields, deml_text_numbers.
+    long (*text_fields)(const uint8_t *text, long count, uint8_t separator, long most, deml_text_field *fields,
+                        uint32_t *line_ends, long *lines);
+    long (*text_numbers)(const uint8_t *text, const deml_text_field *fields, long stride, long count, uint8_t decimal,
+                         double *numbers, uint32_t *others, deml_text_range *range);
     deml_body *activation_forward, *activation_backward, *add, *scale, *multiply, *subtract;
     deml_body *sum_of_squares, *function, *dropout, *gate_forward, *gate_gradient, *gate_input_gradient;
     deml_body *max_pool_forward, *max_pool_backward, *avg_pool_forward, *avg_pool_backward;

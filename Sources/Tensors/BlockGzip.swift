@@ -10,6 +10,7 @@ struct BlockGzip: ~Copyable {
     static let blockBytes = 1 << 20
 
     private let threads: Int
+    private let deflater: BlockDeflater
     private let output: (UnsafeRawBufferPointer) throws(DeMLError) -> Void
     private var waiting: [UInt8] = []
     private var sum: UInt = 0
@@ -17,10 +18,12 @@ struct BlockGzip: ~Copyable {
 
     /// Hands the compressed bytes to `output`, in order.
     init(
-        threads: Int, output: @escaping (UnsafeRawBufferPointer) throws(DeMLError) -> Void
+        threads: Int, deflater: BlockDeflater = .zlib,
+        output: @escaping (UnsafeRawBufferPointer) throws(DeMLError) -> Void
     ) throws(DeMLError) {
         // Each has its block before and after; eight write faster than disks and networks take it.
         self.threads = max(1, min(threads, 8))
+        self.deflater = deflater
         self.output = output
         waiting.reserveCapacity(self.threads * Self.blockBytes)
         // RFC 1952: deflate, no flags, no time, no extra flags, Unix.
@@ -54,14 +57,15 @@ struct BlockGzip: ~Copyable {
         waiting.withUnsafeBytes { bytes in
             // Unsafe: the array is neither changed nor freed before all threads are done.
             nonisolated(unsafe) let bytes = bytes
-            inParallel(blocks, threads: threads) { index in
+            inParallel(blocks, threads: threads) { [deflater] index in
                 let end = min((index + 1) * Self.blockBytes, bytes.count)
-                room.set(index, DeflatedBlock(UnsafeRawBufferPointer(rebasing: bytes[index * Self.blockBytes..<end])))
+                let block = UnsafeRawBufferPointer(rebasing: bytes[index * Self.blockBytes..<end])
+                room.set(index, DeflatedBlock(block, deflater))
             }
         }
         waiting.removeAll(keepingCapacity: true)
         for index in 0..<blocks {
-            guard let block = room.take(index) else { throw DeMLError(.internal, "zlib did not compress") }
+            guard let block = room.take(index) else { throw DeMLError(.internal, "a block was not compressed") }
             sum = crc32_combine(sum, block.sum, block.count)
             count += block.count
             try write(block.bytes)
@@ -104,12 +108,37 @@ private struct DeflatedBlock: Sendable {
     var sum: UInt
     var count: Int
 
-    init?(_ content: UnsafeRawBufferPointer) {
-        let method = Method(for: content)
-        guard let bytes = method.deflate(content) else { return nil }
+    init?(_ content: UnsafeRawBufferPointer, _ deflater: BlockDeflater) {
+        guard let bytes = deflater.deflate(content) else { return nil }
         self.bytes = bytes
-        sum = CZlib.crc32(0, content.baseAddress?.assumingMemoryBound(to: UInt8.self), UInt32(content.count))
+        sum = UInt(deflater.checksum(content))
         count = content.count
+    }
+}
+
+/// Deflates blocks of up to some MiB (RFC 1951), each by itself. The bytes depend on the block alone.
+public struct BlockDeflater: Sendable {
+    let deflate: @Sendable (UnsafeRawBufferPointer) -> [UInt8]?
+    let checksum: @Sendable (UnsafeRawBufferPointer) -> UInt32
+
+    /// - Parameters:
+    ///   - deflate: a block that ends on a byte and is not the last of its stream; nil where that fails.
+    ///   - checksum: CRC-32 of a block (RFC 1952).
+    public init(
+        deflate: @escaping @Sendable (UnsafeRawBufferPointer) -> [UInt8]?,
+        checksum: @escaping @Sendable (UnsafeRawBufferPointer) -> UInt32
+    ) {
+        self.deflate = deflate
+        self.checksum = checksum
+    }
+
+    /// By zlib, as thoroughly as a sample of the block shows to be worth it.
+    public static let zlib = BlockDeflater { content in
+        Method(for: content).deflate(content)
+    } checksum: { content in
+        UInt32(
+            truncatingIfNeeded: CZlib.crc32(
+                0, content.baseAddress?.assumingMemoryBound(to: UInt8.self), UInt32(content.count)))
     }
 
     /// How zlib looks for repetitions.
@@ -118,7 +147,7 @@ private struct DeflatedBlock: Sendable {
     /// MNIST's deltas and 0.925 of Gaussian numbers at 115 MB/s a thread, level 6 makes 0.852 and 0.926 at 33. Runs also
     /// make 0.210 of MNIST's images at 165 MB/s, level 6 0.210 at 56. But a table with columns of zeros and ones becomes
     /// much smaller where all is searched.
-    enum Method {
+    private enum Method {
         case runs
         case search
 

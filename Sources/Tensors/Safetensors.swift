@@ -169,12 +169,17 @@ public struct Safetensors: Sendable, Equatable {
     /// - Parameters:
     ///   - rows: only these rows of every tensor, in this order, without a copy of them all; nil: the tensors whole.
     ///   - threads: that compress; the bytes are the same for any number.
+    ///   - deflater: that compresses.
     @discardableResult
-    public func write(to path: String, rows: [Int]? = nil, threads: Int? = nil) throws(DeMLError) -> String {
+    public func write(
+        to path: String, rows: [Int]? = nil, threads: Int? = nil, deflater: BlockDeflater = .zlib
+    ) throws(DeMLError) -> String {
         let file = try DurableFile(path)
         if path.hasSuffix(".gz") {
             let threads = threads ?? availableProcessors()
-            var gzip = try BlockGzip(threads: threads) { (bytes) throws(DeMLError) in try file.write(bytes) }
+            var gzip = try BlockGzip(threads: threads, deflater: deflater) { (bytes) throws(DeMLError) in
+                try file.write(bytes)
+            }
             try eachPiece(rows) { (bytes) throws(DeMLError) in try gzip.append(bytes) }
             try gzip.finish()
         } else {

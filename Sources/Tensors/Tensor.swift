@@ -102,7 +102,8 @@ public struct Tensor: Sendable, Equatable {
         ofRows indices: [Int], _ body: (UnsafeRawBufferPointer) throws(Failure) -> Void
     ) throws(Failure) {
         let stride = max(1, rowCount * dtype.byteCount)
-        let most = max(1, min(indices.count, (1 << 18) / stride))
+        // So little that it is still in the processor's nearest cache when it is copied on.
+        let most = max(1, min(indices.count, (1 << 15) / stride))
         let room = UnsafeMutableRawBufferPointer.allocate(byteCount: most * stride, alignment: 64)
         defer { room.deallocate() }
         for start in Swift.stride(from: 0, to: indices.count, by: most) {

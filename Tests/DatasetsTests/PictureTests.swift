@@ -71,12 +71,26 @@ import Testing
             #expect(data.train.x.shape == [3, 3, 32, 32] && data.classNames == ["ash", "oak"])
             #expect(try data.train.y.integers() == [0, 1, 1])
             #expect(data.decisions.contains { $0.subject == "pictures" && $0.text.contains("32×32") })
+            #expect(!data.decisions.contains { $0.subject == "left out" })
+            // A system's own files are nobody's pictures.
+            for name in ["oak/c.webp", "elm/d.tiff", "oak/Thumbs.db", "ash/.DS_Store"] {
+                try write(Data([1, 2, 3]), folder + "/" + name)
+            }
+            let others = try Dataset(path: folder, options: DatasetOptions(testFraction: 0))
+            #expect(others.train == data.train)
+            #expect(
+                others.decisions.contains {
+                    $0.subject == "left out" && $0.isWarning && $0.text.hasPrefix("2 ")
+                        && $0.text.contains("elm/d.tiff")
+                        && $0.text.contains("oak/c.webp")
+                })
             var grey = DatasetOptions(testFraction: 0)
             grey.inputShape = [1, 4, 4]
             #expect(try Dataset(path: folder, options: grey).train.x.shape == [3, 1, 4, 4])
             try write(Data([0x89, 0x50, 0x4e, 0x47, 1, 2, 3, 4, 5]), folder + "/oak/bad.png")
             let error = failure { _ = try Dataset(path: folder) }
             #expect(error?.code == .malformed && error?.place?.hasSuffix("oak/bad.png") == true)
+            #expect(error?.hint?.contains("out of the folder") == true)
         }
     }
 

@@ -56,6 +56,60 @@ import Testing
         }
     }
 
+    /// What ISA-L makes, whatever the content; and that nothing of what it worked with before shows in it.
+    @Test(arguments: ["zeros", "noise", "numbers", "categories"])
+    func shardsOfTablesAreDeflatedFaster(kind: String) throws {
+        var generator = SeededGenerator(seed: 5, purpose: "deflate")
+        func value(_ index: Int) -> Float {
+            switch kind {
+            case "zeros": 0
+            case "noise": Float(bitPattern: UInt32(truncatingIfNeeded: generator.next()))
+            case "numbers": Float(generator.normal())
+            default: index % 7 == generator.uniform(below: 7) ? 1 : 0
+            }
+        }
+        try withScratch { folder in
+            for count in [0, 1, 1000, 262_143, 262_144, 700_001] {
+                let floats = (0..<count).map(value)
+                let file = Safetensors(tensors: [("x", Tensor(shape: [count], floats: floats))])
+                var digests: Set<String> = []
+                var size = 0
+                for threads in [1, 2, 3, 1] {
+                    let path = "\(folder)/x.safetensors.gz"
+                    digests.insert(try file.write(to: path, threads: threads, deflater: .fast))
+                    let stored = try Files.read(path, maximumBytes: 1 << 24)
+                    size = stored.count
+                    #expect(try Gzip.decompress(stored, maximumBytes: 1 << 24) == file.encoded(), "\(kind) \(count)")
+                }
+                #expect(digests.count == 1, "\(kind), \(count) numbers: the threads show in the file")
+                if count > 1000 {
+                    let shares: [String: Double] = ["zeros": 0.01, "noise": 1.001, "numbers": 0.93, "categories": 0.15]
+                    let share = shares[kind, default: 0]
+                    #expect(Double(size) < share * Double(4 * count), "\(kind) \(count): \(size)")
+                }
+            }
+        }
+    }
+
+    @Test func aTableIsSmallerAndPicturesStayAsTheyWere() throws {
+        try withScratch { folder in
+            let pictures = try dataset()
+            let path = "\(folder)/x.safetensors.gz"
+            let plain = Safetensors(
+                tensors: [("x", pictures.train.x), ("y", pictures.train.y)],
+                metadata: ["deml.dataset": "small", "deml.schema": pictures.schema.canonicalJSON])
+            #expect(try pictures.writeShard(Array(0..<30), to: path) == plain.write(to: path))
+            let rows = (0..<5000).map { "\($0 % 97).5,\($0 % 2 == 0 ? "a" : "b"),\($0 % 3)" }.joined(separator: "\n")
+            var options = DatasetOptions(testFraction: 0)
+            options.labelColumn = "-1"
+            let table = try Dataset(storedBytes: Array(rows.utf8), name: "t.csv", options: options)
+            let digest = try table.writeShard(Array(0..<5000), to: path)
+            let back = try Safetensors.load(path)
+            #expect(back.sha256 == digest && back.file["x"] == table.train.x && back.file["y"] == table.train.y)
+            #expect((Files.size(of: path) ?? 0) < table.train.x.bytes.count / 4)
+        }
+    }
+
     @Test func failuresAreClear() throws {
         let data = try dataset()
         try withScratch { folder in

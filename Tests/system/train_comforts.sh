@@ -68,6 +68,37 @@ fails "no model" 66 "nothing" "$DEML" train $base --continue-from "$scratch/noth
 fails "two beginnings" 64 "initial_weights" "$DEML" train $base --continue-from "$scratch/careful" \
     --initial-weights "$scratch/careful/best.safetensors"
 
+
+# What a run has decided of its data holds for those that go on from it
+awk 'BEGIN { srand(1); print "a,b,kind"; for (i = 0; i < 300; i++) { k = i % 2; printf "%.3f,%.3f,%s\n", k + rand(), 5 * rand(), k ? "yes" : "no" } }' \
+    > "$scratch/table.csv"
+awk -F, -v OFS=, '{ print $3, $2, $1 }' "$scratch/table.csv" > "$scratch/turned.csv"
+sed 's/yes/YES/' "$scratch/table.csv" > "$scratch/renamed.csv"
+short="--rounds 1 --local-epochs 2 --on simulated --no-comparison --no-tensorboard"
+succeeds "a run on a table" "$DEML" train --data "$scratch/table.csv" $short --test-fraction 0.3 --class-weights balanced \
+    --output "$scratch/first"
+contains "what each class counts is said" "of the classes: 'no' " "$output"
+best=$(json "$scratch/first/summary.json" "['best_accuracy']")
+succeeds "without data named it is that of the run" "$DEML" train --continue-from "$scratch/first" $short \
+    --output "$scratch/second"
+equal "it begins where that ended" "$best" "$(head -n 1 "$scratch/second/metrics.jsonl" | json - "['accuracy']")"
+succeeds "columns are taken by their names" "$DEML" train --continue-from "$scratch/first" --data "$scratch/turned.csv" \
+    --test-fraction 0.3 $short --output "$scratch/third"
+equal "so it begins there, too" "$best" "$(head -n 1 "$scratch/third/metrics.jsonl" | json - "['accuracy']")"
+succeeds "a run that went on so is resumed" "$DEML" train --resume "$scratch/third" --rounds 2
+succeeds "several seeds go on so" "$DEML" train --continue-from "$scratch/first" --data "$scratch/turned.csv" \
+    --test-fraction 0.3 $short --repeat 2 --output "$scratch/fourth"
+equal "each from there" "$best" "$(head -n 1 "$scratch/fourth/seed-1/metrics.jsonl" | json - "['accuracy']")"
+fails "other classes" 65 "'YES' is none of the classes" "$DEML" train --continue-from "$scratch/first" \
+    --data "$scratch/renamed.csv" $short
+fails "rows that were trained on are not tested" 64 "trained on" "$DEML" train --continue-from "$scratch/first" \
+    --data "$scratch/table.csv" --test-fraction 0.5 $short
+cp "$scratch/first/best.safetensors" "$scratch/alone.safetensors"
+fails "a file alone says no data" 64 "not said which data" "$DEML" train --continue-from "$scratch/alone.safetensors" $short
+fails "a class weight that is none" 64 "class-weights: -1" "$DEML" train --data "$scratch/table.csv" $short \
+    --class-weights '[1, -1]'
+fails "predictions to the standard output" 64 "name a file" "$DEML" predict --model "$scratch/first" --output -
+
 # Several seeds
 succeeds "several seeds" "$DEML" train $base --rounds 1 --repeat 3 --on simulated --output "$scratch/seeds"
 contains "the mean in a table" "  mean " "$output"

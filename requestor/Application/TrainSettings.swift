@@ -66,6 +66,20 @@ struct TrainSettings {
         func folder(of key: String) -> String {
             fromOptions.contains(key) ? paths.workingFolder : fileFolder ?? paths.workingFolder
         }
+        // Where no data is named it is that of the run that is gone on from, read as it was.
+        if resumed == nil, mapping["data"] == nil, let model = mapping["continue_from"]?.string {
+            let loaded = try ModelArgument(paths.resolved(model, from: folder(of: "continue_from")), paths)
+            guard let run = loaded.run else {
+                throw DeMLError(
+                    .usage, "it is not said which data: the model is not in the folder of a run",
+                    place: paths.shown(loaded.path), hint: "name the data by --data")
+            }
+            let theirs = try YAMLFile.read(run.config, paths).mapping ?? Node.Mapping([])
+            for key in Self.keysOfData where mapping[key] == nil {
+                if let value = theirs[key], value.null == nil { mapping[Node(key)] = value }
+            }
+            mapping["data"] = Node(try paths.data(of: run), Tag(.implicit), .singleQuoted)
+        }
         self.given = Set(mapping.keys.compactMap(\.string))
         let decoded = try YAMLDecoder().decode(RunConfigurationFile.self, from: .mapping(mapping))
         var configuration = decoded.configuration
@@ -115,7 +129,7 @@ struct TrainSettings {
                 }
             }
         }
-        if let model = configuration.model.continueFrom {
+        if let model = configuration.model.continueFrom, resumed == nil {
             check("continue_from") { () throws(DeMLError) in
                 let loaded = try ModelArgument(paths.resolved(model, from: folder(of: "continue_from")), paths)
                 if case .description(let wanted)? = configuration.model.source, wanted != loaded.weights.model {
@@ -123,10 +137,10 @@ struct TrainSettings {
                         .mismatch, "its model is not the one of the settings", place: paths.shown(loaded.path),
                         hint: "leave out model, or continue_from")
                 }
-                // The run knows both from here on, as if they had been given apart.
                 configuration.model.source = .description(loaded.weights.model)
                 configuration.model.initialWeights = loaded.path
-                configuration.model.continueFrom = nil
+                // The data is read as the model knows it.
+                configuration.model.continueFrom = loaded.path
             }
         }
         guard problems.isEmpty else {
@@ -142,6 +156,12 @@ struct TrainSettings {
         }
         self.configuration = configuration
     }
+
+    /// How data is read and divided.
+    private static let keysOfData = [
+        "test_fraction", "label_column", "labels", "header", "decimal", "standardize", "missing_values", "text",
+        "ignore_columns", "category_columns",
+    ]
 
     /// Texts are quoted, so that a folder called 2024 or null stays one.
     private static func isText(_ key: String) -> Bool {

@@ -4,6 +4,7 @@ import Fleets
 import Foundation
 import GolemFleet
 import NeuralNetwork
+import Reports
 import Synchronization
 import TensorBoard
 import Tensors
@@ -149,6 +150,14 @@ extension Application {
                 && error.place?.hasPrefix(configuration.model.initialWeights ?? "/\0") != true
             {
                 throw error.within(paths.shown(configuration.data.path))
+            }
+            if let weights = plan.classWeights {
+                let names = data.dataset.schema.classNames ?? []
+                let texts = weights.enumerated().map { index, weight in
+                    let name = names.indices.contains(index) ? names[index].quotedForMessage : "\(index)"
+                    return "\(name) \(Figures.short((weight * 1000).rounded() / 1000))"
+                }
+                data.decisions.append(Decision("weights", "of the classes: \(texts.joined(separator: ", "))"))
             }
             let fleet = try fleet(for: plan, worker: request.worker)
             return RunHandle(

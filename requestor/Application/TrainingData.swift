@@ -38,6 +38,7 @@ struct TrainingData {
             configuration.data.standardize ?? (!model.isNormalised && (model.inputShape?.count ?? 1) == 1)
         options.schema = known?.schema
         let path = configuration.data.path
+        let continued = try known == nil ? Self.continued(configuration, &options, given: given, paths) : nil
         let place = paths.shown(path)
         do throws(DeMLError) { dataset = try Dataset(path: path, options: options) } catch {
             var error = error
@@ -64,6 +65,7 @@ struct TrainingData {
         if partition.isNatural, !given.contains("workers") {
             configuration.federation.workers = try dataset.clients(partition)
         }
+        if let continued { dataset.decisions.insert(continued, at: 0) }
         decisions = dataset.decisions
         switch configuration.model.source {
         case .outline(let outline)?:
@@ -94,6 +96,28 @@ struct TrainingData {
             decisions += Self.warnings(dataset, description)
             dataset.decisions = decisions
         }
+    }
+
+    /// Lets the data be read as the model that is gone on from knows it: columns and classes by their names, numbers by its
+    /// scale, and the test set as it was, because a model is not tested with what it was trained on.
+    private static func continued(
+        _ configuration: RunConfiguration, _ options: inout DatasetOptions, given: Set<String>, _ paths: Paths
+    ) throws -> Decision? {
+        guard let path = configuration.model.continueFrom else { return nil }
+        let model = try ModelArgument(path, paths)
+        guard model.hasSchema else { return nil }
+        options.schema = model.schema
+        if let source = model.schema.source, source.testFraction > 0,
+            configuration.data.testFraction != source.testFraction,
+            try ModelExamples(path: configuration.data.path, options: options).isOwn
+        {
+            throw DeMLError(
+                .usage,
+                "with another test_fraction than \(source.testFraction) the model would be tested with rows that it was trained on",
+                place: given.contains("test_fraction") ? "test_fraction" : paths.shown(model.path),
+                hint: "say --test-fraction \(source.testFraction)")
+        }
+        return Decision("read as", "\(paths.shown(model.path)) knows it: its columns, classes and scale")
     }
 
     /// Refuses a model of other tokens than the data's.

@@ -173,7 +173,8 @@ public struct Dataset: Sendable {
         }
         if let index = part.x.firstNonFinite() {
             throw DeMLError(
-                .notFinite, "x holds a NaN or an infinity in example \(index / part.x.rowCount)", place: what)
+                .notFinite, "x holds a NaN or an infinity in example \(index / part.x.rowCount)", place: what,
+                hint: "leave such examples out, or put a number there; a table may have gaps")
         }
         guard part.y.shape.first == count else {
             throw DeMLError(.mismatch, "there are \(count) examples, but y has the shape \(part.y.shape)", place: what)

@@ -141,7 +141,8 @@ struct IDXFolder {
             default:
                 throw DeMLError(
                     .missing,
-                    "the \(set) has \(images ?? labels ?? "") but no file of \(images == nil ? "images" : "labels")")
+                    "the \(set) has \(images ?? labels ?? "") but no file of \(images == nil ? "images" : "labels")",
+                    hint: "both belong into the folder, as train-images-idx3-ubyte and train-labels-idx1-ubyte")
             }
         }
         guard let train = try pair("training set", { $0.contains("train") }) else {

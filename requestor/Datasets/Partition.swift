@@ -71,17 +71,26 @@ public enum Partition: Sendable, Hashable, CustomStringConvertible {
     /// The examples of each part: every index exactly once, no part empty, in random order. Depends on the labels, the
     /// number of parts and the seed alone. Throws `usage` where that is impossible.
     public func indices(labels: [Int], parts: Int, seed: UInt64) throws(DeMLError) -> [[Int]] {
+        try indices(labels, count: labels.count, parts: parts, seed: seed)
+    }
+
+    /// - Parameters:
+    ///   - labels: may be empty where they do not matter.
+    ///   - count: of the examples.
+    fileprivate func indices(
+        _ labels: [Int], count: Int, parts: Int, seed: UInt64
+    ) throws(DeMLError) -> [[Int]] {
         guard parts >= 1 else { throw DeMLError(.usage, "\(parts) parts: there must be 1 or more") }
-        guard labels.count >= parts else {
+        guard count >= parts else {
             throw DeMLError(
-                .usage, "\(labels.count) examples cannot be divided into \(parts) parts without an empty one",
+                .usage, "\(count) examples cannot be divided into \(parts) parts without an empty one",
                 hint: "use fewer parts")
         }
         var generator = SeededGenerator(seed: seed, purpose: "partition")
         switch self {
         case .iid:
-            let order = generator.permutation(labels.count)
-            return Self.cut(order, Self.evenSizes(labels.count, parts))
+            let order = generator.permutation(count)
+            return Self.cut(order, Self.evenSizes(count, parts))
         case .dirichlet(let alpha):
             return Self.dirichlet(labels, parts, alpha, &generator)
         case .pathological(let shards):
@@ -94,9 +103,9 @@ public enum Partition: Sendable, Hashable, CustomStringConvertible {
             }
             return members
         case .quantity(let skew):
-            let order = generator.permutation(labels.count)
+            let order = generator.permutation(count)
             let proportions = generator.dirichlet(alpha: skew, count: parts)
-            return Self.cut(order, Self.sizes(labels.count - parts, proportions).map { $0 + 1 })
+            return Self.cut(order, Self.sizes(count - parts, proportions).map { $0 + 1 })
         }
     }
 
@@ -212,8 +221,8 @@ extension Dataset {
                 .usage, "the partition \(partition) goes by classes, but the dataset has numbers to predict",
                 place: name, hint: "use iid or quantity:SKEW")
         }
-        let labels = partition.needsLabels ? try trainLabels() : [Int](repeating: 0, count: train.count)
-        return try partition.indices(labels: labels, parts: parts, seed: seed)
+        let labels = partition.needsLabels ? try trainLabels() : []
+        return try partition.indices(labels, count: train.count, parts: parts, seed: seed)
     }
 
     /// How many clients the data has by itself.

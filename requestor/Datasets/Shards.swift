@@ -44,7 +44,13 @@ extension Dataset {
     /// Writes the shard of the given training examples: `x` and `y`, and in the metadata the dataset's name and schema.
     /// Returns the SHA-256 of the file.
     public func writeShard(_ indices: [Int], to path: String) throws(DeMLError) -> String {
-        try Safetensors(tensors: [("x", train.x), ("y", train.y)], metadata: metadata).write(to: path, rows: indices)
+        try Safetensors(tensors: [("x", train.x), ("y", train.y)], metadata: metadata)
+            .write(to: path, rows: indices, deflater: deflater)
+    }
+
+    /// A table is large, and numbers among zeros and ones take zlib long. Of pictures and texts zlib makes less.
+    private var deflater: BlockDeflater {
+        if case .table = schema.features { .fast } else { .zlib }
     }
 
     /// The test set as a shard; nil where there is none.
@@ -90,7 +96,7 @@ extension Dataset {
             labels: try labelDistribution(divided))
         if includeTest, let testShard {
             let file = "test.safetensors.gz"
-            try testShard.write(to: Files.path(folder, file))
+            try testShard.write(to: Files.path(folder, file), deflater: deflater)
             set.test = file
         }
         try set.write(to: Files.path(folder, "shards.json"))

@@ -78,6 +78,11 @@ struct PredictCommand: AsyncParsableCommand {
     }
 
     private func request(count: Int) throws -> PredictRequest {
+        guard output != "-" else {
+            throw DeMLError(
+                .usage, "predictions are written to a file, not to the standard output", place: "--output",
+                hint: "name a file: predictions.csv, .jsonl, .npz or .safetensors")
+        }
         var request = PredictRequest(
             model: model, data: data.request, part: data.split, count: count, start: start, output: output,
             invert: invert, threads: threads, centers: center)

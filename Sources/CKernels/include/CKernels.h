@@ -408,6 +408,10 @@ void deml_compare_outputs(deml_pool *pool, deml_output_loss loss, float delta, l
 /// floating-point operations done (2 a lane). FMA peak = result / seconds.
 double deml_fma_peak_operations(deml_pool *pool, long iterations);
 
+// MARK: Tables of text (text.c)
+
+#include "deml_text.h"
+
 // MARK: Hashing (sha256.c)
 
 #include "deml_sha256.h"

@@ -11,6 +11,7 @@
 #include "transpose.h"
 #include "attention.h"
 #include "recurrent.h"
+#include "text.h"
 
 const deml_kernels TABLE = {
     .isa = ISA, .lanes = LANES, .max_vectors = TILE_VECTORS,
@@ -38,4 +39,5 @@ const deml_kernels TABLE = {
     .attention_forward = attention_forward, .attention_backward = attention_backward,
     .lstm_forward = lstm_forward, .lstm_backward = lstm_backward,
     .gru_forward = gru_forward, .gru_backward = gru_backward,
+    .text_fields = text_fields, .text_numbers = text_numbers,
 };

@@ -251,6 +251,37 @@ static void hashes(void) {
     free(x);
 }
 
+/// Tables of text, with what is no number among numbers, as long as the fields and rows come.
+static void text(deml_isa isa) {
+    static const char some[] = "0123456789-+.,,\n0123456789.5,;e x";
+    for (long count = 0; count < 5000; count += 61) {
+        // No more memory than the text has.
+        uint8_t *bytes = malloc((size_t)count + 1);
+        const long room = count + 64;
+        deml_text_field *fields = calloc((size_t)room, sizeof *fields);
+        uint32_t *ends = calloc((size_t)room, sizeof *ends), *others = calloc((size_t)room, sizeof *others);
+        double *numbers = calloc((size_t)room, sizeof *numbers);
+        for (long i = 0; i < count; i++) {
+            state = state * 6364136223846793005u + 1442695040888963407u;
+            bytes[i] = (uint8_t)some[(state >> 33) % (sizeof some - 1 - (state >> 60 ? 3 : 0))];
+        }
+        long lines = 0, found = 0;
+        const long seen = deml_text_fields(isa, bytes, count, ',', room, fields, ends, &lines);
+        for (long i = 0; i < seen; i++) found += bytes[i] == ',' || bytes[i] == '\n';
+        deml_text_range range = {1e300, -1e300, true};
+        for (long stride = 1; stride < 4 && found > 0; stride++) {
+            const long rows = (found + stride - 1) / stride;
+            const long other = deml_text_numbers(isa, bytes, fields, stride, rows, '.', numbers, others, &range);
+            // What is none is NaN, whose bits are the processor's affair.
+            for (long i = 0; i < other; i++) numbers[others[i]] = 0;
+            add((const float *)numbers, 2 * rows), add((const float *)others, other);
+        }
+        add((const float *)fields, 2 * found), add((const float *)ends, lines);
+        add((const float *)&range.minimum, 4);
+        free(bytes), free(fields), free(ends), free(others), free(numbers);
+    }
+}
+
 int main(void) {
     for (int isa = 0; isa < DEML_ISA_COUNT; isa++) {
         if (!deml_isa_available((deml_isa)isa)) continue;
@@ -284,6 +315,8 @@ int main(void) {
         report(pool, "sequences");
         hashes();
         report(pool, "sha256");
+        text((deml_isa)isa);
+        report(pool, "text");
         deml_pool_destroy(pool);
     }
     return 0;

@@ -32,7 +32,8 @@ package struct PictureFile {
         defer { deml_picture_free(&picture) }
         guard status == 0, let pixels = picture.pixels else {
             let text = String(decoding: message.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
-            throw DeMLError(.malformed, "the picture cannot be read: \(text)")
+            throw DeMLError(
+                .malformed, "the picture cannot be read: \(text)", hint: "save it anew, or take it out of the folder")
         }
         (width, height, channels) = (Int(picture.width), Int(picture.height), Int(picture.channels))
         self.pixels = Array(UnsafeBufferPointer(start: pixels, count: width * height * channels))

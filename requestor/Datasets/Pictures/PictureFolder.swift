@@ -10,12 +10,15 @@ struct PictureFolder {
 
     let train: [Entry]
     let test: [Entry]
+    /// What lies among the pictures and is none, as `oak/3.webp`; without what systems put into folders unasked.
+    private let others: [String]
 
     /// Nil where the folder holds no pictures.
     init?(_ folder: String) throws(DeMLError) {
+        var others: [String] = []
         func set(_ names: [String]) throws(DeMLError) -> [Entry] {
             for name in names where Files.isDirectory(Files.path(folder, name)) {
-                return try Self.classes(Files.path(folder, name))
+                return try Self.classes(Files.path(folder, name), &others)
             }
             return []
         }
@@ -23,26 +26,36 @@ struct PictureFolder {
         if !sets.isEmpty {
             train = sets
             test = try set(["test", "val", "valid", "validation"])
+            self.others = others
             return
         }
-        let classes = try Self.classes(folder)
-        train = classes.isEmpty ? try Self.pictures(folder, label: nil) : classes
+        let classes = try Self.classes(folder, &others)
+        train = classes.isEmpty ? try Self.pictures(folder, label: nil, &others) : classes
         test = []
+        self.others = others
         if train.isEmpty { return nil }
     }
 
-    private static func classes(_ folder: String) throws(DeMLError) -> [Entry] {
+    private static func classes(_ folder: String, _ others: inout [String]) throws(DeMLError) -> [Entry] {
         var entries: [Entry] = []
         for name in try Files.names(in: folder).sorted() where Files.isDirectory(Files.path(folder, name)) {
-            entries += try pictures(Files.path(folder, name), label: name)
+            entries += try pictures(Files.path(folder, name), label: name, &others)
         }
         return entries
     }
 
-    private static func pictures(_ folder: String, label: String?) throws(DeMLError) -> [Entry] {
-        try Files.names(in: folder).sorted().filter(PictureFile.isName).map {
-            Entry(path: Files.path(folder, $0), label: label)
+    private static func pictures(
+        _ folder: String, label: String?, _ others: inout [String]
+    ) throws(DeMLError) -> [Entry] {
+        var entries: [Entry] = []
+        for name in try Files.names(in: folder).sorted() {
+            if PictureFile.isName(name) {
+                entries.append(Entry(path: Files.path(folder, name), label: label))
+            } else if !name.hasPrefix("."), !["thumbs.db", "desktop.ini"].contains(name.lowercased()) {
+                others.append(label.map { "\($0)/\(name)" } ?? name)
+            }
         }
+        return entries
     }
 
     /// The pictures as arrays: in the model's shape, or in one that suits all of them.
@@ -56,6 +69,12 @@ struct PictureFolder {
                 "pictures",
                 "\(train.count + test.count), as \(shape.shape[0] == 1 ? "grey" : "colour") of \(shape.shape[2])×\(shape.shape[1])"
                     + " (\(shape.why))"))
+        if !others.isEmpty {
+            source.decisions.append(
+                Decision(
+                    "left out", "\(others.count) that are neither PNG nor JPEG: \(Naming.list(others, limit: 5))",
+                    isWarning: true))
+        }
         return source
     }
 

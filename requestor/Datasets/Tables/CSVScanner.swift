@@ -1,3 +1,4 @@
+import CKernels
 import Tensors
 
 #if canImport(Glibc)
@@ -11,13 +12,7 @@ import Tensors
 /// Cuts a piece of text into fields: RFC 4180 with any separator, any line end (LF, CR LF, CR), and spaces around fields.
 struct CSVScanner {
     /// Where a field lies: without quotes and surrounding spaces.
-    struct Field {
-        var start = 0
-        var end = 0
-        var isQuoted = false
-        /// There are doubled quotes in it.
-        var isEscaped = false
-    }
+    typealias Field = deml_text_field
 
     enum End {
         case separator, line
@@ -88,16 +83,13 @@ struct CSVScanner {
     /// The next field; stands behind its separator or line end afterwards.
     mutating func next(_ field: inout Field) -> End {
         while position < count, isSpace(base[position]) { position &+= 1 }
-        field.isEscaped = false
         if position < count, base[position] == CSVDialect.quote { return quoted(&field) }
-        field.isQuoted = false
         let start = position
         var end = nextStop()
         if end == count, !isLast { return .incomplete }
         position = end
         while end > start, isSpace(base[end &- 1]) { end &-= 1 }
-        field.start = start
-        field.end = end
+        field = Field(start, end)
         return ended()
     }
 
@@ -140,9 +132,9 @@ struct CSVScanner {
     }
 
     private mutating func quoted(_ field: inout Field) -> End {
-        field.isQuoted = true
         position &+= 1
-        field.start = position
+        let start = position
+        var isEscaped = false
         while true {
             while position < count, base[position] != CSVDialect.quote {
                 if base[position] == 0x0a { innerLines += 1 }
@@ -151,13 +143,13 @@ struct CSVScanner {
             guard position < count else { return isLast ? .openQuote : .incomplete }
             if position &+ 1 == count, !isLast { return .incomplete }
             if position &+ 1 < count, base[position &+ 1] == CSVDialect.quote {
-                field.isEscaped = true
+                isEscaped = true
                 position &+= 2
                 continue
             }
             break
         }
-        field.end = position
+        field = Field(start, position, isEscaped: isEscaped)
         position &+= 1
         while position < count, isSpace(base[position]), !(separator == 0x20 && stops[Int(base[position])]) {
             position &+= 1
@@ -187,10 +179,27 @@ struct CSVScanner {
         return byte == 0x0a ? .line : .separator
     }
 
-    /// The bytes of a field, doubled quotes made single.
-    func content(_ field: Field) -> [UInt8] {
-        let bytes = UnsafeBufferPointer(start: base + field.start, count: field.end - field.start)
-        guard field.isEscaped else { return Array(bytes) }
+    func content(_ field: Field) -> [UInt8] { field.content(base) }
+}
+
+extension deml_text_field {
+    private static let escaped: UInt32 = 1 << 31
+
+    /// - Parameter isEscaped: there are doubled quotes in it.
+    init(_ start: Int, _ end: Int, isEscaped: Bool = false) {
+        self.init(
+            start: UInt32(truncatingIfNeeded: start),
+            end: UInt32(truncatingIfNeeded: end) | (isEscaped ? Self.escaped : 0))
+    }
+
+    var isEscaped: Bool { end & Self.escaped != 0 }
+    var first: Int { Int(start) }
+    var count: Int { Int(end & ~Self.escaped) &- Int(start) }
+
+    /// The bytes of a field of the text at `base`, doubled quotes made single.
+    func content(_ base: UnsafePointer<UInt8>) -> [UInt8] {
+        let bytes = UnsafeBufferPointer(start: base + first, count: count)
+        guard isEscaped else { return Array(bytes) }
         var content: [UInt8] = []
         var index = 0
         while index < bytes.count {
@@ -252,7 +261,22 @@ struct TextSource {
         switch content {
         case .bytes(let bytes):
             try bytes[...].withBytes { (all: UnsafeRawBufferPointer) throws(DeMLError) in
-                _ = try body(Self.withoutMark(all), true)
+                var rest = Self.withoutMark(all)
+                var size = Self.pieceBytes
+                while true {
+                    let isLast = rest.count <= size
+                    let piece = isLast ? rest : UnsafeRawBufferPointer(rebasing: rest[..<size])
+                    guard let used = try body(piece, isLast), !isLast else { return }
+                    if used == 0 {
+                        guard size < Self.longestLine else {
+                            throw DeMLError(.tooLarge, "a line is longer than \(Self.longestLine >> 20) MiB")
+                        }
+                        size *= 2
+                    } else {
+                        rest = UnsafeRawBufferPointer(rebasing: rest[used...])
+                        size = Self.pieceBytes
+                    }
+                }
             }
         case .file(let path, let maximumBytes):
             let file = try SequentialFile(path, maximumBytes: maximumBytes)

@@ -1,3 +1,4 @@
+import CKernels
 import Tensors
 
 /// The beginning of a table: how it is written, and its first rows as texts.
@@ -119,7 +120,8 @@ final class Table {
     ) throws(DeMLError) {
         let kept = kinds.count { $0 != .leftOut }
         let pieceRows = max(16, min(4096, (1 << 21) / max(kept, 1)))
-        let columns = zip(names, kinds).map { TableColumn(name: $0, kind: $1, pieceRows: pieceRows) }
+        let memory = PieceMemory()
+        let columns = zip(names, kinds).map { TableColumn(name: $0, kind: $1, pieceRows: pieceRows, memory: memory) }
         var fileRows: [Int] = []
         for (number, input) in inputs.enumerated() {
             for column in columns { column.file = number }
@@ -147,16 +149,8 @@ final class Table {
         let dialect = input.dialect
         let stops = CSVScanner.stops(dialect.separator)
         // Rows are found first, some hundreds of them, and then given to one column after the other.
-        let most = max(1, min(256, 65_536 / max(1, columns.count)))
-        let fields = UnsafeMutablePointer<CSVScanner.Field>.allocate(capacity: columns.count * most)
-        fields.initialize(repeating: CSVScanner.Field(), count: columns.count * most)
-        let lines = UnsafeMutablePointer<Int>.allocate(capacity: most)
-        lines.initialize(repeating: 0, count: most)
-        defer {
-            stops.deallocate()
-            fields.deallocate()
-            lines.deallocate()
-        }
+        let batch = RowBatch(columns: columns.count)
+        defer { stops.deallocate() }
         var rows = 0
         var line = 1
         var skips = input.skipsFirstRow
@@ -164,34 +158,45 @@ final class Table {
             guard let base = text.baseAddress?.assumingMemoryBound(to: UInt8.self) else { return 0 }
             var scanner = CSVScanner(
                 base, text.count, from: 0, separator: dialect.separator, stops: stops, isLast: isLast)
+            batch.begin(base, text.count)
             var used = 0
-            var found = 0
+            // So many lines are read in the way that can read all, before the faster one is tried again.
+            var slowLines = skips ? 1 : 0
             func give() {
                 for (index, place) in input.places.enumerated() {
-                    columns[place].append(
-                        scanner, fields + index, stride: columns.count, count: found, lines: lines,
-                        decimal: dialect.decimal, missing: missing)
+                    columns[place].append(batch, index, decimal: dialect.decimal, missing: missing)
                 }
-                rows += found
-                found = 0
+                rows += batch.count
+                batch.count = 0
             }
             defer { give() }
             while true {
+                if slowLines == 0 {
+                    give()
+                    let passed = batch.cut(base, text.count, from: scanner.position, dialect.separator, line: line)
+                    if batch.count == 0 { slowLines = batch.most }
+                    line += batch.count
+                    scanner.position += passed
+                    give()
+                    batch.begin(base, text.count)
+                }
                 used = scanner.position
                 guard let empty = scanner.skipEmptyLines() else { return used }
                 line += empty
                 used = scanner.position
                 guard used < text.count else { return used }
+                if slowLines == 0 { continue }
+                slowLines -= 1
                 if skips {
                     var end = CSVScanner.End.separator
-                    while end == .separator { end = scanner.next(&fields[0]) }
+                    while end == .separator { end = scanner.next(&batch.fields[0]) }
                     if end == .incomplete { return used }
                 } else {
-                    let row = fields + found * columns.count
+                    let row = batch.fields + batch.count * columns.count
                     guard try Self.record(&scanner, row, columns.count, line) else { return used }
-                    lines[found] = line
-                    found += 1
-                    if found == most { give() }
+                    batch.lines[batch.count] = line
+                    batch.count += 1
+                    if batch.count == batch.most { give() }
                 }
                 skips = false
                 line += 1 + scanner.innerLines
@@ -221,5 +226,78 @@ final class Table {
             }
         }
         return true
+    }
+}
+
+/// Some rows of a table, of which it is known where their fields are.
+final class RowBatch {
+    /// Rows that there is room for.
+    let most: Int
+    let columns: Int
+    /// Of one row after the other; where they lie is counted from `text`.
+    let fields: UnsafeMutablePointer<CSVScanner.Field>
+    /// Where each row begins.
+    let lines: UnsafeMutablePointer<Int>
+    var count = 0
+    private(set) var text: UnsafePointer<UInt8>
+    /// Of `text`, to where it may be read.
+    private(set) var byteCount = 0
+    let isa = deml_isa_default()
+    /// The numbers of a column, and which rows have none.
+    let numbers: UnsafeMutablePointer<Double>
+    let others: UnsafeMutablePointer<UInt32>
+
+    private let room: Int
+    private let lineEnds: UnsafeMutablePointer<UInt32>
+
+    init(columns: Int) {
+        self.columns = columns
+        most = max(1, min(256, 65_536 / max(1, columns)))
+        room = columns * most + 64
+        fields = .allocate(capacity: room)
+        fields.initialize(repeating: CSVScanner.Field(), count: room)
+        lineEnds = .allocate(capacity: room)
+        lineEnds.initialize(repeating: 0, count: room)
+        lines = .allocate(capacity: most)
+        lines.initialize(repeating: 0, count: most)
+        numbers = .allocate(capacity: most)
+        numbers.initialize(repeating: 0, count: most)
+        others = .allocate(capacity: most)
+        others.initialize(repeating: 0, count: most)
+        text = UnsafePointer(UnsafeRawPointer(lines).assumingMemoryBound(to: UInt8.self))
+    }
+
+    deinit {
+        fields.deallocate()
+        lineEnds.deallocate()
+        lines.deallocate()
+        numbers.deallocate()
+        others.deallocate()
+    }
+
+    /// Rows of another text follow.
+    func begin(_ text: UnsafePointer<UInt8>, _ byteCount: Int) {
+        self.text = text
+        self.byteCount = byteCount
+    }
+
+    /// Takes the rows that begin at a place and are plain: no quotes, no spaces around fields, no empty lines, LF alone, and as
+    /// many fields as there are columns. Returns how many bytes they have.
+    func cut(
+        _ base: UnsafePointer<UInt8>, _ end: Int, from start: Int, _ separator: UInt8, line: Int
+    ) -> Int {
+        begin(base + start, end - start)
+        guard separator != 0x20 else { return 0 }
+        var ends = 0
+        deml_text_fields(isa, text, byteCount, separator, room, fields, lineEnds, &ends)
+        var rows = 0
+        while rows < min(ends, most), Int(lineEnds[rows]) == (rows + 1) * columns - 1,
+            columns > 1 || fields[rows].count > 0
+        {
+            lines[rows] = line + rows
+            rows += 1
+        }
+        count = rows
+        return rows == 0 ? 0 : Int(fields[rows * columns - 1].end) + 1
     }
 }

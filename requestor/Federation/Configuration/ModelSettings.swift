@@ -6,8 +6,8 @@ public struct ModelSettings: SettingGroup {
     public var source: ModelSource?
     /// A weights file to start from instead of fresh weights.
     public var initialWeights: String?
-    /// A weights file or a run folder (its best model) to go on from: its model, from its weights. A run itself has model and
-    /// `initialWeights` in its place.
+    /// A weights file or a run folder (its best model) to go on from: its model, from its weights, with data read by its schema.
+    /// A run itself has model and `initialWeights` beside it, and here the weights file.
     public var continueFrom: String?
 
     public init() {}
@@ -19,7 +19,7 @@ public struct ModelSettings: SettingGroup {
     ]
 
     func rules() -> [ConfigurationProblem] {
-        continueFrom != nil && initialWeights != nil
+        continueFrom != nil && initialWeights != nil && continueFrom != initialWeights
             ? [ConfigurationProblem("continue_from", "has weights of its own: leave out initial_weights")] : []
     }
 }

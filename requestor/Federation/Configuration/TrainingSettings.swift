@@ -111,6 +111,9 @@ public struct TrainingSettings: SettingGroup {
         if optimizer == .sgd, nesterov, momentum == 0 {
             problems.append(ConfigurationProblem("nesterov", "needs a momentum above 0"))
         }
+        if case .given(let numbers)? = classWeights, let wrong = numbers.first(where: { !($0 >= 0 && $0 <= 1e6) }) {
+            problems.append(ConfigurationProblem("class_weights", "\(wrong) is not between 0 and 1000000"))
+        }
         return problems
     }
 

@@ -23,7 +23,7 @@ public struct RunPlan: Sendable {
     /// What is chosen by; nil: the test set.
     let validation: Examples?
     /// How much each class counts; nil: all the same.
-    let classWeights: [Double]?
+    public let classWeights: [Double]?
     /// Threads for evaluation and comparison.
     let threads: Int
 
