@@ -246,6 +246,14 @@ import Testing
             try Files.writeAtomically(Array("a,b\n1,2\n".utf8), to: "\(folder)/test.csv")
             let kaggle = try Dataset(path: folder, options: options)
             #expect(kaggle.isSplit && kaggle.decisions.contains { $0.isWarning && $0.text.contains("no label column") })
+            // Which the label is can be seen by that, wherever it stands.
+            try Files.writeAtomically(Array("a,kind,b\n1,cat,2\n3,dog,4\n".utf8), to: "\(folder)/train.csv")
+            options.labelColumn = nil
+            let found = try Dataset(path: folder, options: options)
+            #expect(found.classNames == ["cat", "dog"])
+            #expect(found.decisions.contains { $0.subject == "label" && $0.text.contains("the test set lacks") })
+            options.ignoredColumns = ["kind"]
+            #expect(failure { _ = try Dataset(path: folder, options: options) }?.code == .usage)
         }
     }
 

@@ -232,6 +232,14 @@ struct DatasetParts {
     private init(tables source: DatasetSource, _ options: DatasetOptions, needsLabels: Bool) throws(DeMLError) {
         let known = options.schema
         decisions = source.decisions
+        var options = options
+        if known == nil, options.labelColumn == nil, let label = source.labelThatTestLacks(options) {
+            options.labelColumn = label
+            decisions.append(
+                Decision(
+                    "label",
+                    "\(label.quotedForMessage) (the one column that the test set lacks; --label-column names another)"))
+        }
         func content(
             _ part: DatasetSource.Part, _ schema: Schema?, needsLabels: Bool
         ) throws(DeMLError) -> (features: TableContent, labels: TableContent) {

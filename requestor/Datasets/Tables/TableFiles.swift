@@ -120,3 +120,20 @@ extension String {
         return replacing(String(UnicodeScalar(own.decimal)), with: String(UnicodeScalar(wanted.decimal)))
     }
 }
+
+extension DatasetSource {
+    /// The label of a table whose test set has all of its columns but one, as competitions give them; nil for other data. What
+    /// cannot be read here is refused when it is.
+    func labelThatTestLacks(_ options: DatasetOptions) -> String? {
+        guard case .table(let files, _)? = train, case .table(let tested, _)? = test else { return nil }
+        func names(_ files: [TableFile]) throws(DeMLError) -> [String]? {
+            let header = try TableFilesSample(files, options).sample.header(options, expected: [])
+            return header.isPresent && header.isNamed && header.classNames == nil ? header.names : nil
+        }
+        guard let all = try? names(files), let others = try? names(tested), Set(others).isSubset(of: all) else {
+            return nil
+        }
+        let absent = all.filter { !others.contains($0) && !options.ignoredColumns.contains($0) }
+        return absent.count == 1 && absent[0] != options.groupColumn ? absent[0] : nil
+    }
+}

@@ -306,7 +306,7 @@ extension Schema.Features {
 }
 
 extension TableSample {
-    fileprivate func header(_ options: DatasetOptions, expected: [String]) throws(DeMLError) -> TableHeader {
+    func header(_ options: DatasetOptions, expected: [String]) throws(DeMLError) -> TableHeader {
         if let header { return header }
         return try TableHeader(rows, said: options.header, expected: expected, missing: TablePlan.missing(options))
     }
