@@ -43,11 +43,13 @@ def visit(browser, ui):
     text = page.locator("main").inner_text()
     worst = re.search(r"worst case ([0-9.]+) GLM in the first hour, never more than 2 GLM", text)
     check("before the button: budget, worst case, what is likely", worst is not None and float(worst[1]) >= 0.576, worst and worst[0])
-    # The price is that of so many machines.
-    page.get_by_label("Workers", exact=True).fill("1")
+    # The price is that of so many machines. The market may answer sooner than one can look whether the button waits for it.
     button = page.get_by_role("button", name=f"Rent and train for at most {BUDGET} GLM")
-    expect(button).to_be_disabled()
+    button.evaluate("""(button) => { window.waited = false;
+        new MutationObserver(() => { window.waited ||= button.disabled; }).observe(button, { attributes: true }); }""")
+    page.get_by_label("Workers", exact=True).fill("1")
     expect(page.get_by_text("About 0.288 GLM an hour with the cheapest machine")).to_be_visible(timeout=40_000)
+    check("the button waits for the price of another number of machines", page.evaluate("window.waited"))
     page.get_by_label("Workers", exact=True).fill("2")
     expect(page.get_by_text("About 0.576 GLM an hour with the cheapest 2")).to_be_visible(timeout=40_000)
     expect(button).to_be_enabled()
