@@ -55,7 +55,7 @@ def main():
     settings = {"workers": options.machines, "rounds": options.rounds, "local_epochs": 1, "budget": 1000}
     switches = {"offers": options.machines + options.machines // 5, "answers": SCRATCH / "answers"}
     with Crowd("prepared", **switches) as crowd:
-        first = crowd.train(straggler_factor=1000, timeout=3600, **settings).good(3600)
+        first = crowd.train(parallel=8, straggler_factor=1000, timeout=3600, **settings).good(3600)
         print(f"prepared by the worker in {first.seconds:.0f} s: {crowd.check(first)['worked']} jobs", flush=True)
     with Crowd("measured", **switches) as crowd:
         run = crowd.train(**settings)
