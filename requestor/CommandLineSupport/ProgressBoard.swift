@@ -81,7 +81,8 @@ public struct ProgressBoard: Sendable, Equatable {
 
     public var finished: Int { rows.count { $0.stage == .done } }
 
-    /// The board: a line for the round, one for what is beyond it, then a line a worker, `height` lines at most. `seconds` since the round began.
+    /// The board: a line for the round, one for what is beyond it, then a line a worker, `height` lines at most. `seconds`
+    /// since the round began.
     public func lines(seconds: Double, paint: Paint, width: Int, height: Int = .max) -> [String] {
         let digits = String(rounds).count
         let number = TextWidth.padded("\(round)", to: digits, right: true)

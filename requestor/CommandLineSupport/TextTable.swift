@@ -24,9 +24,14 @@ public struct TextTable: Sendable, Equatable {
         self.emphasised = emphasised
     }
 
+    /// No text is made shorter than this.
+    private static let shortest = 8
+
+    private func isShortened(_ column: Int) -> Bool { column == 0 || columns[column].isText }
+
     /// Columns that it takes with all texts shortened.
     public var leastWidth: Int {
-        zip(columns.indices, widths).reduce(0) { $0 + 2 + ($1.0 == 0 || columns[$1.0].isText ? min(8, $1.1) : $1.1) }
+        zip(columns.indices, widths).reduce(0) { $0 + 2 + (isShortened($1.0) ? min(Self.shortest, $1.1) : $1.1) }
     }
 
     /// The same with a column a row, under what stood in the first column: for few rows in a narrow window.
@@ -52,7 +57,7 @@ public struct TextTable: Sendable, Equatable {
         var widths = widths
         var excess = widths.reduce(0, +) + 2 * widths.count - width
         while excess > 0,
-            let widest = widths.indices.filter({ (columns[$0].isText || $0 == 0) && widths[$0] > 8 })
+            let widest = widths.indices.filter({ isShortened($0) && widths[$0] > Self.shortest })
                 .max(by: { (widths[$0], -$0) < (widths[$1], -$1) })
         {
             widths[widest] -= 1

@@ -306,27 +306,23 @@ public struct RoundMachine: Sendable {
         return provider
     }
 
-    /// Attempts that would get company if they were slow, the oldest first, as long as `body` says true.
-    private mutating func eachLonely(_ body: (Attempt, _ provider: String, _ since: Double) -> Bool) {
+    /// Leaves behind what stands in front and would not get company any more.
+    private mutating func skipRunning() {
         while firstRunning < running.count, lonelyProvider(of: running[firstRunning].attempt) == nil {
             firstRunning += 1
-        }
-        for (attempt, since) in running[firstRunning...] {
-            guard let provider = lonelyProvider(of: attempt) else { continue }
-            guard body(attempt, provider, since) else { break }
         }
     }
 
     private mutating func findStragglers(_ now: Double, _ actions: inout [Action]) {
         guard let any = likelyForAny else { return }
+        skipRunning()
         var found: [(attempt: Attempt, provider: String, since: Double, likely: Double)] = []
-        let machine = self
-        eachLonely { attempt, provider, since in
+        for (attempt, since) in running[firstRunning...] {
             // Those that began later are younger than any limit.
-            guard now >= since + machine.limit(any) else { return false }
-            let likely = machine.likely(attempt.client, any: any)
-            if now >= since + machine.limit(likely) { found.append((attempt, provider, since, likely)) }
-            return true
+            guard now >= since + limit(any) else { break }
+            guard let provider = lonelyProvider(of: attempt) else { continue }
+            let likely = likely(attempt.client, any: any)
+            if now >= since + limit(likely) { found.append((attempt, provider, since, likely)) }
         }
         for (attempt, provider, since, likely) in found.sorted(by: { $0.attempt < $1.attempt }) {
             state[attempt.client]?.hasCompany = true
@@ -340,12 +336,12 @@ public struct RoundMachine: Sendable {
         var next: Double?
         if let timeout = rules.roundTimeout, let begin, begin + timeout > now { next = begin + timeout }
         if let any = likelyForAny {
-            let machine = self
-            eachLonely { attempt, _, since in
-                let mayBe = since + machine.limit(any)
-                let late = max(mayBe, since + machine.limit(machine.likely(attempt.client, any: any)))
-                next = min(next ?? .infinity, now >= mayBe ? late : mayBe)
-                return now >= mayBe
+            skipRunning()
+            for (attempt, since) in running[firstRunning...] where lonelyProvider(of: attempt) != nil {
+                let earliest = since + limit(any)
+                let late = now >= earliest ? since + limit(likely(attempt.client, any: any)) : earliest
+                next = min(next ?? .infinity, late)
+                if now < earliest { break }
             }
         }
         if let next, next != lastWake {
