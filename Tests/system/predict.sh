@@ -150,25 +150,30 @@ twin() { "$DEML" predict --model "$cnn" --data "$data" --on local --machines 1 -
 "$DEML" predict --model "$cnn" --data "$data" --on local --machines 1 --shard-rows 100 \
     --worker "$DEML_WORKER" --output "$scratch/cnn.csv" >/dev/null 2>&1 &
 process=$!
-until [ "$(ls "$scratch/cnn.csv.work/done" 2>/dev/null | wc -l)" -ge 2 ] || ! kill -0 $process 2>/dev/null; do sleep 0.05; done
+# Only what has its name is done: what was being written when it was killed is not.
+shards_done() { ls "$scratch/cnn.csv.work/done" 2>/dev/null | grep -c '\.safetensors$' || true; }
+until [ "$(shards_done)" -ge 2 ] || ! kill -0 $process 2>/dev/null; do sleep 0.05; done
 kill -9 $process
 wait $process 2>/dev/null || true
-done=$(ls "$scratch/cnn.csv.work/done" | wc -l | tr -d ' ')
+done=$(shards_done)
 at_least "shards that were done" 2 "$done"
 fails "another part of the data" 64 "the rows were" twin --split train
 fails "another model" 64 "the model was" "$DEML" predict --model "$model" --data "$data" --on local --worker "$DEML_WORKER" \
     --output "$scratch/cnn.csv"
+half=$scratch/cnn.csv.work/done/000019.safetensors.1.2.tmp
+echo half >"$half"
 # Stopped by Ctrl-C it says so, and keeps what is done too.
 "$DEML" predict --model "$cnn" --data "$data" --on local --machines 1 --shard-rows 100 --worker "$DEML_WORKER" \
     --output "$scratch/cnn.csv" >"$scratch/stopped.txt" 2>&1 &
 process=$!
-until [ "$(ls "$scratch/cnn.csv.work/done" | wc -l)" -gt "$done" ] || ! kill -0 $process 2>/dev/null; do sleep 0.02; done
+until [ "$(shards_done)" -gt "$done" ] || ! kill -0 $process 2>/dev/null; do sleep 0.02; done
 kill -TERM $process
 code=0
 wait $process || code=$?
 equal "stopped" 130 "$code"
-contains "and it says how to go on" "shards done; the same command goes on" "$(cat "$scratch/stopped.txt")"
-done=$(ls "$scratch/cnn.csv.work/done" | wc -l | tr -d ' ')
+done=$(shards_done)
+fails "what was half written is gone" 2 "No such file" ls "$half"
+contains "and it says how to go on" "stopped with $done of 20 shards done; the same command goes on" "$(cat "$scratch/stopped.txt")"
 succeeds "it goes on" twin
 contains "with what was done" "$done shards done before" "$output"
 same_bytes "to the same bytes" "$scratch/cnn-here.csv" "$scratch/cnn.csv"

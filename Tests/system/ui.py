@@ -556,7 +556,7 @@ def doors(browser, ui, work, meanwhile):
     expect(page.locator(".tile", has_text="rounds").locator("b")).to_have_text("2,000 / 2,500", timeout=10000)
     check("2,000 rounds are there", True, f"{time.monotonic() - begun:.1f} s")
     meanwhile()
-    expect(page.get_by_role("heading", name="Workers")).to_be_visible(timeout=120000)
+    expect(page.get_by_role("heading", name="Workers")).to_be_visible(timeout=240000)
     check("what 100 workers did in them is read", True, f"{time.monotonic() - begun:.1f} s")
     page.locator("summary", has_text="Every round as a table").click()
     page.evaluate("""() => { window.frames_ = []; let last = performance.now();

@@ -87,7 +87,7 @@ public struct Inference: Sendable {
                 cut: rowsPerShard.map { ShardCut(rows: rows.shape[0], rowsPerShard: $0) }
                     ?? ShardCut(rows, model: model.weights.model, machines: settings.machines),
                 model: names.model, data: names.data, part: names.part))
-        try Files.createDirectory(folder.done)
+        try folder.prepare()
     }
 
     /// Has the fleet do what is not done yet.
@@ -130,8 +130,7 @@ public struct Inference: Sendable {
             return result
         } catch {
             guard Task.isCancelled else { throw error }
-            let kept = (try? Files.names(in: folder.done).count) ?? 0
-            throw InferenceInterrupted(shardsDone: kept, shards: cut.count, folder: folder.path)
+            throw InferenceInterrupted(shardsDone: folder.answerCount, shards: cut.count, folder: folder.path)
         }
     }
 

@@ -27,7 +27,7 @@ struct InferenceFolder: Sendable {
 
     func answer(_ shard: Int) -> String {
         let digits = String(shard)
-        return "\(done)/\(String(repeating: "0", count: max(0, 6 - digits.count)))\(digits).safetensors"
+        return "\(done)/\(String(repeating: "0", count: max(0, 6 - digits.count)))\(digits)\(Self.ending)"
     }
 
     private enum Key {
@@ -82,6 +82,19 @@ struct InferenceFolder: Sendable {
     }
 
     func drop(_ shard: Int) throws(DeMLError) { try Files.remove(answer(shard)) }
+
+    /// Makes the place for answers, without what a process that was killed had only begun to write there.
+    func prepare() throws(DeMLError) {
+        try Files.createDirectory(done)
+        for name in try Files.names(in: done) where !name.hasSuffix(Self.ending) {
+            try Files.remove(Files.path(done, name))
+        }
+    }
+
+    /// How many answers are there.
+    var answerCount: Int { (try? Files.names(in: done))?.count { $0.hasSuffix(Self.ending) } ?? 0 }
+
+    private static let ending = ".safetensors"
 
     /// The answer to a shard and who gave it; nil where there is none, or it is damaged, and so must be asked for again.
     func read(_ shard: Int, rows: Int, outputs: Int) throws(DeMLError) -> (values: Tensor, provider: Provider)? {
