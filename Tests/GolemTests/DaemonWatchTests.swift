@@ -32,6 +32,51 @@ struct DaemonWatchTests {
         #expect(watch.total(at: at(50)) == .seconds(35))
     }
 
+    @Test("of time in which answers are slow only a part is the providers', and none is counted twice")
+    func slowness() {
+        let watch = DaemonWatch()
+        watch.answered(at: at(0))
+        watch.measured(delay: .seconds(9), at: at(0))
+        #expect(watch.timeNotTheirs(at: at(0)) == .zero, "nothing is known of the time before")
+        watch.measured(delay: .milliseconds(200), at: at(10))
+        #expect(watch.timeNotTheirs(at: at(10)) == .zero, "prompt")
+        watch.measured(delay: .seconds(1), at: at(14))
+        #expect(watch.timeNotTheirs(at: at(14)) == .seconds(3) && watch.delay == .seconds(1))
+        watch.measured(delay: .milliseconds(500), at: at(16))
+        #expect(watch.timeNotTheirs(at: at(16)) == .seconds(4) && watch.total(at: at(16)) == .zero)
+        // Away from 16 to 26, then slow until 30.
+        watch.answered(at: at(16))
+        watch.missed(waited: .zero, because: "", at: at(16))
+        #expect(watch.timeNotTheirs(at: at(20)) == .seconds(8))
+        watch.answered(at: at(26))
+        watch.measured(delay: .seconds(1), at: at(30))
+        #expect(watch.timeNotTheirs(at: at(30)) == .seconds(4 + 10 + 3))
+    }
+
+    @Test("machines that move files at the same time share it; those that move nothing do not, while nothing moves")
+    func sharedTransfers() {
+        let watch = DaemonWatch()
+        watch.measured(delay: .zero, at: at(0))
+        for _ in 0..<4 { watch.transferring(1) }
+        for _ in 0..<100 { watch.movedPiece() }
+        watch.measured(delay: .zero, at: at(1))
+        #expect(watch.timeNotTheirs(ofTransfers: true, at: at(1)) == .milliseconds(750))
+        #expect(watch.timeNotTheirs(at: at(1)) == .zero, "of those that compute all of it")
+        // Two pieces: two of the four at most.
+        for _ in 0..<2 { watch.movedPiece() }
+        watch.measured(delay: .zero, at: at(2))
+        #expect(watch.timeNotTheirs(ofTransfers: true, at: at(2)) == .milliseconds(1250))
+        watch.measured(delay: .zero, at: at(12))
+        #expect(watch.timeNotTheirs(ofTransfers: true, at: at(12)) == .milliseconds(1250), "all four hang")
+        // Three are over; the daemon is slow besides.
+        for _ in 0..<3 { watch.transferring(-1) }
+        watch.measured(delay: .zero, at: at(13))
+        watch.movedPiece()
+        watch.measured(delay: .milliseconds(500), at: at(15))
+        #expect(watch.timeNotTheirs(ofTransfers: true, at: at(15)) == .milliseconds(2250))
+        #expect(watch.timeNotTheirs(at: at(15)) == .seconds(1))
+    }
+
     @Test("what this machine lacks itself is told as that")
     func ownShortage() throws {
         let client = try GolemClient(url: "http://127.0.0.1:1", appKey: "key")

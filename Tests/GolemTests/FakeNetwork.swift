@@ -69,6 +69,7 @@ actor FakeNetwork {
             if await self.isAway { return .hangUp }
             let reply = await self.answer(request)
             guard case .answer(let status, let text) = reply else { return reply }
+            try? await Task.sleep(for: await self.delay)
             let clock = await self.faults.clock
             return await self.isAway ? .hangUp : .dated(status, text, .now() + clock)
         }
@@ -76,6 +77,10 @@ actor FakeNetwork {
 
     /// Somebody sets the daemon's clock.
     func setClock(_ difference: Duration) { faults.clock = difference }
+
+    /// Every answer comes so much later: the computer has too much to do.
+    private var delay = Duration.zero
+    func setDelay(_ delay: Duration) { self.delay = delay }
 
     /// The daemon is not there; what providers do goes on.
     private var isAway = false
@@ -386,11 +391,13 @@ actor FakeNetwork {
             }
             let id = next("batch")
             batchSizes[id] = commands.count
+            if request.body["text"]?.string?.contains("/bin/sleep") ?? false { endless.insert(id) }
             return .json(.string(id))
         case ("GET", 3, let batch?):
             guard openActivities.contains(path[0]) else {
                 return .json(["message": "GSB error: endpoint address not found"], status: 500)
             }
+            if endless.contains(batch) { return await waiting(request) { [] } }
             let count = batchSizes[batch] ?? 1
             return .json(
                 .array(
@@ -425,6 +432,8 @@ actor FakeNetwork {
         while !calls.contains(where: { $0.hasSuffix(end) }) { try await Task.sleep(for: .milliseconds(1)) }
     }
     private var batchSizes: [String: Int] = [:]
+    /// Batches that sleep, and never end.
+    private var endless: Set<String> = []
 
     /// What must be gone at the end.
     var leftovers: [String] {

@@ -378,6 +378,39 @@ struct RequestorTests {
         #expect(told.count == 2 && told[0].contains("does not answer") && told[1].contains("answers again"), "\(told)")
     }
 
+    @Test("while our own daemon cannot keep up, providers get more time; one that does not answer is late all the same")
+    func daemonSlow() async throws {
+        let network = FakeNetwork(providers: 1)
+        let work: @Sendable (MachinePool) async throws -> String = { pool in
+            let machine = try await pool.next()
+            await network.setDelay(.milliseconds(1500))
+            // The batch is sent, and its end is told: three seconds of our own daemon's.
+            let results = try await machine.runChecked([.run("/bin/true")], limit: .seconds(2))
+            await network.setDelay(.zero)
+            await pool.giveBack(machine)
+            return try await results.compactMap(\.stdout).joined() + Self.work(pool)
+        }
+        let (outcome, expenses, _) = try await run(network, work)
+        #expect(try outcome.get() == "finefine fine")
+        #expect(expenses.map(\.state) == [.accepted], "one machine, and it is paid: \(expenses)")
+
+        let other = FakeNetwork(providers: 1)
+        let hanging: @Sendable (MachinePool) async throws -> String = { pool in
+            let machine = try await pool.next()
+            await other.setDelay(.milliseconds(400))
+            do {
+                _ = try await machine.runChecked([.run("/bin/sleep")], limit: .seconds(1))
+                return "it ended"
+            } catch let error as GolemError {
+                await other.setDelay(.zero)
+                return "\(error.code)"
+            }
+        }
+        let (end, _, _) = try await run(other, hanging)
+        let what = try end.get()
+        #expect(what == "timed-out", "\(what)")
+    }
+
     @Test("a daemon that is away at the end leaves a ledger that says so, and the next run gives everything back")
     func daemonGone() async throws {
         let folder = NSTemporaryDirectory() + "golem-gone-\(UInt64.random(in: 0 ... .max))"

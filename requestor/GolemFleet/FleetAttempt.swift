@@ -11,7 +11,7 @@ struct FleetAttempt: Sendable {
     let lease: Dispatcher.Lease
     /// Where arriving files are put; names do not repeat.
     let folder: String
-    /// Seconds after which the machine counts as too slow.
+    /// Seconds after which the machine counts as too slow: with inputs that stay in it, and again with the work.
     let limit: Double
     let progress: @Sendable (JobProgress) -> Void
 
@@ -30,15 +30,17 @@ struct FleetAttempt: Sendable {
     private var machine: any TrainingMachine { lease.machine }
     private var provider: Provider { lease.machine.provider }
 
-    /// Uploads that may go on at the same time, over all machines.
-    static let uploads = WaitQueue(Turns(width: 4))
+    /// Uploads that may go on at the same time, over all machines: few large ones, so that the first machines can begin
+    /// soon; of small ones more, as those take longer to arrange than to send.
+    private static let uploads = (large: WaitQueue(Turns(width: 4)), small: WaitQueue(Turns(width: 64)))
+    private static let smallUpload = 256 << 10
 
     func run() async throws -> Outcome {
         let start = ContinuousClock.now
-        var state = Progress(lease: lease, daemonAway: machine.daemonAway)
+        var state = Progress(lease: lease)
         var outcome: Outcome
         do {
-            outcome = try await attempt(&state, start)
+            outcome = try await attempt(&state)
         } catch let failure as WorkerFailure {
             outcome = Outcome(lease: state.lease, answer: .failure(failure))
         } catch let error as GolemError {
@@ -78,8 +80,6 @@ struct FleetAttempt: Sendable {
     /// What is true of an attempt at the moment it fails.
     private struct Progress {
         var lease: Dispatcher.Lease
-        /// For how long our own daemon had been away when it began.
-        let daemonAway: Duration
         var stage = "upload"
         var bytesUp = 0
         var bytesDown = 0
@@ -95,7 +95,7 @@ struct FleetAttempt: Sendable {
         }
     }
 
-    private func attempt(_ state: inout Progress, _ start: ContinuousClock.Instant) async throws -> Outcome {
+    private func attempt(_ state: inout Progress) async throws -> Outcome {
         let asked = try job.workerJob(
             path: { GuestFiles.path($0, $1, of: job.kind) }, output: GuestFiles.output(job.kind),
             report: GuestFiles.report(job))
@@ -111,15 +111,13 @@ struct FleetAttempt: Sendable {
         progress(.stage(job.kind.name))
 
         let output = Shared(ProgressReader(asked, examples: job.examples))
-        let used = ContinuousClock.now - start - (machine.daemonAway - state.daemonAway)
-        let left = Duration.seconds(max(1, limit - used.inSeconds))
-        let (begin, away) = (ContinuousClock.now, machine.daemonAway)
-        let results = try await machine.perform(batch, limit: left) { text in
+        let (begin, notIts) = (ContinuousClock.now, machine.timeNotIts)
+        let results = try await machine.perform(batch, limit: .seconds(limit)) { text in
             for epoch in output.with({ $0.take(text.utf8) }) { progress(.epoch(epoch)) }
         }
         if let failure = take(uploads, results, &state) { return failure }
         guard results[program].isDone else { return await workerFailed(results[program], state.lease) }
-        let seconds = (ContinuousClock.now - begin - (machine.daemonAway - away)).inSeconds
+        let seconds = (ContinuousClock.now - begin - (machine.timeNotIts - notIts)).inSeconds
         state.stage = "download"
         return try await checked(
             files.map { results[$0] }, asked, state: &state,
@@ -134,7 +132,8 @@ struct FleetAttempt: Sendable {
         guard !uploads.isEmpty else { return nil }
         progress(.stage("upload"))
         let sent = batch
-        let results = try await Self.uploads.pass {
+        let isSmall = uploads.allSatisfy { $0.file.byteCount <= Self.smallUpload }
+        let results = try await (isSmall ? Self.uploads.small : Self.uploads.large).pass {
             try await machine.perform(sent, limit: .seconds(limit)) { _ in }
         }
         return take(uploads, results, &state)

@@ -16,8 +16,8 @@ package protocol TrainingMachine: Sendable {
     /// Why it should be given back between two jobs, as a better one takes its place.
     var retirement: String? { get }
 
-    /// For how long our own daemon was away since the fleet began: time that is not this machine's.
-    var daemonAway: Duration { get }
+    /// Time since the fleet began that was not this machine's: our own daemon was away, or it or we could not keep up.
+    var timeNotIts: Duration { get }
 
     /// Performs the steps in order and stops at the first that fails. Every step has a result: a file that was announced
     /// and did not come is the failure of its own step.
@@ -41,7 +41,7 @@ package protocol TrainingMachine: Sendable {
 }
 
 extension TrainingMachine {
-    package var daemonAway: Duration { .zero }
+    package var timeNotIts: Duration { .zero }
     package var retirement: String? { nil }
 }
 
@@ -71,18 +71,19 @@ struct RentedMachine: TrainingMachine {
     var price: LinearPrice? { machine.offer.price }
     var expiration: Timestamp { machine.expiration }
     var isLost: Bool { machine.lossReason != nil }
-    var daemonAway: Duration { machine.client.watch.total() }
+    var timeNotIts: Duration { machine.client.watch.timeNotTheirs() }
     var retirement: String? { machine.retirement }
 
     func perform(
         _ batch: MachineBatch, limit: Duration, onOutput: @escaping @Sendable (String) -> Void
     ) async throws -> MachineBatchResults {
+        let watch = machine.client.watch
         while true {
-            let before = daemonAway
+            let before = watch.total()
             let results = try await RentedMachineLink(machine: machine, pool: pool).perform(
                 batch, limit: limit, onOutput: onOutput)
             // A transfer that broke because our own daemon was away is made again; that costs work, but nobody's name.
-            let wasAway = daemonAway - before > DaemonWatch.hiccup
+            let wasAway = watch.total() - before > DaemonWatch.hiccup
             guard wasAway,
                 batch.steps.indices.contains(where: { batch.steps[$0].isTransfer && results[$0].outcome == .failed })
             else { return results }

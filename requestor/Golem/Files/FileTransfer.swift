@@ -64,8 +64,9 @@ extension GolemClient {
         let meter = onProgress.map { TransferMeter(total: reader.size, $0) }
         return try await withService(
             components: ["GetMetadata", "GetChunk"], window,
-            answer: { component, payload in
+            answer: { [watch] component, payload in
                 let answer = try reader.answer(component, payload)
+                watch.movedPiece()
                 if let offset = answer["offset"]?.integer, let content = answer["content"]?.bytes {
                     Telemetry.transferred(content.count, direction: "out")
                     meter?.reached(offset + content.count)
@@ -100,8 +101,9 @@ extension GolemClient {
         let meter = onProgress.map { TransferMeter(total: nil, $0) }
         let result = try await withService(
             components: ["UploadChunk", "UploadFinished"], window,
-            answer: { component, payload in
+            answer: { [watch] component, payload in
                 let answer = try await upload.answer(component, payload)
+                watch.movedPiece()
                 if let chunk = payload["chunk"], let offset = chunk["offset"]?.integer,
                     let content = chunk["content"]?.bytes
                 {

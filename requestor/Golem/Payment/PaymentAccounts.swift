@@ -23,6 +23,14 @@ extension PaymentStateMachine {
         case givenUp
         /// The agreement never came about.
         case notDue
+
+        /// Of the invoice that came.
+        var id: BillID? {
+            switch self {
+            case .accepting(let id, _), .accepted(let id, _), .settled(let id, _), .rejected(let id, _, _): BillID(id)
+            case .none, .givenUp, .notDue: nil
+            }
+        }
     }
 
     struct Account: Sendable, Equatable {

@@ -2,7 +2,7 @@
 extension PaymentStateMachine {
     /// What all bills together may come to if everything that runs ends at `time`.
     public func exposure(at time: Timestamp) -> Amount {
-        accounts.values.reduce(.zero) { sum, account in
+        accounts.byID.values.reduce(.zero) { sum, account in
             guard account.isOpen, account.unusable == nil, account.refusal == nil else { return sum + account.promised }
             return sum + max(account.promised, allowance(of: account, at: time))
         }

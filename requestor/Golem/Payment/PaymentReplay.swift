@@ -58,12 +58,12 @@ extension PaymentStateMachine {
 
     /// Agreements of ours that nothing says are over.
     public var openAgreements: [AgreementID] {
-        accounts.filter { !$0.value.isEnded }.keys.sorted()
+        accounts.byID.filter { !$0.value.isEnded }.keys.sorted()
     }
 
     /// Agreements whose invoices are still to come or to be accepted. One under which nothing was asked for owes nothing.
     public var awaitedInvoices: [AgreementID] {
-        accounts.filter { $0.value.isOpen && $0.value.mayOwe }.keys.sorted()
+        accounts.byID.filter { $0.value.isOpen && $0.value.mayOwe }.keys.sorted()
     }
 
     /// Activities of an agreement that nothing says are over.
@@ -73,7 +73,7 @@ extension PaymentStateMachine {
 
     /// Invoices whose acceptance was written down, but is not known to have been taken.
     public var uncertainInvoices: [(InvoiceID, Amount)] {
-        accounts.values.compactMap { account in
+        accounts.byID.values.compactMap { account in
             if case .accepting(let id, let amount) = account.invoice { return (id, amount) }
             return nil
         }
@@ -83,7 +83,7 @@ extension PaymentStateMachine {
 
     /// The table of costs, in the order of provider names, without agreements under which nothing was asked for.
     public func expenses(run: String, now: Timestamp) -> [Expense] {
-        accounts.filter { $0.value.isWorthALine }.map { id, account in
+        accounts.byID.filter { $0.value.isWorthALine }.map { id, account in
             let seconds = account.activities.values.reduce(0.0) {
                 $0 + max(0, (($1.endedAt ?? now) - $1.startedAt).inSeconds)
             }

@@ -27,7 +27,7 @@ public struct PaymentStateMachine: Sendable {
         case budgetExhausted
 
         /// An invoice is refused for its amount.
-        var isForAmount: Bool {
+        fileprivate var isForAmount: Bool {
             if case .rejectInvoice(_, .incorrectAmount, _) = self { true } else { false }
         }
     }
@@ -36,7 +36,7 @@ public struct PaymentStateMachine: Sendable {
     public let tolerance: BillTolerance
     /// On what agreements made from now on are paid.
     private var platform: String?
-    private(set) var accounts: [AgreementID: Account] = [:]
+    private(set) var accounts = AccountBook()
     /// Notes being accepted: what to undo if the daemon refuses.
     private var pendingNotes: [BillID: PendingNote] = [:]
     var isExhausted = false
@@ -52,7 +52,7 @@ public struct PaymentStateMachine: Sendable {
     }
 
     /// The sum of all that was promised.
-    public var promised: Amount { accounts.values.reduce(.zero) { $0 + $1.promised } }
+    public var promised: Amount { accounts.promised }
 
     // MARK: Replaying a ledger
 
@@ -248,6 +248,13 @@ public struct PaymentStateMachine: Sendable {
         return actions + accept(invoice)
     }
 
+    /// Whether the invoice, came it now, would be refused for its amount.
+    public func refusesAmount(of invoice: Invoice, at now: Timestamp) -> Bool {
+        var trial = self
+        trial.accounts = accounts.only(invoice.agreementID)
+        return trial.invoiceReceived(invoice, at: now).contains(where: \.isForAmount)
+    }
+
     /// What is wrong with the platform on which a bill wants to be paid.
     private func objection(to platform: String, _ account: Account) -> String? {
         guard let agreed = account.platform, platform != agreed else { return nil }
@@ -286,13 +293,11 @@ public struct PaymentStateMachine: Sendable {
         if let note = pendingNotes.removeValue(forKey: document) {
             return [.record(.accepted(document)), .reportAccepted(note.agreement, note.amount, isInvoice: false)]
         }
-        for (id, account) in accounts {
-            if case .accepting(let invoice, let amount) = account.invoice, BillID(invoice) == document {
-                accounts[id]?.invoice = .accepted(invoice, amount)
-                return [.record(.accepted(document)), .reportAccepted(id, amount, isInvoice: true)]
-            }
-        }
-        return []
+        guard let id = accounts.agreement(withInvoice: document),
+            case .accepting(let invoice, let amount)? = accounts[id]?.invoice
+        else { return [] }
+        accounts[id]?.invoice = .accepted(invoice, amount)
+        return [.record(.accepted(document)), .reportAccepted(id, amount, isInvoice: true)]
     }
 
     /// The daemon refused the acceptance for good (not: did not answer).
@@ -304,32 +309,26 @@ public struct PaymentStateMachine: Sendable {
             }
             return [.record(.acceptanceRefused(document))]
         }
-        for (id, account) in accounts {
-            if case .accepting(let invoice, let amount) = account.invoice, BillID(invoice) == document {
-                accounts[id]?.invoice = .rejected(invoice, amount, "the daemon did not take our acceptance: " + reason)
-                return [
-                    .record(.acceptanceRefused(document)),
-                    .reportRefusal(id, amount, "the daemon did not take our acceptance: " + reason),
-                ]
-            }
-        }
-        return []
+        guard let id = accounts.agreement(withInvoice: document),
+            case .accepting(let invoice, let amount)? = accounts[id]?.invoice
+        else { return [] }
+        let message = "the daemon did not take our acceptance: " + reason
+        accounts[id]?.invoice = .rejected(invoice, amount, message)
+        return [.record(.acceptanceRefused(document)), .reportRefusal(id, amount, message)]
     }
 
     public mutating func invoiceSettled(_ invoice: InvoiceID) -> [Action] {
-        for (id, account) in accounts {
-            if case .accepted(invoice, let amount) = account.invoice {
-                accounts[id]?.invoice = .settled(invoice, amount)
-                return [.record(.settled(invoice))]
-            }
-        }
-        return []
+        guard let id = accounts.agreement(withInvoice: BillID(invoice)),
+            case .accepted(invoice, let amount)? = accounts[id]?.invoice
+        else { return [] }
+        accounts[id]?.invoice = .settled(invoice, amount)
+        return [.record(.settled(invoice))]
     }
 
     /// What is promised and not yet known to be taken by the daemon, and so not drawn from an allocation.
     var promisedButNotTaken: Amount {
         let notes = pendingNotes.values.reduce(Amount.zero) { $0 + ($1.amount - ($1.before ?? .zero)) }
-        return accounts.values.reduce(notes) { sum, account in
+        return accounts.byID.values.reduce(notes) { sum, account in
             guard case .accepting(_, let amount) = account.invoice else { return sum }
             let noted = account.activities.values.reduce(Amount.zero) { $0 + ($1.promised ?? .zero) }
             return sum + max(.zero, amount - noted)
@@ -347,7 +346,7 @@ public struct PaymentStateMachine: Sendable {
     public mutating func clockTicked(_ now: Timestamp, margin: Duration) -> [Action] {
         guard !isExhausted, exposure(at: now + margin) > budget else { return [] }
         isExhausted = true
-        let running = accounts.filter { !$0.value.isEnded && $0.value.isOpen }.keys.sorted()
+        let running = accounts.byID.filter { !$0.value.isEnded && $0.value.isOpen }.keys.sorted()
         let reason = "the budget of \(budget) GLM is used up"
         return [.budgetExhausted] + running.map { .endAgreement($0, code: "Cancelled", message: reason) }
     }

@@ -139,7 +139,7 @@ actor Treasurer {
 
     /// Whatever the provider did in this run was of no use.
     func workUnusable(of provider: NodeID, reason: String) async {
-        for (id, account) in machine.accounts where account.contract.providerID == provider {
+        for (id, account) in machine.accounts.byID where account.contract.providerID == provider {
             await workUnusable(id, reason: reason)
         }
     }
@@ -238,8 +238,7 @@ actor Treasurer {
         }
         if mustWait(.invoice(invoice), invoice.agreementID) { return }
         _ = await passes(invoice)
-        var trial = machine
-        if trial.invoiceReceived(invoice, at: .now()).contains(where: \.isForAmount) {
+        if machine.refusesAmount(of: invoice, at: .now()) {
             // The last debit notes say what the provider has counted, and may not have been read yet.
             for note in (try? await client.payment.debitNotes()) ?? [] where note.agreementID == invoice.agreementID {
                 guard await passes(note) else { continue }
@@ -255,8 +254,8 @@ actor Treasurer {
         let start = ContinuousClock.now
         var looked = start
         var isTold = false
-        let before = client.watch.total()
-        while ContinuousClock.now - start - (client.watch.total() - before) < limit, enough?.value == nil,
+        let before = client.watch.timeNotTheirs()
+        while ContinuousClock.now - start - (client.watch.timeNotTheirs() - before) < limit, enough?.value == nil,
             client.watch.awayFor() ?? .zero < min(.seconds(60), daemonPatience)
         {
             let awaited = machine.awaitedInvoices.filter { !unreachable.contains($0) }

@@ -49,12 +49,20 @@ package final class ActivitySession: Sendable {
         onDone: (@Sendable (Int) -> Void)?
     ) async throws -> BatchResult {
         if let reason = lost.value { throw reason }
+        let clock = BatchClock(commands, isTold: onDone != nil, client.watch)
+        defer { clock.end() }
+        let told = onDone.map { onDone -> @Sendable (Int) -> Void in
+            { count in
+                clock.done(count)
+                onDone(count)
+            }
+        }
         do {
             return try await withThrowingTaskGroup(of: BatchResult?.self) { group in
-                group.addTask { [self] in try await attempt(commands, onEvent: onEvent, onDone: onDone) }
+                group.addTask { [self] in try await attempt(commands, onEvent: onEvent, onDone: told) }
                 group.addTask { [lost] in throw try await lost.wait() }
                 group.addTask { [client] in
-                    try await client.waitWhileDaemonAnswers(limit)
+                    try await client.waitWhileDaemonAnswers(limit) { clock.timeNotTheirs }
                     return nil
                 }
                 group.addTask { [self] in
@@ -201,6 +209,54 @@ package final class ActivitySession: Sendable {
             .machineLost,
             "the machine is lost: its activity is \(state.current)" + (reason.isEmpty ? "" : " (\(reason))"),
             place: label, hint: "another machine takes its place", cause: cause)
+    }
+}
+
+/// How much of a batch's time was not its machine's: more while it moves files than while it computes.
+private final class BatchClock: Sendable {
+    private struct State {
+        /// Of the stages that are over.
+        var sum = Duration.zero
+        var movesFiles = false
+        /// What the watch told when the present stage began.
+        var begin: Duration
+    }
+
+    private let watch: DaemonWatch
+    /// Which commands move files through our own daemon.
+    private let movesFiles: [Bool]
+    private let state: Mutex<State>
+
+    /// - Parameter isTold: whether ``done(_:)`` will be called; where it is not, one transfer makes the batch one.
+    init(_ commands: [Command], isTold: Bool, _ watch: DaemonWatch) {
+        self.watch = watch
+        let movesFiles = commands.map { command in
+            guard case .transfer(let from, let to) = command else { return false }
+            return from.hasPrefix("gftp:") || to.hasPrefix("gftp:")
+        }
+        self.movesFiles = isTold ? movesFiles : [movesFiles.contains(true)]
+        state = Mutex(State(begin: watch.timeNotTheirs()))
+        done(0)
+    }
+
+    /// So many commands are done, and the next one goes on.
+    func done(_ count: Int) { enter(movesFiles.indices.contains(count) && movesFiles[count]) }
+
+    func end() { enter(false) }
+
+    private func enter(_ movesFiles: Bool) {
+        let change = state.withLock { state in
+            let before = state.movesFiles
+            state.sum += watch.timeNotTheirs(ofTransfers: before) - state.begin
+            state.movesFiles = movesFiles
+            state.begin = watch.timeNotTheirs(ofTransfers: movesFiles)
+            return (movesFiles ? 1 : 0) - (before ? 1 : 0)
+        }
+        if change != 0 { watch.transferring(change) }
+    }
+
+    var timeNotTheirs: Duration {
+        state.withLock { $0.sum + watch.timeNotTheirs(ofTransfers: $0.movesFiles) - $0.begin }
     }
 }
 

@@ -69,9 +69,11 @@ actor Engine {
     /// How long the end waits for our own daemon.
     var endPatience: Duration { min(.seconds(60), plan.daemonPatience) }
 
-    /// Says once that our own daemon is away, and once that it is there again.
+    /// Says once that our own daemon is away, and once that it is there again; and once that it, or we, cannot keep up.
     func watchDaemon() async {
         var longest: Duration?
+        var slow = Duration.zero
+        var isSlownessTold = false
         while true {
             // A run may end soon after its daemon is back: a last look, so that both are said.
             let isLast = Task.isCancelled
@@ -85,10 +87,18 @@ actor Engine {
                 emit(RentalEvent(.daemon, "our own daemon answers again, after \(time.text)"))
                 longest = nil
             }
+            slow = client.watch.delay > DaemonWatch.hiccup ? slow + Self.lookInterval : .zero
+            if slow > .seconds(5), !isSlownessTold {
+                isSlownessTold = true
+                let what = "this computer has too much to do, its daemon answers after \(client.watch.delay.text)"
+                emit(RentalEvent(.daemon, "\(what): providers get more time; fewer machines may be faster"))
+            }
             if isLast { return }
-            try? await Task.sleep(for: .milliseconds(250))
+            try? await Task.sleep(for: Self.lookInterval)
         }
     }
+
+    private static let lookInterval = Duration.milliseconds(250)
 
     func tick(every interval: Duration) async {
         while !Task.isCancelled {
@@ -384,9 +394,10 @@ actor Engine {
 
     /// Half of the time in which its debit notes must be accepted, bills of this provider wait for ``releaseBills(of:)``.
     func holdBills(of provider: NodeID) async {
-        let times = contexts.values.filter { $0.proposal.issuerID == provider }.compactMap(
-            \.proposal.offer.acceptTimeout)
-        let time = min(times.min() ?? plan.acceptTimeout, plan.acceptTimeout)
+        var time = plan.acceptTimeout
+        for context in contexts.values where context.proposal.issuerID == provider {
+            time = min(time, context.proposal.offer.acceptTimeout ?? time)
+        }
         await treasurer.holdBills(of: provider, patience: .seconds(Double(time) / 2))
     }
 
@@ -450,8 +461,8 @@ actor Engine {
         stop(.stopped, "the requestor is shutting down", closeCode: "Success")
         let start = ContinuousClock.now
         var isTold = false
-        let before = client.watch.total()
-        while !pool.openRentals.isEmpty, ContinuousClock.now - start - (client.watch.total() - before) < limit,
+        let before = client.watch.timeNotTheirs()
+        while pool.hasOpenRentals, ContinuousClock.now - start - (client.watch.timeNotTheirs() - before) < limit,
             client.watch.awayFor() ?? .zero < endPatience
         {
             if !isTold, ContinuousClock.now - start > .seconds(2) {

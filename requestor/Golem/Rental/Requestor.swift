@@ -122,6 +122,7 @@ public actor Requestor {
         return await withTaskGroup(of: Void.self) { group in
             group.addTask { await engine.carryOutOrders() }
             group.addTask { await engine.watchDaemon() }
+            group.addTask { await engine.client.measurePace(every: .seconds(1)) }
             group.addTask { await engine.tick(every: .milliseconds(150)) }
             group.addTask { await engine.followDemand() }
             group.addTask { await engine.followAgreements(since: since) }

@@ -74,6 +74,8 @@ public struct PoolStateMachine: Sendable {
         /// Why it is to be closed when it comes back.
         package var retirement: String?
         package var isRetiring: Bool { retirement != nil }
+
+        func ends(before time: Timestamp) -> Bool { expiration.map { $0 < time } ?? false }
     }
 
     package struct Provider: Sendable, Equatable {
@@ -282,11 +284,11 @@ public struct PoolStateMachine: Sendable {
     public mutating func clockTicked(_ now: Timestamp) -> [Action] {
         guard stopReason == nil else { return [] }
         var actions: [Action] = []
-        for (id, rental) in rentals.sorted(by: { $0.key < $1.key }) {
-            guard let end = rental.expiration, end - now < settings.renewalMargin else { continue }
+        let ending = rentals.filter { $0.value.ends(before: now + settings.renewalMargin) }.keys.sorted()
+        for id in ending {
             let reason = "its agreement is about to end"
-            if rental.phase == .idle { actions += retire(id, reason) }
-            if rental.phase == .lent { rentals[id]?.retirement = reason }
+            if rentals[id]?.phase == .idle { actions += retire(id, reason) }
+            if rentals[id]?.phase == .lent { rentals[id]?.retirement = reason }
         }
         askAgain(now)
         actions += refill(now) + improve(now)
@@ -571,6 +573,8 @@ public struct PoolStateMachine: Sendable {
 
     /// Rentals that are not over yet, those being closed included.
     public var openRentals: [RentalID] { rentals.keys.sorted() }
+
+    var hasOpenRentals: Bool { !rentals.isEmpty }
 
     public var machines: [MachineInfo] {
         rentals.sorted { $0.key < $1.key }.map { _, rental in
