@@ -359,4 +359,18 @@ struct AuditPolicyTests {
             try JSONDecoder().decode([AuditPolicy].self, from: Data("[\(text)]".utf8))
         }
     }
+
+    @Test("median and median distance are those of two sorts", arguments: 0..<60)
+    func spread(count: Int) {
+        var random = SeededGenerator(seed: UInt64(count), purpose: "spread")
+        func median(_ values: [Double]) -> Double {
+            let sorted = values.sorted()
+            return sorted.isEmpty ? 0 : (sorted[(sorted.count - 1) / 2] + sorted[sorted.count / 2]) / 2
+        }
+        // With ties, and lopsided.
+        let values = (0..<count).map { _ in (random.uniform() * 8).rounded() * random.uniform() }.sorted()
+        let spread = Spread(rising: values)
+        #expect(spread.middle == median(values) && spread.count == count)
+        #expect(spread.deviation == median(values.map { abs($0 - median(values)) }))
+    }
 }

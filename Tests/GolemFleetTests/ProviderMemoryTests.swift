@@ -121,11 +121,11 @@ import Testing
         func seconds(_ speeds: TaskDeadline.Speeds) -> Double {
             deadline.seconds(work: work(1000), bytes: 9, speeds: speeds, limit: 1e9)
         }
-        #expect(seconds(.init(own: 100, others: [1], remembered: 1)) == 50)
-        #expect(seconds(.init(others: [100, 50])) == 100)
+        #expect(seconds(.init(own: 100, slowestOther: 1, remembered: 1)) == 50)
+        #expect(seconds(.init(slowestOther: 50)) == 100)
         // What gives more time counts, of what is known of others and of other runs.
-        #expect(seconds(.init(others: [100, 50], remembered: 1000)) == 100)
-        #expect(seconds(.init(others: [100, 50], remembered: 100)) == 250)
+        #expect(seconds(.init(slowestOther: 50, remembered: 1000)) == 100)
+        #expect(seconds(.init(slowestOther: 50, remembered: 100)) == 250)
         #expect(seconds(.init(remembered: 0)) == 1e9)
     }
 

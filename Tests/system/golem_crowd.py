@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "golem"))
 from checks import SCRATCH, TREE, WORKER, Failed, Run, expect, run_all, small_options  # noqa: E402
 
 PYTHON = subprocess.run(
-    [TREE / "tools/python-environment", TREE / ".venv-crowd", "aiohttp", "flatbuffers"], check=True,
+    [TREE / "tools/python-environment", TREE / ".venv-crowd", "aiohttp", "flatbuffers", "uvloop"], check=True,
     stdout=subprocess.PIPE, text=True).stdout.strip()
 
 

@@ -18,6 +18,7 @@ from datetime import datetime, timezone
 from decimal import Decimal
 from pathlib import Path
 
+import uvloop
 from aiohttp import WSMsgType, web
 from flatbuffers import flexbuffers
 
@@ -548,4 +549,5 @@ if __name__ == "__main__":
                         "so that a thousand machines do not share two processors")
     parser.add_argument("--root", required=True)
     given = parser.parse_args()
-    web.run_app(application(given), host="127.0.0.1", port=given.port, print=None, access_log=None, shutdown_timeout=1)
+    web.run_app(application(given), host="127.0.0.1", port=given.port, print=None, access_log=None, shutdown_timeout=1,
+                backlog=2048, loop=uvloop.new_event_loop())     # as the real daemon's server

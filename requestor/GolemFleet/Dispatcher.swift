@@ -49,8 +49,8 @@ final class Dispatcher: Sendable {
     /// Everyone who waits, and everyone who comes, gets this error.
     func fail(_ error: any Error) { queue.update { $0.failed(error) } }
 
-    /// Multiply-adds a second that machines have shown in this run.
-    var speeds: [Double] { queue.read { $0.leases.values.compactMap(\.speed) } }
+    /// Multiply-adds a second of the slowest machine, as far as they have been shown in this run.
+    var slowestSpeed: Double? { queue.read { $0.speeds.values.min() } }
 }
 
 /// A ``MachineQueue`` and what is in its machines.
@@ -64,7 +64,9 @@ private struct LeasedMachines: WaitedResource {
     typealias Lease = Dispatcher.Lease
 
     var queue: MachineQueue
-    private(set) var leases: [String: Lease] = [:]
+    private var leases: [String: Lease] = [:]
+    /// Of machines in `leases`, once shown.
+    private(set) var speeds: [String: Double] = [:]
     private var waitingSince: [WaitTicket: ContinuousClock.Instant] = [:]
     private var failure: (any Error)?
 
@@ -86,6 +88,7 @@ private struct LeasedMachines: WaitedResource {
 
     mutating func returned(_ lease: Lease) -> [WaitAnswer<Lease>] {
         leases[lease.machine.id] = lease
+        speeds[lease.machine.id] = lease.speed
         return granted(queue.finished(lease.machine.id, files: Set(lease.files.values), speed: lease.speed))
     }
 
@@ -96,6 +99,7 @@ private struct LeasedMachines: WaitedResource {
 
     mutating func gone(_ lease: Lease) -> [WaitAnswer<Lease>] {
         leases[lease.machine.id] = nil
+        speeds[lease.machine.id] = nil
         return granted(queue.gone(lease.machine.id))
     }
 

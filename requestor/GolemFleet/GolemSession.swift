@@ -110,7 +110,8 @@ struct GolemSession: FleetSession {
 
     private func speeds(_ lease: Dispatcher.Lease) -> TaskDeadline.Speeds {
         TaskDeadline.Speeds(
-            own: lease.speed, others: dispatcher.speeds, remembered: book.rememberedSpeed(lease.machine.provider))
+            own: lease.speed, slowestOther: dispatcher.slowestSpeed,
+            remembered: book.rememberedSpeed(lease.machine.provider))
     }
 
     /// A machine that is alive and will stay for this job, and the job as it fits the machine's agreement.

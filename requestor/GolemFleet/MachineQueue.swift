@@ -51,6 +51,8 @@ package struct MachineQueue: Sendable {
     private var wanted: [String: Int] = [:]
     package private(set) var machines: [MachineID: Machine] = [:]
     package private(set) var idle: Set<MachineID> = []
+    /// Idle machines by the digest of a file that they hold.
+    private var holders: [String: Set<MachineID>] = [:]
     /// How many machines the run wants; while there are fewer, others are on their way.
     private let target: Int
 
@@ -82,8 +84,8 @@ package struct MachineQueue: Sendable {
     }
 
     package mutating func arrived(_ machine: Machine) -> [Assignment] {
-        machines[machine.id] = machine
-        idle.insert(machine.id)
+        withdraw(machine.id)
+        offer(machine)
         return serve()
     }
 
@@ -92,15 +94,30 @@ package struct MachineQueue: Sendable {
         guard var machine = machines[id] else { return [] }
         machine.files = files
         machine.speed = speed ?? machine.speed
-        machines[id] = machine
-        idle.insert(id)
+        withdraw(id)
+        offer(machine)
         return serve()
     }
 
     package mutating func gone(_ id: MachineID) -> [Assignment] {
+        withdraw(id)
         machines[id] = nil
-        idle.remove(id)
         return serve()
+    }
+
+    private mutating func offer(_ machine: Machine) {
+        machines[machine.id] = machine
+        idle.insert(machine.id)
+        for file in machine.files { holders[file, default: []].insert(machine.id) }
+    }
+
+    /// It is idle no more, if it was.
+    private mutating func withdraw(_ id: MachineID) {
+        guard idle.remove(id) != nil, let machine = machines[id] else { return }
+        for file in machine.files {
+            holders[file]?.remove(id)
+            if holders[file]?.isEmpty ?? false { holders[file] = nil }
+        }
     }
 
     // MARK: Choice
@@ -117,7 +134,7 @@ package struct MachineQueue: Sendable {
     }
 
     private mutating func assign(_ machine: MachineID, to request: Request) -> Assignment {
-        idle.remove(machine)
+        withdraw(machine)
         cancel(request.id)
         return Assignment(request: request.id, machine: machine)
     }
@@ -137,8 +154,16 @@ package struct MachineQueue: Sendable {
 
     /// Of the idle machines that are welcome.
     private func best(for request: Request, where isWelcome: (Machine) -> Bool) -> MachineID? {
+        // One that holds an input goes before all that hold none, and of a thousand few do.
+        let holding = request.inputs.reduce(into: Set<MachineID>()) { $0.formUnion(holders[$1] ?? []) }
+        return best(of: holding, for: request, where: isWelcome) ?? best(of: idle, for: request, where: isWelcome)
+    }
+
+    private func best(
+        of candidates: Set<MachineID>, for request: Request, where isWelcome: (Machine) -> Bool
+    ) -> MachineID? {
         var best: (id: MachineID, rank: (Int, Int, Double, MachineID))?
-        for id in idle {
+        for id in candidates {
             guard let machine = machines[id], isWelcome(machine) else { continue }
             var missing = request.inputs.count
             var isWantedByOthers = false

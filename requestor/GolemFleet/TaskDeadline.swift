@@ -66,14 +66,14 @@ package struct TaskDeadline: Sendable, Equatable {
     package struct Speeds: Sendable, Equatable {
         /// Of this machine in this run.
         package var own: Double?
-        /// Of others in this run.
-        package var others: [Double]
+        /// Of the slowest of all in this run.
+        package var slowestOther: Double?
         /// Of this provider in earlier runs.
         package var remembered: Double?
 
-        package init(own: Double? = nil, others: [Double] = [], remembered: Double? = nil) {
+        package init(own: Double? = nil, slowestOther: Double? = nil, remembered: Double? = nil) {
             self.own = own
-            self.others = others
+            self.slowestOther = slowestOther
             self.remembered = remembered
         }
     }
@@ -85,14 +85,14 @@ package struct TaskDeadline: Sendable, Equatable {
         func time(_ speed: Double?, _ patience: Double) -> Double? {
             speed.flatMap { $0 > 0 ? patience * work.multiplyAdds / $0 : nil }
         }
-        let fromOthers = [time(speeds.others.min(), patience), time(speeds.remembered, patienceWithMemory)]
+        let fromOthers = [time(speeds.slowestOther, patience), time(speeds.remembered, patienceWithMemory)]
         guard let training = time(speeds.own, patience) ?? fromOthers.compactMap(\.self).max() else { return limit }
         return min(limit, max(least, training + transfer(of: bytes)))
     }
 
     /// Seconds that a training is likely to take, without patience; `nil` where nothing is known.
     package func expected(work: TrainingWork, speeds: Speeds) -> Double? {
-        guard let speed = speeds.own ?? speeds.others.min() ?? speeds.remembered, speed > 0 else { return nil }
+        guard let speed = speeds.own ?? speeds.slowestOther ?? speeds.remembered, speed > 0 else { return nil }
         return work.multiplyAdds / speed
     }
 

@@ -173,6 +173,8 @@ public struct AuditMachine: Sendable {
     /// Home gave two different answers to one question: it cannot be a judge.
     private var isHomeBroken = false
     package private(set) var totals: AuditTotals
+    /// Where providers stand in the totals: there may be thousands.
+    private var places: [String: Int] = [:]
     /// The first round whose average has wrong values in it.
     package private(set) var firstWrongRound: Int?
 
@@ -237,7 +239,7 @@ public struct AuditMachine: Sendable {
 
     private mutating func arrived(_ work: Work) -> [Action] {
         totals.answers += 1
-        totals.count(work.provider) { $0.answers += 1 }
+        tally(work.provider) { $0.answers += 1 }
         guard policy != .off else {
             return [.pass(work.key)] + disproved(by: work)
         }
@@ -370,9 +372,15 @@ public struct AuditMachine: Sendable {
         return wrong(key, entry)
     }
 
+    private mutating func tally(_ provider: Provider, _ change: (inout AuditTotals.ProviderAudits) -> Void) {
+        let place = places[provider.id] ?? totals.place(of: provider)
+        places[provider.id] = place
+        change(&totals.providers[place])
+    }
+
     private mutating func count(_ key: Key, _ provider: Provider) {
         totals.audited += 1
-        totals.count(provider) { $0.audited += 1 }
+        tally(provider) { $0.audited += 1 }
         if auditedRounds.insert(key.round).inserted { totals.rounds += 1 }
     }
 
@@ -391,7 +399,7 @@ public struct AuditMachine: Sendable {
 
     private mutating func wrong(_ key: Key, _ entry: Entry) -> [Action] {
         totals.mismatches += 1
-        totals.count(entry.provider) { $0.mismatches += 1 }
+        tally(entry.provider) { $0.mismatches += 1 }
         entries[key] = nil
         usual.forget(key)
         condemned.insert(entry.provider.id)
@@ -504,7 +512,7 @@ public struct AuditMachine: Sendable {
 
     private mutating func falseRefusal(_ key: Key, _ provider: Provider, _ how: String) -> [Action] {
         totals.falseRefusals += 1
-        totals.count(provider) { $0.falseRefusals += 1 }
+        tally(provider) { $0.falseRefusals += 1 }
         let reason = "it refused \(key.place), and \(how)"
         let answers = totals.providers.first { $0.provider.id == provider.id }?.answers ?? 0
         return [

@@ -51,12 +51,10 @@ public struct AuditTotals: Codable, Sendable, Equatable {
         case homeSeconds = "home_seconds"
     }
 
-    mutating func count(_ provider: Provider, _ change: (inout ProviderAudits) -> Void) {
-        let index = providers.firstIndex { $0.provider.id == provider.id } ?? providers.count
-        if index == providers.count {
-            providers.append(
-                ProviderAudits(provider: provider, answers: 0, audited: 0, mismatches: 0, falseRefusals: 0))
-        }
-        change(&providers[index])
+    /// Where the provider stands in ``providers``; it is added where it does not.
+    mutating func place(of provider: Provider) -> Int {
+        if let place = providers.firstIndex(where: { $0.provider.id == provider.id }) { return place }
+        providers.append(ProviderAudits(provider: provider, answers: 0, audited: 0, mismatches: 0, falseRefusals: 0))
+        return providers.count - 1
     }
 }

@@ -7,18 +7,20 @@ struct UsualDeltas: Sendable {
 
     /// Of the present round and of the one before.
     private var recent: [AuditMachine.Key: Work] = [:]
+    /// What an answer is compared with, kept as answers come: a round may have thousands, each compared with all.
+    private var sum = [Double](repeating: 0, count: DeltaFingerprint.width)
+    /// Logarithms of their norms, rising.
+    private var norms: [Double] = []
     /// Where each delta of the run was seen first.
     private var seen: [String: AuditMachine.Key] = [:]
 
     /// A norm so many times the usual one, or so small a part of it, is far outside.
-    static let norms = 2.5
+    static let timesNorm = 2.5
     /// A cosine so far below the usual one is far outside.
     static let cosines = 0.3
     /// A delta that much longer than the weights that it changes is no training, whatever the run has seen.
     static let ofWeights = 4.0
 
-    /// An answer is compared with no more than so many: a round may have thousands.
-    static let mostOthers = 256
     /// Digests that are remembered.
     static let mostSeen = 100_000
 
@@ -27,21 +29,35 @@ struct UsualDeltas: Sendable {
             let oldest = seen.values.map(\.round).sorted()[seen.count / 2]
             seen = seen.filter { $0.value.round > oldest }
         }
-        recent = recent.filter { $0.key.round >= round - 1 }
+        keep { $0.round >= round - 1 }
     }
 
     mutating func wentBack(to round: Int) {
-        recent = recent.filter { $0.key.round <= round }
+        keep { $0.round <= round }
         seen = seen.filter { $0.value.round <= round }
     }
 
     mutating func add(_ work: Work) {
-        recent[work.key] = work
+        if recent.updateValue(work, forKey: work.key) == nil { include(work.fingerprint) } else { keep { _ in true } }
         if seen[work.fingerprint.digest] == nil { seen[work.fingerprint.digest] = work.key }
     }
 
+    private mutating func include(_ fingerprint: DeltaFingerprint) {
+        for (index, value) in fingerprint.sketch.enumerated() { sum[index] += value }
+        let norm = Self.logarithm(fingerprint)
+        norms.insert(norm, at: norms.partitioningIndex { $0 >= norm })
+    }
+
+    /// Sums are made anew, so that nothing stays of what is left out.
+    private mutating func keep(where isKept: (AuditMachine.Key) -> Bool) {
+        recent = recent.filter { isKept($0.key) }
+        sum = [Double](repeating: 0, count: DeltaFingerprint.width)
+        norms = []
+        for work in recent.sorted(by: { $0.key < $1.key }).map(\.value) { include(work.fingerprint) }
+    }
+
     mutating func forget(_ key: AuditMachine.Key) {
-        recent[key] = nil
+        keep { $0 != key }
         seen = seen.filter { $0.value != key }
     }
 
@@ -60,9 +76,9 @@ struct UsualDeltas: Sendable {
         if work.fingerprint.norm > limit {
             return "its norm \(Self.text(work.fingerprint.norm)) is above \(Self.text(limit)), four times the weights'"
         }
-        let others = Array(recent.lazy.filter { $0.key != work.key }.prefix(Self.mostOthers).map(\.value))
-        if let strange = strangeNorm(work, others) { return strange }
-        guard let cosine = cosine(work, others), cosine < -0.2 else { return nil }
+        if recent.isEmpty { return nil }
+        if let strange = Self.strange(work, Spread(rising: norms)) { return strange }
+        guard let cosine = work.fingerprint.cosine(to: sum), cosine < -0.2 else { return nil }
         return "it points away from the others (cosine \(Self.text(cosine)))"
     }
 
@@ -73,13 +89,13 @@ struct UsualDeltas: Sendable {
         // The sums of all are made once: a round may have thousands of works.
         var total = [Double](repeating: 0, count: DeltaFingerprint.width)
         for work in works { for index in total.indices { total[index] += work.fingerprint.sketch[index] } }
-        let norms = Spread(works.map { log(max($0.fingerprint.norm, 1e-300)) })
+        let norms = Spread(works.map { Self.logarithm($0.fingerprint) })
         let cosines = works.map { work in
             work.fingerprint.cosine(to: zip(total, work.fingerprint.sketch).map { $0 - $1 })
         }
         let usual = works.count > 2 ? Spread(cosines.compactMap(\.self)).middle : 0.2
         return zip(works, cosines).compactMap { work, cosine in
-            if let strange = Self.strange(work, norms, count: works.count) { return (work.key, strange) }
+            if let strange = Self.strange(work, norms) { return (work.key, strange) }
             guard let cosine, cosine < usual - Self.cosines else { return nil }
             return (
                 work.key,
@@ -88,39 +104,56 @@ struct UsualDeltas: Sendable {
         }
     }
 
-    private func strangeNorm(_ work: Work, _ others: [Work]) -> String? {
-        guard !others.isEmpty else { return nil }
-        return Self.strange(work, Spread(others.map { log(max($0.fingerprint.norm, 1e-300)) }), count: others.count)
-    }
-
-    private static func strange(_ work: Work, _ norms: Spread, count: Int) -> String? {
+    private static func strange(_ work: Work, _ norms: Spread) -> String? {
         // With few of them the spread says nothing.
-        let limit = max(log(Self.norms), count >= 8 ? 6 * norms.deviation : 0)
-        guard abs(log(max(work.fingerprint.norm, 1e-300)) - norms.middle) > limit else { return nil }
+        let limit = max(log(Self.timesNorm), norms.count >= 8 ? 6 * norms.deviation : 0)
+        guard abs(logarithm(work.fingerprint) - norms.middle) > limit else { return nil }
         return "its norm \(text(work.fingerprint.norm)) is far from the usual \(text(exp(norms.middle)))"
     }
 
-    private func cosine(_ work: Work, _ others: [Work]) -> Double? {
-        var sum = [Double](repeating: 0, count: DeltaFingerprint.width)
-        for other in others { for index in sum.indices { sum[index] += other.fingerprint.sketch[index] } }
-        return others.isEmpty ? nil : work.fingerprint.cosine(to: sum)
-    }
+    private static func logarithm(_ fingerprint: DeltaFingerprint) -> Double { log(max(fingerprint.norm, 1e-300)) }
 
     private static func text(_ value: Double) -> String { String(format: "%.3g", value) }
 }
 
 /// Median, and median distance from it.
-private struct Spread {
-    var middle: Double
-    var deviation: Double
+package struct Spread: Equatable {
+    package var count: Int
+    package var middle: Double
+    package var deviation: Double
 
-    init(_ values: [Double]) {
-        func median(_ values: [Double]) -> Double {
-            let sorted = values.sorted()
-            return sorted.isEmpty ? 0 : (sorted[(sorted.count - 1) / 2] + sorted[sorted.count / 2]) / 2
+    init(_ values: [Double]) { self.init(rising: values.sorted()) }
+
+    /// - Parameter values: sorted. Takes a step for each second of them, and none is moved.
+    package init(rising values: [Double]) {
+        count = values.count
+        guard !values.isEmpty else {
+            (middle, deviation) = (0, 0)
+            return
         }
-        let middle = median(values)
+        let (left, right) = ((values.count - 1) / 2, values.count / 2)
+        let middle = (values[left] + values[right]) / 2
         self.middle = middle
-        deviation = median(values.map { abs($0 - middle) })
+        // Distances rise to both sides of the median: the nearer of the two next ones comes next.
+        var (below, above) = (right - 1, right)
+        var last = (0.0, 0.0)
+        for _ in 0...right {
+            let isBelow = below >= 0 && (above == values.count || middle - values[below] <= values[above] - middle)
+            last = (last.1, isBelow ? middle - values[below] : values[above] - middle)
+            if isBelow { below -= 1 } else { above += 1 }
+        }
+        deviation = left == right ? last.1 : (last.0 + last.1) / 2
+    }
+}
+
+extension [Double] {
+    /// The first place from which on it is so; the elements are sorted by that.
+    fileprivate func partitioningIndex(where isSo: (Double) -> Bool) -> Int {
+        var (low, high) = (0, count)
+        while low < high {
+            let middle = (low + high) / 2
+            if isSo(self[middle]) { high = middle } else { low = middle + 1 }
+        }
+        return low
     }
 }

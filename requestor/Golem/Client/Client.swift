@@ -107,13 +107,9 @@ public struct GolemClient: Sendable {
         } else if method == .POST {
             request.body = ByteBuffer()
         }
-        let prepared = request
-        let (status, bytes) = try await transport(asked, limit: limit ?? wait + .seconds(15)) {
-            try await prepared.perform { [watch] head, body in
-                if let date = head.headers.first(name: "Date") { watch.told(Timestamp(httpDate: date)) }
-                return (Int(head.status.code), try await body.collect(upTo: maximumBytes))
-            }
-        }
+        let answer = try await transport(asked, request, within: limit ?? wait + .seconds(15), maximumBytes)
+        if let date = answer.head.headers.first(name: "Date") { watch.told(Timestamp(httpDate: date)) }
+        let (status, bytes) = (Int(answer.head.status.code), Array(answer.body.readableBytesView))
         logger.trace("\(asked) -> \(status)")
         guard (200..<300).contains(status) else { throw failure(asked, status: status, body: bytes) }
         if bytes.isEmpty { return .null }
@@ -125,13 +121,14 @@ public struct GolemClient: Sendable {
         return json
     }
 
-    /// Runs a transfer under a limit and turns failures of the way to the daemon into ``GolemError``.
-    func transport<Result: Sendable>(
-        _ asked: String, limit: Duration, _ operation: @Sendable @escaping () async throws -> Result
-    ) async throws -> Result {
+    /// Gets an answer, and turns failures of the way to the daemon into ``GolemError``.
+    private func transport(
+        _ asked: String, _ request: HTTPExchange, within limit: Duration, _ maximumBytes: Int
+    ) async throws -> (head: HTTPResponseHead, body: ByteBuffer) {
         let start = ContinuousClock.now
         do {
-            let answer = try await withDeadline(limit, operation)
+            try Task.checkCancellation()
+            let answer = try await request.answer(within: limit, maximumBytes: maximumBytes)
             watch.answered()
             return answer
         } catch let error as GolemError {
