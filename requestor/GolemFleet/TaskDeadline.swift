@@ -48,7 +48,9 @@ package struct TrainingWork: Sendable, Equatable {
 ///
 /// Limit = transfer time + patience × work / speed, between `least` and what the run allows. Speed is what this machine
 /// has shown in this run; else the slowest that others have shown in it, or what is remembered of the provider, whichever
-/// gives more time; where nothing is known the run's limit holds.
+/// gives more time; where nothing is known the run's limit holds. Seconds are the machine's own: of time in which our daemon was
+/// away, our computer could not keep up, or others moved files over the same line, only a part counts
+/// (`DaemonWatch.timeNotTheirs`).
 package struct TaskDeadline: Sendable, Equatable {
     /// How many times the expected duration is waited for, when the speed was measured in this run.
     package var patience = 5.0
