@@ -6,7 +6,7 @@ import Waiting
 /// While it is away nothing can arrive of what providers owe us, whatever the cause: it restarts, it hangs, this machine has
 /// no file descriptors or no network left. So nothing of theirs is late then, and nobody is to blame. While it, or this
 /// program, is slow (this machine has too much to do), what providers owe us takes longer through no fault of theirs: of
-/// that time only a part counts (``timeNotTheirs(at:)``).
+/// that time only a part counts (``timeNotTheirs(ofTransfers:at:)``).
 public final class DaemonWatch: Sendable {
     private struct State {
         var lastAnswer: ContinuousClock.Instant
