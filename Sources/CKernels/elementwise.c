@@ -114,10 +114,8 @@ void deml_dropout(deml_pool *pool, const deml_random *random, float p, long coun
 
 static void pool2d(deml_pool *pool, deml_body *body, bool backward, const deml_pool2d *s, const float *in,
                    uint16_t *position, float *out) {
-    const deml_pool2d_arguments a = {
-        *s, deml_window_output(s->height, s->kernel_height, s->stride_height, s->padding_height),
-        deml_window_output(s->width, s->kernel_width, s->stride_width, s->padding_width), in, position, out};
-    deml_run(pool, (deml_call){body, &a, s->batch * (backward ? s->height : a.oh), 1,
+    const deml_pool2d_arguments a = {*s, in, position, out};
+    deml_run(pool, (deml_call){body, &a, s->batch * (backward ? s->height : s->out_height), 1,
                                (double)(s->width * s->channels) * 2, false});
 }
 void deml_max_pool2d_forward(deml_pool *pool, const deml_pool2d *shape, const float *x, float *y, uint16_t *position) {

@@ -107,7 +107,7 @@ typedef struct {
     float *to;
 } deml_gather_arguments;
 
-typedef struct { deml_pool2d s; long oh, ow; const float *in; uint16_t *position; float *out; } deml_pool2d_arguments;
+typedef struct { deml_pool2d s; const float *in; uint16_t *position; float *out; } deml_pool2d_arguments;
 
 typedef struct { deml_resize2d s; const float *from; float *to; } deml_resize2d_arguments;
 

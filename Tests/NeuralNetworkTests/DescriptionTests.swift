@@ -141,7 +141,11 @@ import Yams
         (#"{"type":"avg_pool1d","kernel_size":[2,2]}"#, .malformed, "layer 0", ["avg_pool1d is one number"]),
         (#"{"type":"avg_pool1d","stride":2}"#, .missing, "layer 0", ["kernel_size"]),
         (#"{"type":"adaptive_avg_pool1d"}"#, .missing, "layer 0", ["output_size"]),
-        (#"{"type":"max_pool2d","kernel_size":2,"ceil_mode":true}"#, .outOfRange, "layer 0", ["ceil_mode"]),
+        (#"{"type":"max_pool2d","kernel_size":2,"ceil_mode":1}"#, .malformed, "layer 0", ["ceil_mode"]),
+        (
+            #"{"type":"max_pool2d","kernel_size":2,"count_include_pad":false}"#, .outOfRange, "layer 0",
+            ["count_include_pad"]
+        ),
         (#"{"type":"gelu","approximate":"sigmoid"}"#, .outOfRange, "layer 0", ["approximate", "sigmoid"]),
         (#"{"type":"elu","alpha":1e300}"#, .outOfRange, "layer 0 (elu)", ["alpha"]),
         (#"{"type":"softplus","beta":0}"#, .outOfRange, "layer 0 (softplus)", ["beta"]),

@@ -114,10 +114,18 @@ import Testing
         case "max_pool":
             return try ModelDescription(
                 input: .init(shape: image),
-                layers: [same(channels), .maxPool2d(.init(kernelSize: 2, stride: Size2D(random.integer(1...3), 2)))]
-                    + head, loss: .crossEntropy)
+                layers: [
+                    same(channels),
+                    .maxPool2d(
+                        .init(
+                            kernelSize: 2, stride: Size2D(random.integer(1...3), 2),
+                            padding: random.integer(0...1) == 0 ? 0 : 1,
+                            ceilMode: random.integer(0...1) == 0)),
+                ] + head, loss: .crossEntropy)
         case "avg_pool":
-            let window = Window2D(kernelSize: Size2D(random.integer(2...3), 2), stride: 1, padding: 1)
+            let window = Window2D(
+                kernelSize: Size2D(random.integer(2...3), 2), stride: Size2D(random.integer(1...2), 2), padding: 1,
+                ceilMode: random.integer(0...1) == 0, countIncludePad: random.integer(0...1) == 0)
             return try ModelDescription(
                 input: .init(shape: image),
                 layers: [same(channels), .averagePool2d(window), .tanh, same(3), .globalAveragePool2d] + head,

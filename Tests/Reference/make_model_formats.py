@@ -229,6 +229,29 @@ def deflate(path):
             new.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
 
 
+class Windows(nn.Module):
+    """Pools of all kinds, and GoogLeNet's and Inception's branches: one divides again, and all are joined at once."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(), nn.MaxPool2d(3, stride=2, ceil_mode=True))
+        self.short = nn.Conv2d(6, 2, 1)
+        self.split = nn.Conv2d(6, 4, 1)
+        self.wide, self.high = nn.Conv2d(4, 3, (1, 3), padding=(0, 1)), nn.Conv2d(4, 3, (3, 1), padding=(1, 0))
+        self.pooled = nn.Sequential(nn.AvgPool2d(3, 1, 1, count_include_pad=False), nn.Conv2d(6, 2, 1))
+        self.head = nn.Sequential(
+            nn.AvgPool2d((3, 2), stride=2, padding=1, ceil_mode=True, count_include_pad=False), nn.Tanh(),
+            nn.MaxPool2d(2, stride=2, padding=1, ceil_mode=True), nn.AvgPool2d(2, ceil_mode=True), nn.Flatten(),
+            nn.Linear(10 * 2 * 2, 3))
+
+    def forward(self, x):
+        x = self.stem(x)
+        split = self.split(x)
+        split = torch.cat([self.wide(split), self.high(split)], 1)
+        return self.head(torch.cat([self.short(x), split, self.pooled(x)], 1))
+
+
 def torch_models():
     yield "mlp", nn.Sequential(nn.Flatten(), nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 3)), (3, 2, 2)
     yield "lenet", LeNet(), (1, 14, 14)
@@ -243,6 +266,8 @@ def torch_models():
     yield "pools", nn.Sequential(
         nn.Conv1d(2, 4, 3, padding=1), nn.ReLU(), nn.MaxPool1d(3, stride=2, padding=1), nn.Conv1d(4, 3, 2), nn.Tanh(),
         nn.AvgPool1d(2), nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(3, 2)), (2, 14)
+    if LARGE:
+        yield "windows", Windows(), (3, 18, 15)
 
 
 def write_sequences():
@@ -341,6 +366,28 @@ def keras_models():
         yield "keras_ends", keras.Sequential([
             keras.Input((7, 3)), layers.Bidirectional(layers.GRU(4, return_sequences=True)), layers.Dropout(0.1),
             layers.Bidirectional(layers.LSTM(3)), layers.Dense(2)]), 1
+        yield "keras_steps", keras.Sequential([
+            keras.Input((6, 3)), layers.SpatialDropout1D(0.1), layers.TimeDistributed(layers.Dense(4, activation="tanh")),
+            layers.LSTM(3), layers.Dense(2)]), 1
+        yield "keras_counted", keras.Sequential([
+            keras.Input((4,)), layers.Normalization(mean=[1.0, 2, 3, 4], variance=[1.0, 4, 9, 2]),
+            layers.GaussianNoise(0.1), layers.Dense(5, activation="relu"), layers.Dense(2)]), 4
+
+        # As transfer learning makes it: what changes the data, a base, a head; the base has a model within it.
+        excited = keras.Sequential([
+            layers.GlobalAveragePooling2D(), layers.Reshape((1, 1, 6)), layers.Conv2D(3, 1, activation="relu"),
+            layers.Conv2D(6, 1, activation="sigmoid")], name="excited")
+        y = keras.Input((11, 9, 3))
+        b = layers.BatchNormalization()(layers.Conv2D(6, 3, padding="same", use_bias=False)(y))
+        b = layers.Multiply()([b, excited(b)])
+        b = layers.AveragePooling2D(3, strides=2, padding="same")(layers.ReLU()(b))
+        base = keras.Model(y, layers.BatchNormalization()(layers.Conv2D(5, 3)(b)), name="base")
+        base.trainable = False
+        z = keras.Input((11, 9, 3))
+        t = keras.Sequential([layers.RandomFlip(), layers.RandomRotation(0.1)], name="augmentation")(z)
+        t = base(layers.Rescaling(2.0, offset=-1)(t), training=False)
+        t = layers.AveragePooling2D(2, padding="same")(layers.MaxPooling2D(2, strides=2, padding="same")(t))
+        yield "keras_transfer", keras.Model(z, layers.Dense(3)(layers.Flatten()(t))), 1
 
     yield "keras_table", keras.Sequential([
         keras.Input((5,)), layers.Dense(6, activation="relu"), layers.LayerNormalization(), layers.BatchNormalization(),
@@ -351,8 +398,11 @@ def write_keras():
     import keras
 
     for name, model, scale in keras_models():
-        for layer in model.layers:
-            weights = layer.get_weights()
+        for layer in model._flatten_layers(include_self=False):
+            weights = [] if hasattr(layer, "layers") or layer.name.startswith(("random", "forward", "backward")) \
+                else layer.get_weights()
+            if not weights or name == "keras_counted" and "norm" in layer.name:
+                continue
             if "normalization" in layer.name:
                 weights = [numpy.random.uniform(0.5, 1.5, w.shape) for w in weights]
             else:
@@ -361,7 +411,7 @@ def write_keras():
         x = (numpy.random.uniform(0, 1, (4, *model.input_shape[1:])) * scale).astype(
             "int64" if name == "keras_text" else "float32")
         y = model.predict(x, verbose=0)
-        inputs = numpy.moveaxis(x, -1, 1) if x.ndim > 2 and name != "keras_ends" else x
+        inputs = numpy.moveaxis(x, -1, 1) if x.ndim > 2 and name not in ("keras_ends", "keras_steps") else x
         save_file({"x": numpy.ascontiguousarray(inputs), "y": y}, FOLDER / f"{name}.safetensors")
         for ending in ("keras",) if name in ("keras_table", "keras_line") and not LARGE else ("keras", "h5"):
             path = FOLDER / f"{name}.{ending}"

@@ -29,8 +29,9 @@ public struct Application: Sendable {
     }
 
     /// What is in a weights, shard, delta or predictions file, or in a model file of another tool.
-    public func inspect(_ file: String) throws -> FileInspection {
-        try FileInspection(paths.resolved(file))
+    /// - Parameter inputShape: of one example, where a model of another tool leaves a size open.
+    public func inspect(_ file: String, inputShape: [Int]? = nil) throws -> FileInspection {
+        try FileInspection(paths.resolved(file), inputShape: inputShape)
     }
 
     /// Everything that happens in a run, whichever process works on it: what is in its journal, then live, until nobody

@@ -34,15 +34,19 @@ public struct ExportRequest: Sendable {
     public var output: String?
     /// Of a model that does not say it.
     public var loss: String?
+    /// Of one example, where the model leaves a size open, in the order of its file.
+    public var inputShape: [Int]?
 
     public init(
-        model: String, initialWeights: String? = nil, format: ExportFormat, output: String? = nil, loss: String? = nil
+        model: String, initialWeights: String? = nil, format: ExportFormat, output: String? = nil, loss: String? = nil,
+        inputShape: [Int]? = nil
     ) {
         self.model = model
         self.initialWeights = initialWeights
         self.format = format
         self.output = output
         self.loss = loss
+        self.inputShape = inputShape
     }
 }
 
@@ -89,14 +93,14 @@ extension Application {
         if !Files.isDirectory(path) {
             let start = try Files.prefix(of: path, count: 16)
             if ForeignModel.isForeign(start: start, name: path), !Gzip.isGzip(start) {
-                let model = try ForeignModel(contentsOf: path)
+                let model = try ForeignModel(contentsOf: path, inputShape: request.inputShape)
                 notes += model.notes
                 do throws(DeMLError) { return try model.weights(loss: loss) } catch {
                     throw error.at(paths.shown(path))
                 }
             }
             if let initial = request.initialWeights {
-                let model = try described(path, loss: loss)
+                let model = try described(path, loss: loss, inputShape: request.inputShape)
                 let weightsPath = paths.resolved(initial)
                 if let found = try ForeignWeights.read(weightsPath, for: model) {
                     notes.append("weights \(found.decision.text)")
@@ -105,16 +109,23 @@ extension Application {
                 return try Weights(Safetensors(contentsOf: weightsPath), model: model)
             }
         }
+        guard request.inputShape == nil else {
+            throw DeMLError(.usage, "the model says its input's shape itself", place: "--input-shape")
+        }
         let argument = try ModelArgument(request.model, paths)
         return try Weights(Safetensors(contentsOf: argument.path))
     }
 
-    private func described(_ path: String, loss: ModelDescription.Loss?) throws -> ModelDescription {
+    private func described(
+        _ path: String, loss: ModelDescription.Loss?, inputShape: [Int]?
+    ) throws -> ModelDescription {
         switch try ModelFile(path: path, paths).source {
         case .description(let model): return model
         case .outline(let outline):
-            guard let shape = outline.inputShape else {
-                throw DeMLError(.missing, "the description leaves out the input's shape", place: paths.shown(path))
+            guard let shape = outline.inputShape ?? inputShape else {
+                throw DeMLError(
+                    .missing, "the description leaves out the input's shape", place: paths.shown(path),
+                    hint: "say it: --input-shape 1,28,28")
             }
             return try outline.completed(inputShape: shape, outputs: 0, loss: outline.loss ?? loss ?? .crossEntropy)
         case .path: throw DeMLError(.malformed, "the file is no model description", place: paths.shown(path))

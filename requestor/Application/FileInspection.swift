@@ -8,11 +8,15 @@ public enum FileInspection: Sendable, Encodable {
     case own(Inspection)
     case foreign(ForeignInspection)
 
-    init(_ path: String) throws(DeMLError) {
+    init(_ path: String, inputShape: [Int]?) throws(DeMLError) {
         let start = try Files.prefix(of: path, count: 16)
         if ForeignModel.isForeign(start: start, name: path), !Gzip.isGzip(start) {
-            self = .foreign(try ForeignInspection(path))
+            self = .foreign(try ForeignInspection(path, inputShape: inputShape))
         } else {
+            guard inputShape == nil else {
+                throw DeMLError(
+                    .usage, "the file is one of DeML, which says its shapes itself", place: "--input-shape")
+            }
             self = .own(try Inspection(contentsOf: path))
         }
     }
@@ -68,8 +72,8 @@ public struct ForeignInspection: Sendable, Encodable {
         case multiplyAdds = "multiply_adds"
     }
 
-    init(_ path: String) throws(DeMLError) {
-        let model = try ForeignModel(contentsOf: path)
+    init(_ path: String, inputShape: [Int]?) throws(DeMLError) {
+        let model = try ForeignModel(contentsOf: path, inputShape: inputShape)
         self.path = path
         format = model.format.rawValue
         notes = model.notes

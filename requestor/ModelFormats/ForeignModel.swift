@@ -33,7 +33,7 @@ public struct ForeignModel: Sendable {
     }
 
     /// Reads a file. Errors have the path as place.
-    /// - Parameter inputShape: of one example, where the file leaves it open.
+    /// - Parameter inputShape: of one example, as the file orders it, where the file leaves a size open.
     public init(contentsOf path: String, inputShape: [Int]? = nil) throws(DeMLError) {
         let bytes = try Files.read(path, maximumBytes: Self.maximumBytes)
         do throws(DeMLError) {
@@ -54,17 +54,18 @@ public struct ForeignModel: Sendable {
             let archive = try ZipArchive(bytes)
             if ExportedProgram.isExportedProgram(archive) {
                 var importer = try ExportedImporter(try ExportedProgram(archive))
+                _ = try InputShape.completed(importer.graph.inputShape, inputShape)
                 let assembly = try ModelAssembly(try importer.steps(), inputShape: importer.graph.inputShape)
                 self.init(.exportedProgram, assembly, importer.notes)
             } else if KerasFile.isKeras(archive) {
-                try self.init(try KerasFile(archive))
+                try self.init(try KerasFile(archive), inputShape)
             } else {
                 self.init(.pytorch, try TorchFile(archive).tensors)
             }
         } else if bytes.starts(with: TorchFile.legacyMagic) {
             self.init(.pytorch, try TorchFile(legacy: bytes).tensors)
         } else if bytes.starts(with: HDF5File.signature) {
-            try self.init(try KerasFile(hdf5: bytes))
+            try self.init(try KerasFile(hdf5: bytes), inputShape)
         } else if bytes.first == 0x80 {
             // A pickle by itself. What it asks for is named, if it asks for anything.
             _ = try Pickle(bytes[...])
@@ -92,8 +93,8 @@ public struct ForeignModel: Sendable {
         notes = []
     }
 
-    private init(_ file: KerasFile) throws(DeMLError) {
-        let importer = try KerasImporter(file)
+    private init(_ file: KerasFile, _ inputShape: [Int]?) throws(DeMLError) {
+        let importer = try KerasImporter(file, inputShape: inputShape)
         let assembly = try ModelAssembly(try importer.steps(), inputShape: importer.graph.inputShape)
         self.init(.keras, assembly, importer.notes)
     }
@@ -159,6 +160,35 @@ public struct ForeignModel: Sendable {
         let matching = try WeightMatching(model, tensors)
         let named = zip(model.parameters, matching.tensors).map { ($0.name, $1) }
         return (try Weights(Safetensors(tensors: named), model: model), matching)
+    }
+}
+
+/// The shape of an example, where a file may leave sizes open.
+enum InputShape {
+    /// - Parameters:
+    ///   - sizes: what the file says; nil for one that may vary.
+    ///   - given: what a person says, in the same order.
+    static func completed(_ sizes: [Int?], _ given: [Int]?) throws(DeMLError) -> [Int] {
+        let shown = "[" + sizes.map { $0.map(String.init) ?? "?" }.joined(separator: ", ") + "]"
+        guard let given else {
+            let known = sizes.compactMap(\.self)
+            guard known.count == sizes.count else {
+                let example = sizes.map { String($0 ?? 224) }.joined(separator: ",")
+                throw DeMLError(
+                    .shape, "the model leaves sizes of its input open: \(shown)",
+                    hint: "say them in this order: deml export --to deml --input-shape \(example)")
+            }
+            return known
+        }
+        let isFitting =
+            given.count == sizes.count
+            && zip(sizes, given).allSatisfy { size, given in given > 0 && size ?? given == given }
+        guard isFitting else {
+            throw DeMLError(
+                .shape, "the input shape \(given) is not that of the model: \(shown)",
+                hint: "--input-shape has a size for each dimension of an example, in the model's order")
+        }
+        return given
     }
 }
 

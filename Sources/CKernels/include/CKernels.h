@@ -182,10 +182,12 @@ void deml_bias_gradient_of(deml_pool *pool, long rows, long channels, const floa
 /// Scratch of the forward pass and, if `training`, of all others; of a transposed convolution take it for training.
 deml_scratch deml_conv2d_scratch(long threads, deml_isa isa, const deml_conv2d *shape, bool training);
 
-/// A window over x[batch][height][width][channels]; y[batch][oh][ow][channels].
+/// A window over x[batch][height][width][channels]; y[batch][out_height][out_width][channels]. The last windows may reach
+/// beyond the end (torch's ceil_mode), but each begins before it, and holds a number that is no padding.
 typedef struct {
-    long batch, height, width, channels;
+    long batch, height, width, channels, out_height, out_width;
     long kernel_height, kernel_width, stride_height, stride_width, padding_height, padding_width;
+    bool exclude_padding;  // means are of what is there alone (torch's count_include_pad=False)
 } deml_pool2d;
 
 /// y = largest of the window (the first of equals); `position` (as y): which element of the window it was.
@@ -193,7 +195,8 @@ typedef struct {
 void deml_max_pool2d_forward(deml_pool *pool, const deml_pool2d *shape, const float *x, float *y, uint16_t *position);
 void deml_max_pool2d_backward(deml_pool *pool, const deml_pool2d *shape, const float *dy, const uint16_t *position,
                               float *dx);
-/// y = mean of the window, padding counted as zeros (torch's count_include_pad). Global average pool: kernel = size.
+/// y = mean of the window, padding counted as zeros if it is not excluded; what lies beyond the padding never counts.
+/// Global average pool: kernel = size.
 void deml_avg_pool2d_forward(deml_pool *pool, const deml_pool2d *shape, const float *x, float *y);
 void deml_avg_pool2d_backward(deml_pool *pool, const deml_pool2d *shape, const float *dy, float *dx);
 

@@ -6,13 +6,13 @@ DEML_BODY(max_pool_forward) {
     const deml_pool2d_arguments *a = arguments;
     const deml_pool2d *s = &a->s;
     for (long row = begin; row < end; row++) {
-        const long top = row % a->oh * s->stride_height - s->padding_height;
-        const float *image = a->in + row / a->oh * s->height * s->width * s->channels;
+        const long top = row % s->out_height * s->stride_height - s->padding_height;
+        const float *image = a->in + row / s->out_height * s->height * s->width * s->channels;
         const long h0 = deml_max(top, 0), h1 = deml_min(top + s->kernel_height, s->height);
-        for (long ow = 0; ow < a->ow; ow++) {
+        for (long ow = 0; ow < s->out_width; ow++) {
             const long left = ow * s->stride_width - s->padding_width;
             const long w0 = deml_max(left, 0), w1 = deml_min(left + s->kernel_width, s->width);
-            const long to = (row * a->ow + ow) * s->channels;
+            const long to = (row * s->out_width + ow) * s->channels;
             for (long c = 0; c < s->channels; c += LANES) {
                 const long n = s->channels - c;
                 vf best = load_some(image + (h0 * s->width + w0) * s->channels + c, n);
@@ -39,22 +39,43 @@ INLINE void windows_over(long at, long kernel, long stride, long padding, long w
     *last = deml_min(shifted / stride + 1, windows);
 }
 
+/// How much of a window counts: numbers from first to last along one dimension.
+INLINE long window_count(long index, long size, long kernel, long stride, long padding, bool exclude_padding) {
+    const long first = index * stride - padding, last = deml_min(first + kernel, size + padding);
+    return exclude_padding ? deml_min(last, size) - deml_max(first, 0) : last - first;
+}
+
+/// What the sum of a window is divided by.
+INLINE float window_area(const deml_pool2d *s, long oh, long ow) {
+    const bool without = s->exclude_padding;
+    return (float)(window_count(oh, s->height, s->kernel_height, s->stride_height, s->padding_height, without) *
+                   window_count(ow, s->width, s->kernel_width, s->stride_width, s->padding_width, without));
+}
+
+/// Whether that is the whole kernel for every window.
+INLINE bool windows_are_whole(const deml_pool2d *s) {
+    const bool has_padding = s->padding_height > 0 || s->padding_width > 0;
+    return !(s->exclude_padding && has_padding) &&
+        window_area(s, s->out_height - 1, s->out_width - 1) == (float)(s->kernel_height * s->kernel_width);
+}
+
 /// dx gathers from the windows over it, in their order; `position` NULL: average pooling.
 INLINE void pool_backward(const deml_pool2d_arguments *a, long begin, long end, const uint16_t *positions) {
     const deml_pool2d *s = &a->s;
     const float area = (float)(s->kernel_height * s->kernel_width);
+    const bool whole = windows_are_whole(s);
     for (long row = begin; row < end; row++) {
         const long h = row % s->height, image = row / s->height;
         long h0, h1, w0, w1;
-        windows_over(h, s->kernel_height, s->stride_height, s->padding_height, a->oh, &h0, &h1);
+        windows_over(h, s->kernel_height, s->stride_height, s->padding_height, s->out_height, &h0, &h1);
         for (long w = 0; w < s->width; w++) {
-            windows_over(w, s->kernel_width, s->stride_width, s->padding_width, a->ow, &w0, &w1);
+            windows_over(w, s->kernel_width, s->stride_width, s->padding_width, s->out_width, &w0, &w1);
             for (long c = 0; c < s->channels; c += LANES) {
                 const long n = s->channels - c;
                 vf sum = 0;
                 for (long oh = h0; oh < h1; oh++)
                     for (long ow = w0; ow < w1; ow++) {
-                        const long from = ((image * a->oh + oh) * a->ow + ow) * s->channels + c;
+                        const long from = ((image * s->out_height + oh) * s->out_width + ow) * s->channels + c;
                         vf dy = load_some(a->in + from, n);
                         if (positions) {
                             const long top = oh * s->stride_height - s->padding_height;
@@ -63,10 +84,12 @@ INLINE void pool_backward(const deml_pool2d_arguments *a, long begin, long end, 
                             memcpy(&position, positions + from, sizeof(uint16_t) * (size_t)deml_min(n, LANES));
                             const vi here = (int32_t)((h - top) * s->kernel_width + w - left);
                             dy = choose(__builtin_convertvector(position, vi) == here, dy, (vf)0);
+                        } else if (!whole) {
+                            dy /= window_area(s, oh, ow);
                         }
                         sum += dy;
                     }
-                store_some(a->out + (row * s->width + w) * s->channels + c, positions ? sum : sum / area, n);
+                store_some(a->out + (row * s->width + w) * s->channels + c, positions || !whole ? sum : sum / area, n);
             }
         }
     }
@@ -82,19 +105,19 @@ DEML_BODY(avg_pool_backward) { pool_backward(arguments, begin, end, NULL); }
 DEML_BODY(avg_pool_forward) {
     const deml_pool2d_arguments *a = arguments;
     const deml_pool2d *s = &a->s;
-    const float area = (float)(s->kernel_height * s->kernel_width);
     for (long row = begin; row < end; row++) {
-        const long top = row % a->oh * s->stride_height - s->padding_height;
-        const float *image = a->in + row / a->oh * s->height * s->width * s->channels;
-        for (long ow = 0; ow < a->ow; ow++) {
+        const long top = row % s->out_height * s->stride_height - s->padding_height;
+        const float *image = a->in + row / s->out_height * s->height * s->width * s->channels;
+        for (long ow = 0; ow < s->out_width; ow++) {
             const long left = ow * s->stride_width - s->padding_width;
+            const float area = window_area(s, row % s->out_height, ow);
             for (long c = 0; c < s->channels; c += LANES) {
                 const long n = s->channels - c;
                 vf sum = 0;
                 for (long h = deml_max(top, 0); h < deml_min(top + s->kernel_height, s->height); h++)
                     for (long w = deml_max(left, 0); w < deml_min(left + s->kernel_width, s->width); w++)
                         sum += load_some(image + (h * s->width + w) * s->channels + c, n);
-                store_some(a->out + (row * a->ow + ow) * s->channels + c, sum / area, n);
+                store_some(a->out + (row * s->out_width + ow) * s->channels + c, sum / area, n);
             }
         }
     }

@@ -1,17 +1,13 @@
 import CKernels
 import Tensors
 
-/// The mean of each window, padding counting as zeros: [c, h, w] → [c, h', w']. The stride's default is the kernel's size.
+/// The mean of each window, padding counting as zeros or not at all: [c, h, w] → [c, h', w']. The stride's default is the
+/// kernel's size.
 struct AveragePool2d: PoolingLayer {
     static let type = "avg_pool2d"
-    static let options = Window2D.options + ["ceil_mode", "count_include_pad"]
+    static let options = Window2D.options + ["count_include_pad"]
 
     var window: Window2D
-
-    static func demand(of options: StrictContainer) throws {
-        try options.demand("ceil_mode", false)
-        try options.demand("count_include_pad", true)
-    }
 
     func build(
         _ layer: ResolvedLayer, _ x: Activations, _ network: inout NetworkBuilder
@@ -21,13 +17,13 @@ struct AveragePool2d: PoolingLayer {
         // y[b][oh][ow][c] = the mean of its window. Backward: the gradient is spread evenly over the window.
         network.append(
             ImageOperation(
-                input, y, window.kernel(over: input), batch: \.batch, forward: deml_avg_pool2d_forward,
+                input, y, window.kernel(from: input, to: y), batch: \.batch, forward: deml_avg_pool2d_forward,
                 backward: deml_avg_pool2d_backward))
         return y
     }
 }
 
 extension Layer {
-    /// The mean of each window, padding counting as zeros. The stride's default is the kernel's size.
+    /// The mean of each window. The stride's default is the kernel's size.
     public static func averagePool2d(_ window: Window2D) -> Layer { Layer(AveragePool2d(window: window)) }
 }

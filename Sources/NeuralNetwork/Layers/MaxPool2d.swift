@@ -4,12 +4,11 @@ import Tensors
 /// The largest of each window, padding counting as -∞: [c, h, w] → [c, h', w']. The stride's default is the kernel's size.
 struct MaxPool2d: PoolingLayer {
     static let type = "max_pool2d"
-    static let options = Window2D.options + ["ceil_mode", "dilation"]
+    static let options = Window2D.options + ["dilation"]
 
     var window: Window2D
 
     static func demand(of options: StrictContainer) throws {
-        try options.demand("ceil_mode", false)
         try options.demand("dilation", 1)
     }
 
@@ -41,7 +40,7 @@ private final class MaxPool2dOperation: Operation {
         self.x = x
         self.y = y
         self.position = position
-        shape = window.kernel(over: x)
+        shape = window.kernel(from: x, to: y)
     }
 
     func forward(_ pass: Pass) {

@@ -44,20 +44,31 @@ public struct Window2D: Sendable, Equatable {
     public var kernelSize: Size2D
     public var stride: Size2D
     public var padding: Size2D
+    /// Whether there is one more window where numbers are left at the end: it reaches beyond it, and what is there counts
+    /// for nothing.
+    public var ceilMode: Bool
+    /// Whether means count padding as zeros, or leave it out.
+    public var countIncludePad: Bool
 
-    public init(kernelSize: Size2D, stride: Size2D? = nil, padding: Size2D = 0) {
+    public init(
+        kernelSize: Size2D, stride: Size2D? = nil, padding: Size2D = 0, ceilMode: Bool = false,
+        countIncludePad: Bool = true
+    ) {
         self.kernelSize = kernelSize
         self.stride = stride ?? kernelSize
         self.padding = padding
+        self.ceilMode = ceilMode
+        self.countIncludePad = countIncludePad
     }
 
-    static let options = ["kernel_size", "stride", "padding"]
+    static let options = ["kernel_size", "stride", "padding", "ceil_mode"]
 
     init(_ options: StrictContainer) throws {
         self.init(
             kernelSize: try options.required("kernel_size", Size2D.self),
             stride: try options.optional("stride", Size2D.self),
-            padding: try options.optional("padding", Size2D.self) ?? 0)
+            padding: try options.optional("padding", Size2D.self) ?? 0,
+            ceilMode: try options.optional("ceil_mode", Bool.self) ?? false)
     }
 
     /// Of a sequence, which is an image with the height 1.
@@ -72,6 +83,7 @@ public struct Window2D: Sendable, Equatable {
         self.init(
             length: length, stride: try options.length("stride", of: layer),
             padding: try options.length("padding", of: layer) ?? 0)
+        ceilMode = try options.optional("ceil_mode", Bool.self) ?? false
     }
 
     /// Of images as they are, of sequences the width alone.
@@ -85,14 +97,17 @@ public struct Window2D: Sendable, Equatable {
             try options.put("stride", stride, unless: kernelSize)
             try options.put("padding", padding, unless: 0)
         }
+        try options.put("ceil_mode", ceilMode, unless: false)
+        try options.put("count_include_pad", countIncludePad, unless: true)
     }
 
     /// The kernels' form of these windows over images [batch][height][width][channels]; the batch is set with each pass.
-    func kernel(over x: Activations) -> deml_pool2d {
+    func kernel(from x: Activations, to y: Activations) -> deml_pool2d {
         deml_pool2d(
-            batch: 0, height: x.height, width: x.width, channels: x.channels, kernel_height: kernelSize.height,
-            kernel_width: kernelSize.width, stride_height: stride.height, stride_width: stride.width,
-            padding_height: padding.height, padding_width: padding.width)
+            batch: 0, height: x.height, width: x.width, channels: x.channels, out_height: y.height, out_width: y.width,
+            kernel_height: kernelSize.height, kernel_width: kernelSize.width, stride_height: stride.height,
+            stride_width: stride.width, padding_height: padding.height, padding_width: padding.width,
+            exclude_padding: !countIncludePad)
     }
 }
 
@@ -120,9 +135,15 @@ protocol PoolingLayer: LayerDefinition {
 extension PoolingLayer {
     static var isSequence: Bool { false }
 
+    static func demand(of options: StrictContainer) throws {}
+
     init(_ options: StrictContainer) throws {
         try Self.demand(of: options)
-        self.init(window: Self.isSequence ? try Window2D(sequence: options, of: Self.type) : try Window2D(options))
+        var window = Self.isSequence ? try Window2D(sequence: options, of: Self.type) : try Window2D(options)
+        if Self.options.contains("count_include_pad") {
+            window.countIncludePad = try options.optional("count_include_pad", Bool.self) ?? true
+        }
+        self.init(window: window)
     }
 
     func shapes(_ place: inout LayerPlace) throws(DeMLError) -> LayerShapes {
@@ -165,9 +186,10 @@ extension LayerPlace {
     private func text(_ size: Size2D) -> String { input.count == 2 ? "\(size.width)" : "\(size)" }
 
     /// Height and width of what windows over the input give: ⌊(size + 2·padding - reach)/stride⌋ + 1, where the reach is
-    /// dilation·(kernel - 1) + 1. A sequence [channels, length] has the height 1.
+    /// dilation·(kernel - 1) + 1. With ⌈⌉ for `ceilMode`, but no window begins beyond the input and the padding before it.
+    /// A sequence [channels, length] has the height 1.
     func window(
-        _ kernel: Size2D, _ stride: Size2D, _ padding: Size2D, dilation: Size2D = 1
+        _ kernel: Size2D, _ stride: Size2D, _ padding: Size2D, dilation: Size2D = 1, ceilMode: Bool = false
     ) throws(DeMLError) -> (height: Int, width: Int) {
         let sizes = [
             ("kernel_size", kernel, 1), ("stride", stride, 1), ("padding", padding, 0), ("dilation", dilation, 1),
@@ -186,16 +208,21 @@ extension LayerPlace {
                 "kernel_size \(text(kernel))\(dilation == 1 ? "" : " with dilation \(text(dilation))") is larger than the input shape \(input) with padding \(text(padding))"
             )
         }
+        func count(_ size: Int, _ padding: Int, _ reach: Int, _ stride: Int) -> Int {
+            let count = (size + 2 * padding - reach) / stride + 1
+            let isNext = count * stride - padding < size && (size + 2 * padding - reach) % stride > 0
+            return ceilMode && isNext ? count + 1 : count
+        }
         return (
-            (height + 2 * padding.height - reach.height) / stride.height + 1,
-            (width + 2 * padding.width - reach.width) / stride.width + 1
+            count(height, padding.height, reach.height, stride.height),
+            count(width, padding.width, reach.width, stride.width)
         )
     }
 
     /// The shapes of a pooling layer.
     fileprivate func pooled(_ window: Window2D) throws(DeMLError) -> LayerShapes {
         let kernel = window.kernelSize
-        let (height, width) = try self.window(kernel, window.stride, window.padding)
+        let (height, width) = try self.window(kernel, window.stride, window.padding, ceilMode: window.ceilMode)
         guard 2 * window.padding.height <= kernel.height, 2 * window.padding.width <= kernel.width else {
             throw DeMLError(.shape, "padding \(text(window.padding)) is more than half of kernel_size \(text(kernel))")
         }

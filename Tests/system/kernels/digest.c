@@ -79,9 +79,7 @@ static void convolution(deml_pool *pool, deml_conv2d s) {
 }
 
 static void pooling(deml_pool *pool, deml_pool2d s) {
-    const long oh = deml_window_output(s.height, s.kernel_height, s.stride_height, s.padding_height);
-    const long ow = deml_window_output(s.width, s.kernel_width, s.stride_width, s.padding_width);
-    const long nx = s.batch * s.height * s.width * s.channels, ny = s.batch * oh * ow * s.channels;
+    const long nx = s.batch * s.height * s.width * s.channels, ny = s.batch * s.out_height * s.out_width * s.channels;
     float *x = random_floats(nx, 1), *y = zeros(ny), *dx = zeros(nx);
     uint16_t *position = malloc((size_t)ny * sizeof *position);
     deml_max_pool2d_forward(pool, &s, x, y, position);
@@ -296,8 +294,9 @@ int main(void) {
         convolution(pool, (deml_conv2d){2, 9, 10, 12, 8, 3, 2, 1, 2, 1, 1, 4, 2, 1});
         convolution(pool, (deml_conv2d){2, 9, 10, 6, 20, 3, 3, 1, 1, 1, 1, 1, 1, 2});
         report(pool, "conv2d");
-        pooling(pool, (deml_pool2d){2, 9, 8, 20, 2, 2, 2, 2, 0, 0});
-        pooling(pool, (deml_pool2d){2, 7, 7, 3, 3, 3, 2, 2, 1, 1});
+        pooling(pool, (deml_pool2d){2, 9, 8, 20, 4, 4, 2, 2, 2, 2, 0, 0, false});
+        pooling(pool, (deml_pool2d){2, 7, 7, 3, 4, 4, 3, 3, 2, 2, 1, 1, false});
+        pooling(pool, (deml_pool2d){2, 8, 7, 20, 5, 4, 3, 3, 2, 2, 1, 1, true});
         resampling(pool, (deml_resize2d){2, 9, 8, 20, 18, 5, false, 0.5f, 1.6f});
         resampling(pool, (deml_resize2d){3, 4, 5, 3, 7, 9, false, 4.0f / 7, 5.0f / 9});
         report(pool, "pooling");

@@ -488,24 +488,44 @@ static void convolution(void) {
 
 // MARK: Pooling
 
+// As many windows as fit, or one more that begins before the end.
+static long windows(long size, long kernel, long stride, long padding) {
+    const long count = deml_window_output(size, kernel, stride, padding);
+    return any(0, 1) && count * stride - padding < size ? count + 1 : count;
+}
+
 static void pooling(void) {
-    deml_pool2d s = {mostly_small(1, 70), mostly_small(1, 20), mostly_small(1, 20), mostly_small(1, 200), any(1, 7),
-                     any(1, 7), any(1, 4), any(1, 4), 0, 0};
+    deml_pool2d s = {mostly_small(1, 70), mostly_small(1, 20), mostly_small(1, 20), mostly_small(1, 200), 0, 0, any(1, 7),
+                     any(1, 7), any(1, 4), any(1, 4), 0, 0, any(0, 1)};
     s.padding_height = any(0, s.kernel_height / 2), s.padding_width = any(0, s.kernel_width / 2);
     while (s.batch * s.height * s.width * s.channels > 20000) *(s.batch > s.channels ? &s.batch : &s.channels) /= 2;
     if (s.height + 2 * s.padding_height < s.kernel_height) s.height = s.kernel_height;
     if (s.width + 2 * s.padding_width < s.kernel_width) s.width = s.kernel_width;
+    const long oh = s.out_height = windows(s.height, s.kernel_height, s.stride_height, s.padding_height);
+    const long ow = s.out_width = windows(s.width, s.kernel_width, s.stride_width, s.padding_width);
     snprintf(what, sizeof what,
-             "pooling batch %ld height %ld width %ld channels %ld kernel %ldx%ld stride %ldx%ld padding %ldx%ld",
-             s.batch, s.height, s.width, s.channels, s.kernel_height, s.kernel_width, s.stride_height, s.stride_width,
-             s.padding_height, s.padding_width);
-    const long oh = deml_window_output(s.height, s.kernel_height, s.stride_height, s.padding_height);
-    const long ow = deml_window_output(s.width, s.kernel_width, s.stride_width, s.padding_width);
+             "pooling batch %ld height %ld width %ld channels %ld to %ldx%ld kernel %ldx%ld stride %ldx%ld padding %ldx%ld %s",
+             s.batch, s.height, s.width, s.channels, oh, ow, s.kernel_height, s.kernel_width, s.stride_height,
+             s.stride_width, s.padding_height, s.padding_width, s.exclude_padding ? "excluded" : "included");
     const long nx = s.batch * s.height * s.width * s.channels, ny = s.batch * oh * ow * s.channels;
     const float *x = floats(nx, 1), *dy = floats(ny, 1);
     float *largest = empty(ny), *mean = empty(ny), *largest_dx = zeros(nx), *mean_dx = zeros(nx);
     uint16_t *position = take(ny, 2), *got_position = take(ny, 2);
-    const float area = (float)(s.kernel_height * s.kernel_width);
+    // Where a window has fewer numbers than the kernel, each gradient is divided by its own.
+    const long whole = s.kernel_height * s.kernel_width;
+    long *areas = take(ny, sizeof *areas);
+    bool all_whole = true;
+    for (long at = 0; at < ny; at++) {
+        const long top = at / (s.channels * ow) % oh * s.stride_height - s.padding_height;
+        const long left = at / s.channels % ow * s.stride_width - s.padding_width;
+        areas[at] = 0;
+        for (long t = 0; t < whole; t++) {
+            const long h = top + t / s.kernel_width, w = left + t % s.kernel_width;
+            const bool inside = h >= 0 && h < s.height && w >= 0 && w < s.width;
+            areas[at] += inside || (!s.exclude_padding && h < s.height + s.padding_height && w < s.width + s.padding_width);
+        }
+        all_whole &= areas[at] == whole;
+    }
     for (long at = 0; at < ny; at++) {
         const long c = at % s.channels, b = at / (s.channels * ow * oh);
         const long top = at / (s.channels * ow) % oh * s.stride_height - s.padding_height;
@@ -517,15 +537,15 @@ static void pooling(void) {
             if (h < 0 || h >= s.height || w < 0 || w >= s.width) continue;
             const long from = ((b * s.height + h) * s.width + w) * s.channels + c;
             sum += x[from];
-            mean_dx[from] += dy[at];
+            mean_dx[from] += all_whole ? dy[at] : dy[at] / (float)areas[at];
             if (best >= 0 && !(x[from] > x[best])) continue;
             best = from;
             position[at] = (uint16_t)t;
         }
-        largest[at] = x[best], mean[at] = sum / area;
+        largest[at] = x[best], mean[at] = sum / (float)areas[at];
         largest_dx[best] += dy[at];
     }
-    for (long i = 0; i < nx; i++) mean_dx[i] /= area;
+    for (long i = 0; all_whole && i < nx; i++) mean_dx[i] /= (float)whole;
     float *y = empty(ny), *dx = empty(nx);
     EACH_POOL(pool) {
         memset(y, 0xff, (size_t)ny * 4), memset(dx, 0xff, (size_t)nx * 4), memset(got_position, 0xff, (size_t)ny * 2);

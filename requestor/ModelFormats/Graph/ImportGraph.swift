@@ -56,12 +56,18 @@ struct ImportGraph {
             throw node.origin.refusal("it makes a value of shape \(node.shape)", .tooLarge)
         }
         var node = node
-        if case .join(.concat) = node.operation { node.inputs = withoutRepetition(node.inputs) }
+        let written = node.inputs
+        if case .join(.concat) = node.operation {
+            node.inputs = try grouped(withoutRepetition(node.inputs), node.origin)
+        }
         var dominator = node.inputs[0]
         for input in node.inputs.dropFirst() { dominator = meeting(dominator, input) }
         nodes.append(node)
         dominators.append(dominator)
         depths.append(depths[dominator] + 1)
+        if case .join(.concat) = node.operation, concats.count < 1000, written.count < 1000 {
+            concats.append((nodes.count, written))
+        }
         return nodes.count
     }
 
@@ -95,12 +101,38 @@ struct ImportGraph {
     }
 
     /// DenseNet writes [a, b] and then [a, b, c], where c is made of [a, b]: the second is the first with c beside it.
-    private mutating func withoutRepetition(_ inputs: [Int]) -> [Int] {
+    private func withoutRepetition(_ inputs: [Int]) -> [Int] {
         let best = concats.filter { $0.parts.count < inputs.count && inputs.starts(with: $0.parts) }
             .max { $0.parts.count < $1.parts.count }
-        if concats.count < 1000, inputs.count < 1000 { concats.append((nodes.count + 1, inputs)) }
         guard let best, best.parts.count > 1 else { return inputs }
         return [best.value] + inputs.dropFirst(best.parts.count)
+    }
+
+    /// Exporters write [a, [b, c]] as [a, b, c], where b and c are made of what a is not: they are put together again.
+    private mutating func grouped(_ inputs: [Int], _ origin: Step.Origin) throws(DeMLError) -> [Int] {
+        var whole = inputs[0]
+        for input in inputs.dropFirst() { whole = meeting(whole, input) }
+        var result: [Int] = []
+        var start = 0
+        while start < inputs.count {
+            var source = inputs[start]
+            var end = start + 1
+            while end < inputs.count, meeting(source, inputs[end]) != whole {
+                source = meeting(source, inputs[end])
+                end += 1
+            }
+            if end - start > 1, end - start < inputs.count {
+                var shape = self.shape(of: inputs[start])
+                for input in inputs[start + 1..<end] { shape[0] = shape[0].addingSaturated(self.shape(of: input)[0]) }
+                let group = Array(inputs[start..<end])
+                result.append(
+                    try add(Node(operation: .join(.concat), origin: origin, inputs: group, shape: shape)))
+            } else {
+                result += inputs[start..<end]
+            }
+            start = end
+        }
+        return result
     }
 
     // MARK: The tree

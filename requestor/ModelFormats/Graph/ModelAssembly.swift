@@ -82,20 +82,24 @@ struct ModelAssembly {
         guard count > 0, count < steps.count, slope.allSatisfy({ $0 > 0 && $0.isFinite }) else { return steps }
         let rest = Array(steps.dropFirst(count))
         if slope.count == 1, offset.allSatisfy({ $0 == 0 }) {
-            input.divideBy = Self.short(1 / slope[0])
+            input.divideBy = Self.short(1 / slope[0]) { Float(1 / $0) == Float(slope[0]) }
             return rest
         }
-        let mean = combine(offset, slope) { Self.short(-$0 / $1) }
-        let deviation = combine(slope, offset) { slope, _ in Self.short(1 / slope) }
+        let deviation = combine(slope, offset) { slope, _ in Self.short(1 / slope) { Float(1 / $0) == Float(slope) } }
+        let mean = combine(offset, deviation) { offset, deviation in
+            Self.short(-offset * deviation) { Float(-$0 / deviation) == Float(offset) }
+        }
         input.mean = mean
         input.standardDeviation = deviation
         return rest
     }
 
-    /// What single precision says, in as few digits.
-    private static func short(_ value: Double) -> Double {
+    /// What single precision says, in as few digits as give the number in the file again.
+    private static func short(_ value: Double, _ isSame: (Double) -> Bool) -> Double {
         let whole = value.rounded()
-        return abs(whole - value) < 1e-5 * abs(value) ? whole : Double("\(Float(value))") ?? value
+        if abs(whole - value) < 1e-5 * abs(value) { return whole }
+        guard let short = Double("\(Float(value))"), isSame(short) else { return value }
+        return short
     }
 
     // MARK: The tree

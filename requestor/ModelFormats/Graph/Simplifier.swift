@@ -203,12 +203,17 @@ struct Simplifier {
             }
             result.append(step)
         }
-        for index in result.indices {
-            guard case .constant(let kind, let numbers, let shape) = result[index].kind,
-                result[index].output.count == 3,
-                let channels = perChannel(numbers, shape, result[index].output), index > 0
+        // What comes first is the input's own scale.
+        let begin = result.firstIndex { step in
+            switch step.kind {
+            case .function, .constant: false
+            default: true
+            }
+        }
+        for index in (begin ?? result.count)..<result.count {
+            guard result[index].output.count == 3, let count = result[index].output.first,
+                let (kind, channels) = perChannel(result[index].kind, result[index].output)
             else { continue }
-            let count = channels.count
             var weight = [Float](repeating: 1, count: count)
             var bias = [Float](repeating: 0, count: count)
             switch kind {
@@ -260,6 +265,17 @@ struct Simplifier {
         return layer
     }
 
+    /// What is done with each channel, where that is a sum or a product with a number.
+    private static func perChannel(_ kind: Step.Kind, _ value: [Int]) -> (Step.Arithmetic, [Float])? {
+        switch kind {
+        case .constant(let kind, let numbers, let shape):
+            perChannel(numbers, shape, value).map { (kind, $0) }
+        case .function(.add(let number)): (.add, [Float](repeating: Float(number), count: value[0]))
+        case .function(.multiply(let number)): (.multiply, [Float](repeating: Float(number), count: value[0]))
+        default: nil
+        }
+    }
+
     /// One number for each channel, where a constant is that.
     private static func perChannel(_ numbers: [Float], _ shape: [Int], _ value: [Int]) -> [Float]? {
         let padded = [Int](repeating: 1, count: max(0, value.count - shape.count)) + shape
@@ -282,6 +298,27 @@ struct Simplifier {
             return layer.type == "tied_linear"
                 ? shifted(layer, "bias", by: numbers)
                 : shifted(layer, "out_proj.bias", by: numbers, beside: ("in_proj_bias", "in_proj_weight"))
+        }
+        if layer.type == "batch_norm" || layer.type == "group_norm" {
+            guard let weight = try? layer["weight"]?.floats(), let bias = try? layer["bias"]?.floats(),
+                weight.count == output[0], let (kind, numbers) = perChannel(step.kind, output)
+            else { return nil }
+            let affine: (weight: [Float], bias: [Float])
+            switch kind {
+            case .add: affine = (weight, zip(bias, numbers).map { $0 + $1 })
+            case .subtract: affine = (weight, zip(bias, numbers).map { $0 - $1 })
+            case .multiply: affine = (zip(weight, numbers).map { $0 * $1 }, zip(bias, numbers).map { $0 * $1 })
+            default: return nil
+            }
+            var layer = layer
+            layer.parameters = layer.parameters.map { name, tensor in
+                switch name {
+                case "weight": (name, Tensor(shape: tensor.shape, floats: affine.weight))
+                case "bias": (name, Tensor(shape: tensor.shape, floats: affine.bias))
+                default: (name, tensor)
+                }
+            }
+            return layer
         }
         guard ["linear", "conv2d", "conv1d", "conv_transpose2d"].contains(layer.type), let weight = layer["weight"]
         else {

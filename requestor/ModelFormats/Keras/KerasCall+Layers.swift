@@ -247,18 +247,26 @@ extension KerasCall {
         let dimensions = shape.count - 1
         let kernel = try sizes("pool_size", 2, count: dimensions)
         let strides = config["strides"] == nil ? kernel : try sizes("strides", 2, count: dimensions)
-        var options: [String: JSONTree] = ["kernel_size": .size(kernel), "stride": .size(strides)]
+        var plain: [String: JSONTree] = ["kernel_size": .size(kernel), "stride": .size(strides)]
         let pads = try same(shape, kernel, strides, kernel.map { _ in 1 })
-        guard isMaximum || pads.allSatisfy({ $0 == 0 }) else {
+        let name = (isMaximum ? "max_pool" : "avg_pool") + "\(dimensions)d"
+        guard pads.contains(where: { $0 > 0 }) else { return try layer(LayerSketch(name, plain), behind: value) }
+        let begin = Array(pads.prefix(dimensions))
+        let sizes = Array(shape.dropFirst())
+        let outputs = zip(sizes, strides).map { ($0 + $1 - 1) / $1 }
+        if var options = PoolWindows.options(
+            kernel: kernel, strides: strides, begin: begin, sizes: sizes, outputs: outputs)
+        {
+            if !isMaximum, options["padding"] != nil { options["count_include_pad"] = .boolean(false) }
+            return try layer(LayerSketch(name, options), behind: value)
+        }
+        guard isMaximum else {
             throw refusal(
-                "its means leave the padding out",
-                hint: "avg_pool\(dimensions)d here counts it; use padding='valid'")
+                "its means leave out a padding that is larger behind the input than before it",
+                hint: "use an odd pool_size, or padding='valid'")
         }
-        var input = value
-        if pads.contains(where: { $0 > 0 }) {
-            input = try padded(value, pads, &options, value: isMaximum ? -Double(Float.greatestFiniteMagnitude) : 0)
-        }
-        return try layer(LayerSketch((isMaximum ? "max_pool" : "avg_pool") + "\(dimensions)d", options), behind: input)
+        let input = try padded(value, pads, &plain, value: -Double(Float.greatestFiniteMagnitude))
+        return try layer(LayerSketch(name, plain), behind: input)
     }
 
     mutating func window() throws(DeMLError) -> Int {

@@ -155,6 +155,19 @@ struct KerasWriter {
         }
     }
 
+    /// Whether a pool's windows are those of Keras's 'same', where what is around the input counts for nothing.
+    private func hasSameWindows(_ pool: WalkedLayer) -> Bool {
+        let count = pool.input.count - 1
+        let (kernel, strides) = (pool.sizes("kernel_size", 1, count: count), strides(pool))
+        let padding = pool.sizes("padding", 0, count: count)
+        return (0..<count).allSatisfy { axis in
+            let size = pool.input[axis + 1]
+            let outputs = (size + strides[axis] - 1) / strides[axis]
+            let total = max(0, (outputs - 1) * strides[axis] + kernel[axis] - size)
+            return pool.output[axis + 1] == outputs && padding[axis] == total / 2
+        }
+    }
+
     func refusal(_ layer: WalkedLayer, _ message: String) -> DeMLError {
         DeMLError(
             .malformed, message, place: "layer \(layer.name) (\(layer.type))", hint: "--to onnx or pytorch may do")
@@ -370,15 +383,18 @@ struct KerasWriter {
             let kernel = layer.sizes("kernel_size", 1, count: count)
             let padding = layer.sizes("padding", 0, count: count)
             let isMaximum = layer.type.hasPrefix("max")
-            guard !isMaximum || padding.allSatisfy({ $0 == 0 }) else {
-                throw refusal(layer, "Keras pads pools with zeros only, which are not the smallest numbers")
+            let hasPadding = padding.contains { $0 > 0 }
+            let name = (isMaximum ? "MaxPooling" : "AveragePooling") + "\(count)D"
+            var config: [String: JSONTree] = ["pool_size": .ints(kernel), "strides": .ints(strides(layer))]
+            if hasPadding && (isMaximum || !layer.bool("count_include_pad", true)) || layer.bool("ceil_mode", false) {
+                guard isMaximum || !hasPadding || !layer.bool("count_include_pad", true), hasSameWindows(layer) else {
+                    throw refusal(layer, "Keras has no pool with these windows: its padding is 'same' or 'valid'")
+                }
+                config["padding"] = .text("same")
+                return add(name, config, behind: [x], shape: layer.output)
             }
-            let input = padded(layer, x, padding)
-            let strides = layer.options["stride"] == nil ? kernel : layer.sizes("stride", 1, count: count)
-            return add(
-                (isMaximum ? "MaxPooling" : "AveragePooling") + "\(count)D",
-                ["pool_size": .ints(kernel), "strides": .ints(strides), "padding": .text("valid")], behind: [input],
-                shape: layer.output)
+            config["padding"] = .text("valid")
+            return add(name, config, behind: [padded(layer, x, padding)], shape: layer.output)
         }
     }
 

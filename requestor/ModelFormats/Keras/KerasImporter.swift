@@ -8,55 +8,82 @@ struct KerasImporter {
     private(set) var graph: ImportGraph
     private(set) var notes: [String] = []
     private let file: KerasFile
-    private var values: [String: Int] = [:]
     private var output = 0
+    /// Layers so far, of all models within the model.
+    private var count = 0
 
-    init(_ file: KerasFile) throws(DeMLError) {
+    /// - Parameter inputShape: of one example, as Keras orders it, where the file leaves a size open.
+    init(_ file: KerasFile, inputShape: [Int]? = nil) throws(DeMLError) {
         self.file = file
-        let type = file.model["class_name"]?.text ?? ""
-        guard type == "Sequential" || type == "Functional" || type == "Model",
-            let layers = file.model["config"]?["layers"]?.list
-        else {
+        guard let layers = KerasFile.layers(of: file.model) else {
             throw DeMLError(
-                .malformed, "the Keras model is of the class \(type.quotedForMessage)",
+                .malformed,
+                "the Keras model is of the class \((file.model["class_name"]?.text ?? "").quotedForMessage)",
                 hint: "Sequential and functional models are read; a class of your own is a program")
         }
-        guard layers.count <= 10_000 else { throw DeMLError(.tooLarge, "the model has \(layers.count) layers") }
-        graph = try ImportGraph(inputShape: Self.inputShape(layers))
+        graph = try ImportGraph(inputShape: try Self.inputShape(layers, inputShape))
         if graph.inputShape.count == 3, Set([graph.inputShape[1], graph.inputShape[2]]) != [1] {
             notes.append("images are taken as [channels, height, width], not with the channels last")
         }
+        output = try add(file.model, layers, behind: 0, within: "")
+    }
+
+    /// The layers of a model behind a value; its output.
+    /// - Parameter path: of a model within another one, ending in "/".
+    private mutating func add(
+        _ model: JSONTree, _ layers: [JSONTree], behind input: Int, within path: String
+    ) throws(DeMLError) -> Int {
+        count += layers.count
+        guard count <= 10_000 else { throw DeMLError(.tooLarge, "the model has \(count) layers") }
+        let isSequential = model["class_name"]?.text == "Sequential"
+        var values: [String: Int] = [:]
+        var output = input
         for layer in layers {
             let name = layer["config"]?["name"]?.text ?? layer["name"]?.text ?? ""
             let kind = layer["class_name"]?.text ?? ""
-            let origin = Step.Origin(name: name, operation: kind)
+            let origin = Step.Origin(name: path + name, operation: kind)
             do throws(DeMLError) {
-                let inputs = type == "Sequential" ? [output] : try sources(of: layer, origin)
+                let inputs = isSequential ? [output] : try sources(of: layer, origin, among: values) ?? [input]
                 if kind == "InputLayer" {
-                    values[name] = 0
+                    values[name] = input
+                    continue
+                }
+                if let inner = KerasFile.layers(of: layer) {
+                    guard inputs.count == 1, path.count(where: { $0 == "/" }) < 8 else {
+                        throw origin.refusal("it has \(inputs.count) inputs", hint: "models with one input are read")
+                    }
+                    output = try add(layer, inner, behind: inputs[0], within: path + name + "/")
+                    values[name] = output
                     continue
                 }
                 var call = KerasCall(
-                    origin: origin, config: layer["config"] ?? .null, weights: file.weights[name] ?? [], inputs: inputs,
-                    graph: graph, isKeras3: file.isKeras3)
+                    origin: origin, config: layer["config"] ?? .null, weights: file.weights[path + name] ?? [],
+                    inputs: inputs, graph: graph, isKeras3: file.isKeras3)
                 output = try call.value()
                 values[name] = output
                 graph = call.graph
+                notes += call.notes
             } catch {
-                throw error.at(origin.place)
+                throw error.place?.hasPrefix("node ") == true ? error : error.at(origin.place)
             }
         }
-        if type != "Sequential", let name = Self.names(file.model["config"]?["output_layers"]).first,
-            let value = values[name]
-        {
-            output = value
+        guard !isSequential else { return output }
+        let names = Self.names(model["config"]?["output_layers"])
+        if names.count > 1 {
+            guard path.isEmpty else {
+                throw DeMLError(
+                    .malformed, "the model \(path.dropLast().description.quotedForMessage) has \(names.count) outputs",
+                    hint: "models within a model have one output")
+            }
+            notes.append("only the first of \(names.count) outputs is taken: \(names[0].quotedForMessage)")
         }
+        return names.first.flatMap { values[$0] } ?? output
     }
 
     /// The steps from the input to the output.
     func steps() throws(DeMLError) -> [Step] { try graph.steps(to: output) }
 
-    private static func inputShape(_ layers: [JSONTree]) throws(DeMLError) -> [Int] {
+    private static func inputShape(_ layers: [JSONTree], _ given: [Int]?) throws(DeMLError) -> [Int] {
         let inputs = layers.filter { $0["class_name"]?.text == "InputLayer" }
         guard inputs.count <= 1 else {
             throw DeMLError(.malformed, "the model has \(inputs.count) inputs", hint: "models with one input are read")
@@ -67,11 +94,10 @@ struct KerasImporter {
             throw DeMLError(
                 .shape, "the model does not say the shape of its input", hint: "give the first layer an Input(shape)")
         }
-        let shape = whole.dropFirst().compactMap(\.int)
-        guard shape.count == whole.count - 1, (1...3).contains(shape.count), shape.allSatisfy({ $0 > 0 }) else {
+        let shape = try InputShape.completed(whole.dropFirst().map(\.int), given)
+        guard (1...3).contains(shape.count), shape.allSatisfy({ $0 > 0 }) else {
             throw DeMLError(
-                .shape, "the model leaves a size of its input open",
-                hint: "only the batch may vary: give Input(shape) all sizes")
+                .shape, "the model's input has the shape \(shape)", hint: "one to three dimensions are read")
         }
         return shape.count == 3 ? [shape[2], shape[0], shape[1]] : shape
     }
@@ -84,12 +110,15 @@ struct KerasImporter {
     }
 
     /// The values that a layer of a functional model is called with.
-    private func sources(of layer: JSONTree, _ origin: Step.Origin) throws(DeMLError) -> [Int] {
+    /// - Returns: nil where it is called with the model's input.
+    private func sources(
+        of layer: JSONTree, _ origin: Step.Origin, among values: [String: Int]
+    ) throws(DeMLError) -> [Int]? {
         let nodes = layer["inbound_nodes"]?.list ?? []
         guard nodes.count <= 1 else {
             throw origin.refusal("it is used \(nodes.count) times", hint: "a tree of layers uses each once")
         }
-        guard let node = nodes.first else { return [0] }
+        guard let node = nodes.first else { return nil }
         var names: [String] = []
         if let arguments = node["args"] {
             Self.histories(arguments, depth: 0, &names)
@@ -123,6 +152,8 @@ struct KerasCall {
     let inputs: [Int]
     var graph: ImportGraph
     let isKeras3: Bool
+    /// What was decided, for the person.
+    private(set) var notes: [String] = []
     /// How many of the weights have become parameters.
     private var taken = 0
 
@@ -172,7 +203,20 @@ struct KerasCall {
         return try graph.add(layer, behind: input, origin)
     }
 
+    /// What works in training alone.
+    private static let ofTraining: Set<String> = [
+        "ActivityRegularization", "AlphaDropout", "GaussianDropout", "GaussianNoise", "RandomBrightness",
+        "RandomContrast", "RandomFlip", "RandomHue", "RandomRotation", "RandomSaturation", "RandomShear",
+        "RandomTranslation", "RandomZoom", "SpatialDropout1D", "SpatialDropout2D",
+    ]
+
     mutating func value() throws(DeMLError) -> Int {
+        if Self.ofTraining.contains(origin.operation) {
+            notes.append(
+                "\(origin.name.quotedForMessage) (\(ForeignName.shown(origin.operation))) changes data in training alone and is left out"
+            )
+            return try data()
+        }
         switch origin.operation {
         case "Dense", "Conv2D", "Conv1D", "DepthwiseConv2D", "SeparableConv2D", "Conv2DTranspose":
             let value = try product()
@@ -182,10 +226,31 @@ struct KerasCall {
         case "Flatten": return try flattened(try data())
         case "Reshape":
             let target = config["target_shape"]?.ints ?? []
+            // Squeeze and excite: [c] is [c, 1, 1].
+            if target.count == 3, target[0] == 1, target[1] == 1 {
+                let value = try flattened(try data())
+                return try graph.add(.reshape, behind: value, shape: graph.shape(of: value) + [1, 1], origin)
+            }
             guard target.count == 1 else {
                 throw refusal("it makes the shape \(target)", hint: "no layer here does but flatten")
             }
             return try flattened(try data())
+        case "Normalization": return try standardised()
+        case "TimeDistributed":
+            // Layers of vectors work on the last dimension of a sequence by themselves.
+            let inner = config["layer"]
+            guard let type = inner?["class_name"]?.text,
+                ["Dense", "Activation", "Dropout", "LayerNormalization"].contains(type),
+                try shape().count == 2
+            else {
+                throw refusal("it takes \(try shape()) step by step", hint: "TimeDistributed is known around Dense")
+            }
+            var call = KerasCall(
+                origin: Step.Origin(name: origin.name, operation: type), config: inner?["config"] ?? .null,
+                weights: weights, inputs: inputs, graph: graph, isKeras3: isKeras3)
+            let value = try call.value()
+            graph = call.graph
+            return value
         case "ReLU":
             let slope = config["negative_slope"]?.double ?? 0
             let most = config["max_value"]?.double
@@ -215,14 +280,33 @@ struct KerasCall {
             throw refusal("it cuts off a part", hint: "no layer here does")
         case "Embedding", "LSTM", "GRU", "Bidirectional": return try sequence()
         case "Add", "Multiply", "Subtract", "Concatenate": return try joined()
-        case "SpatialDropout2D":
-            throw refusal("it drops whole channels", hint: "Dropout is known")
         default:
             throw refusal(
                 "the layer is not known here",
                 hint: "known are Dense, convolutions, pools, normalisations, activations, Add, Multiply and Concatenate"
             )
         }
+    }
+
+    /// (x - mean)/√variance, with what `adapt` has counted or the configuration says.
+    private mutating func standardised() throws(DeMLError) -> Int {
+        guard config["invert"]?.bool != true else { throw refusal("it inverts a normalisation") }
+        func numbers(_ index: Int, _ key: String) throws(DeMLError) -> [Double] {
+            if let number = config[key]?.double { return [number] }
+            if let list = config[key]?.list { return list.flatMap { $0.list ?? [$0] }.compactMap(\.double) }
+            return try weight(index).floats().map(Double.init)
+        }
+        let (mean, variance) = (try numbers(0, "mean"), try numbers(1, "variance"))
+        guard !mean.isEmpty, mean.count == variance.count, variance.allSatisfy({ $0 >= 0 && $0.isFinite }) else {
+            throw refusal("its means and variances do not fit together")
+        }
+        // Keras divides by no less than its epsilon.
+        let scale = variance.map { 1 / max($0.squareRoot(), 1e-7) }
+        func tree(_ numbers: [Double]) -> JSONTree {
+            numbers.count == 1 ? .number(numbers[0]) : .list(numbers.map(JSONTree.number))
+        }
+        let value = try affine(.add, tree(mean.map { -$0 }), behind: try data())
+        return try affine(.multiply, tree(scale), behind: value)
     }
 
     /// A number for all, or one for each channel.

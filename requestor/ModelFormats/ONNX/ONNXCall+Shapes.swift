@@ -72,17 +72,21 @@ extension ONNXCall {
 
     mutating func softmax() throws(DeMLError) -> Int {
         let shape = try shape()
-        let place = try axis(int("axis", model13 ? -1 : 1), of: shape)
-        guard place == shape.count, shape.count <= 2 || shape.dropLast().allSatisfy({ $0 == 1 }) else {
+        let isOld = (1..<13).contains(version)
+        let place = try axis(int("axis", isOld ? 1 : -1), of: shape)
+        let sketch = LayerSketch(node.operation == "Softmax" ? "softmax" : "log_softmax")
+        // Of all numbers of an example: [classes, 1, 1], or, up to opset 12, where it says the first dimension.
+        let count = shape.reduce(1, *)
+        if shape.count > 1, place == 1, isOld || shape[0] == count {
+            return try layer(sketch, behind: try graph.add(.reshape, behind: try data(), shape: [count], origin))
+        }
+        guard place == shape.count, shape.count <= 2 else {
             throw refusal(
                 "it works along axis \(place) of values of shape \(shape)",
                 hint: "softmax is for the [classes], or [tokens, classes], at the model's end")
         }
-        return try layer(LayerSketch(node.operation == "Softmax" ? "softmax" : "log_softmax"))
+        return try layer(sketch)
     }
-
-    /// Since opset 13 the axis is the last where none is given. For vectors both are the same.
-    private var model13: Bool { true }
 
     /// Everything that moves numbers without computing, and means.
     mutating func reshaped() throws(DeMLError) -> Int {

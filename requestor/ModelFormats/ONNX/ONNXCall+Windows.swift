@@ -42,42 +42,49 @@ extension ONNXCall {
             throw refusal("its windows have holes (dilations)", hint: "pools here have dilation 1")
         }
         let pads = try padding(Array(shape.dropFirst()), reach: kernel, strides: strides)
-        // What a window that reaches beyond the end needs more, where the size is rounded up.
-        var more = kernel.map { _ in 0 }
-        if int("ceil_mode", 0) == 1 {
-            for axis in 0..<dimensions {
-                let size = shape[axis + 1] + pads[axis] + pads[axis + dimensions]
-                var outputs = (size - kernel[axis] + strides[axis] - 1) / strides[axis] + 1
-                if (outputs - 1) * strides[axis] >= shape[axis + 1] + pads[axis] { outputs -= 1 }
-                more[axis] = max(0, (outputs - 1) * strides[axis] + kernel[axis] - size)
-            }
-        }
         let begin = Array(pads.prefix(dimensions))
-        let end = zip(pads.suffix(dimensions), more).map { $0 + $1 }
-        let isSymmetric = begin == end && zip(begin, kernel).allSatisfy { $0 * 2 <= $1 }
-        var options: [String: JSONTree] = ["kernel_size": .size(kernel), "stride": .size(strides)]
+        let end = Array(pads.suffix(dimensions))
+        var outputs: [Int] = []
+        // What must stand behind the input so that the last window is whole.
+        var rest: [Int] = []
+        for axis in 0..<dimensions {
+            let size = shape[axis + 1] + begin[axis] + end[axis]
+            guard size >= kernel[axis] else {
+                throw refusal("its windows \(kernel) are larger than the input \(shape)")
+            }
+            outputs.append((size - kernel[axis]) / strides[axis] + 1)
+            // One more where numbers are left, if it begins before the input's end.
+            let next = outputs[axis] * strides[axis]
+            if int("ceil_mode", 0) == 1, (size - kernel[axis]) % strides[axis] > 0, next < shape[axis + 1] + begin[axis]
+            {
+                outputs[axis] += 1
+            }
+            rest.append(max(0, (outputs[axis] - 1) * strides[axis] + kernel[axis] - shape[axis + 1] - begin[axis]))
+        }
+        let options = PoolWindows.options(
+            kernel: kernel, strides: strides, begin: begin, sizes: Array(shape.dropFirst()), outputs: outputs)
+        let plain: [String: JSONTree] = ["kernel_size": .size(kernel), "stride": .size(strides)]
         if isMaximum {
-            if isSymmetric {
-                options["padding"] = .size(begin)
-            } else {
-                value = try padded(value, begin + end, with: -Double(Float.greatestFiniteMagnitude))
-            }
-            return try layer(LayerSketch("max_pool\(dimensions)d", options), behind: value)
+            if let options { return try layer(LayerSketch("max_pool\(dimensions)d", options)) }
+            value = try padded(value, begin + rest, with: -Double(Float.greatestFiniteMagnitude))
+            return try layer(LayerSketch("max_pool\(dimensions)d", plain), behind: value)
         }
-        let includesPadding = int("count_include_pad", 0) == 1
-        if (begin + end).contains(where: { $0 > 0 }) {
-            guard includesPadding, more.allSatisfy({ $0 == 0 }) else {
+        let name = "avg_pool\(dimensions)d"
+        guard (begin + end).contains(where: { $0 > 0 }), int("count_include_pad", 0) == 1 else {
+            guard var options else {
                 throw refusal(
-                    "its means leave the padding out (count_include_pad 0, or ceil_mode)",
-                    hint: "avg_pool\(dimensions)d here counts it; use padding 0, or count_include_pad")
+                    "its means leave out a padding of \(pads), which \(name) has not",
+                    hint: "its padding is before the input as behind it, at most half a window, or with ceil_mode")
             }
-            if isSymmetric {
-                options["padding"] = .size(begin)
-            } else {
-                value = try padded(value, begin + end, with: 0)
-            }
+            if options["padding"] != nil { options["count_include_pad"] = .boolean(false) }
+            return try layer(LayerSketch(name, options))
         }
-        return try layer(LayerSketch("avg_pool\(dimensions)d", options), behind: value)
+        if begin == end, let options { return try layer(LayerSketch(name, options)) }
+        guard zip(rest, end).allSatisfy({ $0 <= $1 }) else {
+            throw refusal("its windows reach beyond the padding \(pads)", hint: "export it without ceil_mode")
+        }
+        value = try padded(value, begin + end, with: 0)
+        return try layer(LayerSketch(name, plain), behind: value)
     }
 
     private mutating func pad() throws(DeMLError) -> Int {

@@ -216,7 +216,8 @@ struct ONNXGraphWriter {
                 ("pads", .ints(padding + padding)),
             ]
             let isMaximum = layer.type.hasPrefix("max")
-            if !isMaximum { attributes.append(("count_include_pad", .int(1))) }
+            if layer.bool("ceil_mode", false) { attributes.append(("ceil_mode", .int(1))) }
+            if !isMaximum, layer.bool("count_include_pad", true) { attributes.append(("count_include_pad", .int(1))) }
             return node(isMaximum ? "MaxPool" : "AveragePool", [x], attributes)
         case "global_avg_pool2d": return node("GlobalAveragePool", [x])
         case "adaptive_avg_pool1d" where layer.output[1] == 1: return node("GlobalAveragePool", [x])

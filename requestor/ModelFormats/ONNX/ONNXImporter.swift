@@ -58,7 +58,7 @@ struct ONNXImporter {
                 "the model has \(inputs.count) inputs: \(inputs.prefix(4).map { $0.name.quotedForMessage }.joined(separator: ", "))",
                 hint: "models with one input are read")
         }
-        guard let shape = input.shape, shape.count >= 2 || inputShape != nil else {
+        guard let shape = input.shape ?? inputShape.map({ [nil] + $0.map(Optional.some) }), shape.count >= 2 else {
             throw DeMLError(
                 .shape, "the input \(input.name.quotedForMessage) has no shape of a batch of examples",
                 hint: "the first dimension is the batch, and another must follow")
@@ -74,16 +74,7 @@ struct ONNXImporter {
         guard (1...1 << 16).contains(batch) else {
             throw DeMLError(.outOfRange, "the input \(input.name.quotedForMessage) has a batch of \(batch)")
         }
-        var example: [Int] = []
-        for (axis, size) in dimensions.dropFirst().enumerated() {
-            guard let size = size ?? (inputShape.flatMap { axis < $0.count ? $0[axis] : nil }) else {
-                throw DeMLError(
-                    .shape, "the input \(input.name.quotedForMessage) leaves dimension \(axis + 1) open",
-                    hint: "export with the sizes of an example; only the batch may vary")
-            }
-            example.append(size)
-        }
-        graph = try ImportGraph(inputShape: example)
+        graph = try ImportGraph(inputShape: try InputShape.completed(Array(dimensions.dropFirst()), inputShape))
         for (name, tensor) in model.initializers { values[name] = .constant(tensor) }
         values[input.name] = isSequenceFirst ? .arranged(0, .sequenceFirst) : .data(0)
         if isSequenceFirst {
@@ -169,7 +160,7 @@ struct ONNXImporter {
             values[output] = .constant(tensor)
             return
         }
-        let call = ONNXCall(node: node, inputs: inputs, graph: graph, batch: batch)
+        let call = ONNXCall(node: node, inputs: inputs, graph: graph, batch: batch, version: model.version)
         var attending = call
         let parts = try attending.attention(&attention)
         graph = attending.graph
@@ -220,7 +211,7 @@ struct ONNXImporter {
     /// A node that is no part of an attention.
     private mutating func addAlone(_ node: ONNXModel.Node, _ inputs: [Value?]) throws(DeMLError) {
         guard let output = node.outputs.first else { return }
-        var call = ONNXCall(node: node, inputs: inputs, graph: graph, batch: batch)
+        var call = ONNXCall(node: node, inputs: inputs, graph: graph, batch: batch, version: model.version)
         call.followsLayer = node.inputs.first.map(layerOutputs.contains) ?? false
         if let value = try call.arranged() {
             graph = call.graph
@@ -251,16 +242,19 @@ struct ONNXCall {
     let inputs: [ONNXImporter.Value?]
     var graph: ImportGraph
     let batch: Int
+    /// Of the standard operators (the opset).
+    let version: Int
     /// The recurrence whose last states are the node's second output.
     var states: (value: Int, directions: Int)?
     /// Its input is a recurrence's output, with the sequence first as that left it.
     var followsLayer = false
 
-    init(node: ONNXModel.Node, inputs: [ONNXImporter.Value?], graph: ImportGraph, batch: Int) {
+    init(node: ONNXModel.Node, inputs: [ONNXImporter.Value?], graph: ImportGraph, batch: Int, version: Int) {
         self.node = node
         self.inputs = inputs
         self.graph = graph
         self.batch = batch
+        self.version = version
     }
 
     var origin: Step.Origin { node.origin }

@@ -128,15 +128,17 @@ extension ExportedCall {
             guard (try ints("dilation", count: count) ?? [1]).allSatisfy({ $0 == 1 }) else {
                 throw refusal("its windows have holes (dilation)", hint: "pools here have dilation 1")
             }
-            guard node.arguments["divisor_override"]?["as_int"] == nil,
-                bool("count_include_pad", true) || padding.allSatisfy({ $0 == 0 })
-            else { throw refusal("its means leave the padding out", hint: "\(node.operation) here counts it") }
-            if bool("ceil_mode", false) {
-                let probe = LayerSketch(node.operation, options)
-                guard try probe.output(of: graph.shape(of: try data("self"))) == outputShape() else {
-                    throw refusal(
-                        "its ceil_mode makes windows that reach beyond the end", hint: "pad its input instead")
-                }
+            guard node.arguments["divisor_override"]?["as_int"] == nil else {
+                throw refusal("its sums are divided by a number of its own", hint: "leave divisor_override out")
+            }
+            if !bool("count_include_pad", true), padding.contains(where: { $0 > 0 }) {
+                options["count_include_pad"] = .boolean(false)
+            }
+            // Where it makes no further window, it is not worth a word.
+            if bool("ceil_mode", false),
+                try LayerSketch(node.operation, options).output(of: graph.shape(of: try data("self"))) != outputShape()
+            {
+                options["ceil_mode"] = .boolean(true)
             }
             return try layer(node.operation, options)
         case "upsample_nearest2d", "upsample_bilinear2d":

@@ -240,7 +240,11 @@ public enum TorchModule {
         case "max_pool2d", "avg_pool2d", "max_pool1d", "avg_pool1d":
             return call(
                 (layer.type.hasPrefix("max") ? "MaxPool" : "AvgPool") + layer.type.suffix(2),
-                [pair(layer.sizes("kernel_size", 1)), size("stride"), size("padding")])
+                [
+                    pair(layer.sizes("kernel_size", 1)), size("stride"), size("padding"),
+                    layer.bool("ceil_mode", false) ? "ceil_mode=True" : nil,
+                    layer.bool("count_include_pad", true) ? nil : "count_include_pad=False",
+                ])
         case "global_avg_pool2d": return "nn.AdaptiveAvgPool2d(1)"
         case "adaptive_avg_pool2d", "adaptive_avg_pool1d":
             return call("AdaptiveAvgPool" + layer.type.suffix(2), [pair(layer.sizes("output_size", 1))])
