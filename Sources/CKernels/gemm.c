@@ -4,6 +4,7 @@
 enum {
     PANEL_BYTES = 128 * 1024,    // a copied panel of b stays in the second cache
     LARGE_BYTES = 1024 * 1024,   // a b larger than this does not
+    FIRST_BYTES = 32 * 1024,     // a panel of b stays in the first cache
 };
 
 /// Whole segments, or steps of the only segment, whose rows of b are copied together.
@@ -89,6 +90,16 @@ static void narrow_panel(deml_worker *worker, const deml_product *p, long begin,
     deml_arena_release(&worker->scratch, mark);
 }
 
+/// The most vectors side by side in a panel. Where b does not stay in the first cache and all rows fit into one tile that is
+/// narrower, b is read once.
+static long panel_vectors(const deml_kernels *kernels, const deml_product *p, long rows) {
+    long vectors = kernels->max_vectors;
+    const long bytes = deml_times(deml_times(p->segments, p->run), vectors * kernels->lanes * (long)sizeof(float));
+    if (bytes <= FIRST_BYTES || rows <= kernels->max_rows[vectors]) return vectors;
+    while (vectors > 2 && rows > kernels->max_rows[vectors]) vectors--;
+    return rows <= kernels->max_rows[vectors] ? vectors : kernels->max_vectors;
+}
+
 void deml_product_rows(deml_worker *worker, const deml_product *p, long begin, long end, long columns) {
     const deml_kernels *kernels = worker->kernels;
     const long lanes = kernels->lanes;
@@ -97,7 +108,7 @@ void deml_product_rows(deml_worker *worker, const deml_product *p, long begin, l
     const bool twice = columns >= lanes && !p->goes_on;
     const long b_bytes = deml_times(deml_times(deml_times(p->segments, p->run), p->b_stride), (long)sizeof(float));
     const long whole = columns / lanes, rest = columns - whole * lanes, all = whole + (twice && rest > 0);
-    const long panels = deml_ceil_div(all, kernels->max_vectors), least = panels > 0 ? all / panels : 0;
+    const long panels = deml_ceil_div(all, panel_vectors(kernels, p, end - begin)), least = panels > 0 ? all / panels : 0;
     long column = 0;
     for (long left = all, higher = all - least * panels; left > 0; higher--) {
         const long vectors = deml_min(deml_min(whole, left), least + (higher > 0));
