@@ -57,6 +57,9 @@ extension Engine {
                         group.cancelAll()
                         return outcome
                     }
+                    // What is announced comes before what is done: of an activity that is being destroyed it would be said
+                    // that it was closed from here, whatever the reason.
+                    if announce(action, context) { continue }
                     group.addTask { await self.perform(action, context) }
                 }
                 // The stream never ends by itself. It does when this task is cancelled, which happens only after the
@@ -82,6 +85,26 @@ extension Engine {
         closed(context, outcome)
     }
 
+    /// Tells whoever uses the machine what has become of it, if that is what the action is.
+    private func announce(_ action: RentalStateMachine.Action, _ context: RentalContext) -> Bool {
+        switch action {
+        case .announceReady(let agreement, let activity): announceReady(agreement, activity, context)
+        case .announceLost(let reason):
+            context.session.value?.lost.set(
+                GolemError(
+                    .machineLost, "the machine is lost: \(reason)", place: context.label,
+                    hint: "another machine takes its place"))
+            emit(context.event(.machineLost, reason, activity: context.session.value?.activityID))
+            lost(context)
+        case .announceClosing(let reason):
+            context.session.value?.lost.set(
+                GolemError(.closed, "the machine was closed: \(reason)", place: context.label))
+            lost(context)
+        default: return false
+        }
+        return true
+    }
+
     private func perform(_ action: RentalStateMachine.Action, _ context: RentalContext) async {
         let mailbox = context.mailbox
         switch action {
@@ -98,18 +121,6 @@ extension Engine {
                 try? await client.waitWhileDaemonAnswers(step == .draft ? plan.proposalLimit : plan.answerLimit)
             }
             if !Task.isCancelled { mailbox.yield(.stepExpired(step)) }
-        case .announceReady(let agreement, let activity): announceReady(agreement, activity, context)
-        case .announceLost(let reason):
-            context.session.value?.lost.set(
-                GolemError(
-                    .machineLost, "the machine is lost: \(reason)", place: context.label,
-                    hint: "another machine takes its place"))
-            emit(context.event(.machineLost, reason, activity: context.session.value?.activityID))
-            lost(context)
-        case .announceClosing(let reason):
-            context.session.value?.lost.set(
-                GolemError(.closed, "the machine was closed: \(reason)", place: context.label))
-            lost(context)
         case .destroyActivity(let id): await destroy(id, context)
         case .cancelAgreement(let id):
             do {
@@ -122,7 +133,7 @@ extension Engine {
                 mailbox.yield(.agreementNotTerminated)
             }
         case .terminateAgreement(let id, let code, let reason): await terminate(id, code, reason, context)
-        case .finish: break
+        case .announceReady, .announceLost, .announceClosing, .finish: break
         }
     }
 
