@@ -210,14 +210,25 @@ struct ONNXGraphWriter {
             let count = layer.type.hasSuffix("1d") ? 1 : 2
             let kernel = layer.sizes("kernel_size", 1, count: count)
             let padding = layer.sizes("padding", 0, count: count)
-            var attributes: [(String, Attribute)] = [
-                ("kernel_shape", .ints(kernel)),
-                ("strides", .ints(layer.options["stride"] == nil ? kernel : layer.sizes("stride", 1, count: count))),
-                ("pads", .ints(padding + padding)),
-            ]
+            let strides = layer.options["stride"] == nil ? kernel : layer.sizes("stride", 1, count: count)
             let isMaximum = layer.type.hasPrefix("max")
-            if layer.bool("ceil_mode", false) { attributes.append(("ceil_mode", .int(1))) }
-            if !isMaximum, layer.bool("count_include_pad", true) { attributes.append(("count_include_pad", .int(1))) }
+            // How far the last windows reach beyond the end. Where nothing there counts that is padding: what ONNX's own
+            // tools make of ceil_mode differs where a window would begin in the padding.
+            let rest = (0..<count).map { (axis: Int) -> Int in
+                let size: Int = layer.input[axis + 1] + padding[axis]
+                let reach: Int = (layer.output[axis + 1] - 1) * strides[axis] + kernel[axis]
+                return max(0, reach - size)
+            }
+            let isCeil = layer.bool("ceil_mode", false)
+            let counts = !isMaximum && layer.bool("count_include_pad", true) && padding.contains { $0 > 0 }
+            var attributes: [(String, Attribute)] = [
+                ("kernel_shape", .ints(kernel)), ("strides", .ints(strides)),
+                ("pads", .ints(padding + (isCeil && !counts ? rest : padding))),
+            ]
+            if counts, zip(rest, padding).contains(where: { $0 > $1 }) { attributes.append(("ceil_mode", .int(1))) }
+            if counts || !isMaximum && !isCeil && layer.bool("count_include_pad", true) {
+                attributes.append(("count_include_pad", .int(1)))
+            }
             return node(isMaximum ? "MaxPool" : "AveragePool", [x], attributes)
         case "global_avg_pool2d": return node("GlobalAveragePool", [x])
         case "adaptive_avg_pool1d" where layer.output[1] == 1: return node("GlobalAveragePool", [x])
