@@ -22,4 +22,23 @@ enum PoolWindows {
         }
         return nil
     }
+
+    /// How far the last of `outputs` windows along one dimension reaches beyond the input's end.
+    static func rest(outputs: Int, kernel: Int, stride: Int, begin: Int, size: Int) -> Int {
+        max(0, (outputs - 1) * stride + kernel - size - begin)
+    }
+}
+
+/// TensorFlow's padding 'same' along one dimension: a window for every stride, and what the last one lacks on both sides.
+struct SamePadding {
+    let outputs: Int
+    let total: Int
+    var less: Int { total / 2 }
+    var more: Int { total - less }
+
+    /// - Parameter reach: of a kernel, with its dilation.
+    init(size: Int, reach: Int, stride: Int) {
+        outputs = (size + stride - 1) / stride
+        total = PoolWindows.rest(outputs: outputs, kernel: reach, stride: stride, begin: 0, size: size)
+    }
 }

@@ -25,12 +25,10 @@ extension KerasCall {
         case "same":
             var (begins, ends): ([Int], [Int]) = ([], [])
             for axis in kernel.indices {
-                let size = shape[axis + 1]
                 let reach = (kernel[axis] - 1) * dilations[axis] + 1
-                let outputs = (size + strides[axis] - 1) / strides[axis]
-                let total = max(0, (outputs - 1) * strides[axis] + reach - size)
-                begins.append(total / 2)
-                ends.append(total - total / 2)
+                let same = SamePadding(size: shape[axis + 1], reach: reach, stride: strides[axis])
+                begins.append(same.less)
+                ends.append(same.more)
             }
             return begins + ends
         case let word: throw refusal("its padding is \(word.quotedForMessage)", hint: "'same' and 'valid' are known")
@@ -253,7 +251,9 @@ extension KerasCall {
         guard pads.contains(where: { $0 > 0 }) else { return try layer(LayerSketch(name, plain), behind: value) }
         let begin = Array(pads.prefix(dimensions))
         let sizes = Array(shape.dropFirst())
-        let outputs = zip(sizes, strides).map { ($0 + $1 - 1) / $1 }
+        let outputs = sizes.indices.map {
+            SamePadding(size: sizes[$0], reach: kernel[$0], stride: strides[$0]).outputs
+        }
         if var options = PoolWindows.options(
             kernel: kernel, strides: strides, begin: begin, sizes: sizes, outputs: outputs)
         {

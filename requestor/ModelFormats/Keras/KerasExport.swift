@@ -147,11 +147,9 @@ struct KerasWriter {
         else { return false }
         let (kernel, strides) = (pool.sizes("kernel_size", 1, count: count), strides(pool))
         return (0..<count).allSatisfy { axis in
-            let size = pad.input[axis + 1]
-            let outputs = (size + strides[axis] - 1) / strides[axis]
-            let total = max(0, (outputs - 1) * strides[axis] + kernel[axis] - size)
+            let same = SamePadding(size: pad.input[axis + 1], reach: kernel[axis], stride: strides[axis])
             let first = 2 * (count - 1 - axis)
-            return sides[first] == total / 2 && sides[first + 1] == total - total / 2
+            return sides[first] == same.less && sides[first + 1] == same.more
         }
     }
 
@@ -161,10 +159,8 @@ struct KerasWriter {
         let (kernel, strides) = (pool.sizes("kernel_size", 1, count: count), strides(pool))
         let padding = pool.sizes("padding", 0, count: count)
         return (0..<count).allSatisfy { axis in
-            let size = pool.input[axis + 1]
-            let outputs = (size + strides[axis] - 1) / strides[axis]
-            let total = max(0, (outputs - 1) * strides[axis] + kernel[axis] - size)
-            return pool.output[axis + 1] == outputs && padding[axis] == total / 2
+            let same = SamePadding(size: pool.input[axis + 1], reach: kernel[axis], stride: strides[axis])
+            return pool.output[axis + 1] == same.outputs && padding[axis] == same.less
         }
     }
 
@@ -386,8 +382,9 @@ struct KerasWriter {
             let hasPadding = padding.contains { $0 > 0 }
             let name = (isMaximum ? "MaxPooling" : "AveragePooling") + "\(count)D"
             var config: [String: JSONTree] = ["pool_size": .ints(kernel), "strides": .ints(strides(layer))]
-            if hasPadding && (isMaximum || !layer.bool("count_include_pad", true)) || layer.bool("ceil_mode", false) {
-                guard isMaximum || !hasPadding || !layer.bool("count_include_pad", true), hasSameWindows(layer) else {
+            let countsPadding = hasPadding && !isMaximum && layer.bool("count_include_pad", true)
+            if hasPadding && !countsPadding || layer.bool("ceil_mode", false) {
+                guard !countsPadding, hasSameWindows(layer) else {
                     throw refusal(layer, "Keras has no pool with these windows: its padding is 'same' or 'valid'")
                 }
                 config["padding"] = .text("same")

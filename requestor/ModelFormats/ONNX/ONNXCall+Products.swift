@@ -243,13 +243,10 @@ extension ONNXCall {
             var begins: [Int] = []
             var ends: [Int] = []
             for axis in sizes.indices {
-                let total: Int
-                if isTransposed {
-                    total = max(0, reach[axis] - strides[axis])
-                } else {
-                    let outputs = (sizes[axis] + strides[axis] - 1) / strides[axis]
-                    total = max(0, (outputs - 1) * strides[axis] + reach[axis] - sizes[axis])
-                }
+                let total =
+                    isTransposed
+                    ? max(0, reach[axis] - strides[axis])
+                    : SamePadding(size: sizes[axis], reach: reach[axis], stride: strides[axis]).total
                 let less = total / 2
                 begins.append(word == "SAME_UPPER" ? less : total - less)
                 ends.append(word == "SAME_UPPER" ? total - less : less)

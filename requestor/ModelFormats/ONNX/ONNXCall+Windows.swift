@@ -59,7 +59,10 @@ extension ONNXCall {
             {
                 outputs[axis] += 1
             }
-            rest.append(max(0, (outputs[axis] - 1) * strides[axis] + kernel[axis] - shape[axis + 1] - begin[axis]))
+            rest.append(
+                PoolWindows.rest(
+                    outputs: outputs[axis], kernel: kernel[axis], stride: strides[axis], begin: begin[axis],
+                    size: shape[axis + 1]))
         }
         let options = PoolWindows.options(
             kernel: kernel, strides: strides, begin: begin, sizes: Array(shape.dropFirst()), outputs: outputs)

@@ -214,10 +214,10 @@ struct ONNXGraphWriter {
             let isMaximum = layer.type.hasPrefix("max")
             // How far the last windows reach beyond the end. Where nothing there counts that is padding: what ONNX's own
             // tools make of ceil_mode differs where a window would begin in the padding.
-            let rest = (0..<count).map { (axis: Int) -> Int in
-                let size: Int = layer.input[axis + 1] + padding[axis]
-                let reach: Int = (layer.output[axis + 1] - 1) * strides[axis] + kernel[axis]
-                return max(0, reach - size)
+            let rest = (0..<count).map { axis in
+                PoolWindows.rest(
+                    outputs: layer.output[axis + 1], kernel: kernel[axis], stride: strides[axis], begin: padding[axis],
+                    size: layer.input[axis + 1])
             }
             let isCeil = layer.bool("ceil_mode", false)
             let counts = !isMaximum && layer.bool("count_include_pad", true) && padding.contains { $0 > 0 }
